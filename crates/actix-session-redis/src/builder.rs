@@ -1,0 +1,82 @@
+use std::{sync::Arc, time::Duration};
+
+use crate::{keyspace::Keyspace, lease::Leases, pool::RedisPool, store::RedisSessionStore};
+
+/// Options of a [`RedisSessionStore`], each with a default that suits most.
+///
+/// ```
+/// use std::time::Duration;
+/// use actix_session_redis::{RedisSessionStore, deadpool_redis::{Config, Runtime}};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = Config::from_url("redis://127.0.0.1:6379").create_pool(Some(Runtime::Tokio1))?;
+/// let store = RedisSessionStore::builder(pool)
+///     .key_prefix("shop:session:")
+///     .deadline(Duration::from_millis(500))
+///     .build();
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct RedisSessionStoreBuilder {
+    pool: RedisPool,
+    key_prefix: String,
+    deadline: Duration,
+    max_state_bytes: usize,
+}
+
+impl RedisSessionStoreBuilder {
+    pub(crate) fn new(pool: RedisPool) -> Self {
+        Self {
+            pool,
+            key_prefix: "session:".to_owned(),
+            deadline: Duration::from_secs(2),
+            max_state_bytes: 1 << 20,
+        }
+    }
+
+    /// What every Redis key of the store starts with.
+    ///
+    /// Default: `session:`, so that sessions can be told from what else is in the database, and
+    /// an ACL rule (`~session:*`) can cover them. With an empty prefix the store reads and writes
+    /// the same Redis keys as the one built into actix-session, so that both can run side by side
+    /// while you switch. Applications that share a database need a prefix each.
+    pub fn key_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.key_prefix = prefix.into();
+        self
+    }
+
+    /// The longest that one operation of the store waits for Redis, reconnecting and trying again
+    /// included.
+    ///
+    /// Default: two seconds, which outlasts a restart of Redis and which people still wait for.
+    /// A single try gets a quarter of it to be answered and half of it to connect; so a deadline
+    /// below eight times the round trip to Redis makes requests fail that need not. At most an
+    /// hour: longer ones are cut.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline.min(Duration::from_secs(60 * 60));
+        self
+    }
+
+    /// The largest session state, in bytes once encoded, that the store writes.
+    ///
+    /// Default: 1 MiB (1,048,576 bytes). The whole state travels with every request, and one
+    /// field that grows without bound would fill Redis for all users. A larger state fails the
+    /// request with [`Error::StateTooLarge`](crate::Error::StateTooLarge) and leaves what was
+    /// stored as it was. States that are already stored are read whatever their size.
+    pub fn max_state_bytes(mut self, bytes: usize) -> Self {
+        self.max_state_bytes = bytes;
+        self
+    }
+
+    /// The store. Does no I/O and cannot fail.
+    #[must_use]
+    pub fn build(self) -> RedisSessionStore {
+        RedisSessionStore {
+            leases: Arc::new(Leases::new(self.pool, self.deadline)),
+            keyspace: Arc::new(Keyspace::new(self.key_prefix)),
+            max_state_bytes: self.max_state_bytes,
+        }
+    }
+}

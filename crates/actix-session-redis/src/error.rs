@@ -1,0 +1,224 @@
+use std::{fmt, time::Duration};
+
+use actix_web::cookie::time;
+use deadpool_redis::{
+    PoolError, TimeoutType,
+    redis::{ErrorKind, RedisError, ServerErrorKind},
+};
+
+/// What can go wrong between the store and Redis.
+///
+/// actix-session hands it on as an [`anyhow::Error`]; `downcast_ref::<Error>()` gets it back.
+/// No variant carries a session key or a piece of session state, neither in its text nor in its
+/// sources, so all of them are safe to log.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The URL or the settings of the connection pool are not usable.
+    ///
+    /// Comes from [`RedisSessionStore::from_url`](crate::RedisSessionStore::from_url) only.
+    /// Remedy: a URL of the form `redis://[user][:password@]host[:port][/db]` or
+    /// `redis+unix:///path[?db=N]`.
+    #[error("invalid Redis URL: {reason}")]
+    InvalidUrl {
+        /// What is wrong with it, without quoting the URL: it may hold a password.
+        reason: String,
+    },
+
+    /// Redis could not be reached, or gave no usable answer, before the
+    /// [`deadline`](crate::RedisSessionStoreBuilder::deadline), or it is known to be away and
+    /// another request is already looking for it.
+    ///
+    /// Remedy: none in the application; the store reconnects by itself.
+    #[error("Redis is unavailable (waited {} ms): {fault}", waited.as_millis())]
+    Unavailable {
+        /// How long this operation waited before it gave up.
+        waited: Duration,
+        /// What the last try ran into.
+        #[source]
+        fault: Fault,
+    },
+
+    /// Redis answered, and the answer is a no that trying again will not change.
+    #[error("Redis refused the command ({code}): {remedy}")]
+    Refused {
+        /// The error code that Redis replied with, such as `NOAUTH` or `OOM`.
+        code: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+
+    /// What Redis holds under the session's Redis key is not a session state: another type of
+    /// value, not UTF-8, not JSON, or JSON of an unknown format.
+    ///
+    /// actix-session treats it as "no session": the request gets a fresh one.
+    #[error("the stored session state is unreadable: {reason}")]
+    Unreadable {
+        /// What it is instead, without quoting it.
+        reason: &'static str,
+    },
+
+    /// The session state is larger than
+    /// [`max_state_bytes`](crate::RedisSessionStoreBuilder::max_state_bytes) once encoded.
+    ///
+    /// Nothing was sent to Redis: what was stored before is still there.
+    #[error("the session state is {bytes} bytes once encoded, {limit} are allowed")]
+    StateTooLarge {
+        /// Size of the encoded state.
+        bytes: usize,
+        /// The limit it exceeds.
+        limit: usize,
+    },
+
+    /// The TTL is shorter than a millisecond, or too long for Redis to represent.
+    ///
+    /// Nothing was sent to Redis. Remedy: set a positive `state_ttl` or `session_ttl` on
+    /// actix-session's session lifecycle.
+    #[error(
+        "a session cannot live for {ttl}: its TTL must be at least one millisecond and at most {} years",
+        MAX_TTL_YEARS
+    )]
+    InvalidTtl {
+        /// The TTL that was asked for.
+        ttl: time::Duration,
+    },
+}
+
+/// Ten thousand years are beyond every purpose and leave Redis room to add the current time.
+pub(crate) const MAX_TTL_YEARS: i64 = 10_000;
+
+/// Why a try to talk to Redis failed: the [source](std::error::Error::source) of
+/// [`Error::Unavailable`].
+#[derive(Debug, Clone)]
+pub struct Fault(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Io(RedisError),
+    Reply(String),
+    Protocol(ErrorKind),
+    NoAnswer,
+    NoConnectionFree,
+    Pool(&'static str),
+}
+
+impl Fault {
+    /// The deadline, or the share of it that one try may use, passed in silence.
+    pub(crate) fn no_answer() -> Self {
+        Self(Kind::NoAnswer)
+    }
+
+    /// Whether Redis can serve nothing at all: not for a reply that only concerns this command.
+    pub(crate) fn is_outage(&self) -> bool {
+        match &self.0 {
+            Kind::Reply(code) => !matches!(code.as_str(), "READONLY" | "TRYAGAIN"),
+            _ => true,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Io(error) => write!(f, "{error}"),
+            Kind::Reply(code) => write!(f, "Redis replied {code}"),
+            Kind::Protocol(kind) => write!(f, "the connection broke ({kind:?})"),
+            Kind::NoAnswer => f.write_str("no answer in time"),
+            Kind::NoConnectionFree => {
+                f.write_str("the pool has no connection free and no other thread has one to share")
+            }
+            Kind::Pool(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for Fault {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.0 {
+            Kind::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// The two classes of failure: a try that another connection may turn into a success, and an
+/// answer that stands.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Lost(Fault),
+    Final(Error),
+}
+
+impl From<RedisError> for Failure {
+    /// Server replies are reduced to their code: the text of some, such as `ERR unknown command`,
+    /// repeats the arguments, and those hold session keys.
+    fn from(error: RedisError) -> Self {
+        match error.kind() {
+            ErrorKind::Io => Self::Lost(Fault(Kind::Io(error))),
+            ErrorKind::Server(
+                ServerErrorKind::ReadOnly
+                | ServerErrorKind::MasterDown
+                | ServerErrorKind::BusyLoading
+                | ServerErrorKind::ClusterDown
+                | ServerErrorKind::TryAgain,
+            ) => Self::Lost(Fault(Kind::Reply(code(error)))),
+            ErrorKind::AuthenticationFailed => Self::refused("WRONGPASS"),
+            ErrorKind::Server(_) | ErrorKind::Extension => match code(error).as_str() {
+                "WRONGTYPE" => Self::Final(Error::Unreadable {
+                    reason: "its Redis key holds another type of value",
+                }),
+                code => Self::refused(code),
+            },
+            kind => Self::Lost(Fault(Kind::Protocol(kind))),
+        }
+    }
+}
+
+impl From<PoolError> for Failure {
+    fn from(error: PoolError) -> Self {
+        Self::Lost(Fault(match error {
+            PoolError::Backend(error) => return error.into(),
+            PoolError::Timeout(TimeoutType::Wait) => Kind::NoConnectionFree,
+            PoolError::Timeout(_) => Kind::NoAnswer,
+            PoolError::Closed => Kind::Pool("the connection pool was closed"),
+            PoolError::PostCreateHook(_) => Kind::Pool("a hook of the connection pool failed"),
+            PoolError::NoRuntimeSpecified => Kind::Pool("the connection pool has no runtime"),
+        }))
+    }
+}
+
+impl Failure {
+    pub(crate) fn is_pool_exhausted(&self) -> bool {
+        matches!(self, Self::Lost(Fault(Kind::NoConnectionFree)))
+    }
+
+    fn refused(code: &str) -> Self {
+        Self::Final(Error::Refused {
+            code: code.to_owned(),
+            remedy: match code {
+                "NOAUTH" => "Redis asks for a password; put it into the URL",
+                "WRONGPASS" => "check the user name and the password in the URL",
+                "NOPERM" => {
+                    "give the Redis user access to the key prefix and to the commands \
+                     GET, SET, DEL, PEXPIRE, EXISTS and PING"
+                }
+                "OOM" => {
+                    "Redis is full; raise its maxmemory, or set a maxmemory-policy that evicts"
+                }
+                "MISCONF" => "Redis cannot write to its disk; its log says why",
+                "MOVED" | "ASK" | "CROSSSLOT" => {
+                    "this server belongs to a Redis Cluster; connect with a cluster pool"
+                }
+                _ => "see the log of the Redis server, and that no command is renamed or disabled",
+            },
+        })
+    }
+}
+
+/// The code of the error reply; of the first one, when a pipeline had several.
+fn code(error: RedisError) -> String {
+    error
+        .into_server_errors()
+        .and_then(|errors| errors.first().map(|(_, error)| error.code().to_owned()))
+        .unwrap_or_else(|| "ERR".to_owned())
+}

@@ -1,0 +1,76 @@
+//! Names in Redis, and the secrets they are made of.
+
+use actix_session::storage::SessionKey;
+use rand::distr::{Alphanumeric, SampleString};
+
+#[derive(Debug)]
+pub(crate) struct Keyspace {
+    prefix: String,
+}
+
+impl Keyspace {
+    pub(crate) fn new(prefix: String) -> Self {
+        Self { prefix }
+    }
+
+    /// The Redis key that holds the state of a session.
+    pub(crate) fn session(&self, session_key: &SessionKey) -> String {
+        [&self.prefix, session_key.as_ref()].concat()
+    }
+
+    /// The Redis key whose existence says that a session has ended.
+    ///
+    /// It starts with the prefix, so that an ACL rule for the prefix covers it, and names the
+    /// session's Redis key as its [hash tag], so that a cluster keeps both in one slot. (A prefix
+    /// with a hash tag of its own already does that.)
+    ///
+    /// [hash tag]: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags
+    pub(crate) fn ended(&self, session_key: &SessionKey) -> String {
+        [
+            &self.prefix,
+            "ended:{",
+            &self.prefix,
+            session_key.as_ref(),
+            "}",
+        ]
+        .concat()
+    }
+}
+
+/// Draws 64 alphanumerics from the operating system's seeded CSPRNG: 381 bits, where OWASP asks
+/// for [at least 64](https://cheatsheetseries.owasp.org/cheatsheets/Session_Management_Cheat_Sheet.html#session-id-entropy).
+pub(crate) fn draw_session_key() -> SessionKey {
+    Alphanumeric
+        .sample_string(&mut rand::rng(), 64)
+        .try_into()
+        .expect("64 characters are within the limits of a session key")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> SessionKey {
+        text.to_owned().try_into().unwrap()
+    }
+
+    #[test]
+    fn names_start_with_the_prefix() {
+        let keyspace = Keyspace::new("app:".into());
+        assert_eq!(keyspace.session(&key("abc")), "app:abc");
+        assert_eq!(keyspace.ended(&key("abc")), "app:ended:{app:abc}");
+    }
+
+    #[test]
+    fn an_empty_prefix_gives_the_names_of_the_built_in_store() {
+        assert_eq!(Keyspace::new(String::new()).session(&key("abc")), "abc");
+    }
+
+    #[test]
+    fn session_keys_are_64_alphanumerics_and_differ() {
+        let (one, other) = (draw_session_key(), draw_session_key());
+        assert_eq!(one.as_ref().len(), 64);
+        assert!(one.as_ref().bytes().all(|b| b.is_ascii_alphanumeric()));
+        assert_ne!(one.as_ref(), other.as_ref());
+    }
+}
