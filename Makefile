@@ -1,0 +1,27 @@
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint fmt doc deps
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: deps ## the demo on http://127.0.0.1:8080: nginx, three instances, Redis (INSTANCES, PORT, REDIS_URL change that)
+	cargo build --quiet --locked --release --package demo
+	exec target/release/demo up
+
+test: deps ## every test, documentation examples included
+	cargo test --locked --workspace --all-features
+
+lint: ## formatting, clippy and rustdoc, with warnings as errors
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --all-features --no-deps
+
+fmt: ## formats the code
+	cargo fmt --all
+
+doc: ## the documentation of the library, in a browser
+	cargo doc --package actix-session-redis --all-features --no-deps --open
+
+deps: ## installs redis-server and nginx where they are missing
+	@demo/deps.sh
