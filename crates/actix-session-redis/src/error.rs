@@ -51,7 +51,7 @@ pub enum Error {
     /// What Redis holds under the session's Redis key is not a session state: another type of
     /// value, not UTF-8, not JSON, or JSON of an unknown format.
     ///
-    /// actix-session treats it as "no session": the request gets a fresh one.
+    /// actix-session goes on with an empty session under the same session key.
     #[error("the stored session state is unreadable: {reason}")]
     Unreadable {
         /// What it is instead, without quoting it.
