@@ -1,0 +1,165 @@
+use actix_session::{
+    SessionMiddleware,
+    config::{BrowserSession, TtlExtensionPolicy},
+};
+use actix_session_redis::RedisSessionStore;
+use actix_web::{
+    cookie::SameSite,
+    dev::Service as _,
+    http::header::{self, HeaderMap, HeaderName, HeaderValue},
+    web::{self, ServiceConfig},
+};
+
+use crate::{
+    CookieKey, InstanceName, SessionTtl,
+    routes::{dbset, healthz, index, kill},
+};
+
+const INSTANCE_HEADER: HeaderName = HeaderName::from_static("x-demo-instance");
+
+/// The application: what every instance serves.
+#[derive(Debug, Clone)]
+pub struct Demo {
+    /// Which instance this is.
+    pub instance: InstanceName,
+    /// Where the sessions live.
+    pub store: RedisSessionStore,
+    /// Encrypts the session cookie.
+    pub cookie_key: CookieKey,
+    /// How long a session lives after its last request.
+    pub session_ttl: SessionTtl,
+    /// Whether browsers may send the session cookie over https only.
+    pub cookie_secure: bool,
+}
+
+impl Demo {
+    /// Mounts the routes at the root of an `App`, for [`App::configure`](actix_web::App::configure).
+    pub fn mount(&self, config: &mut ServiceConfig) {
+        let stamp = self.stamp();
+        config.service(
+            web::scope("")
+                .app_data(web::Data::new(self.store.clone()))
+                .app_data(web::Data::new(self.instance.clone()))
+                // Outermost, so that no answer goes without: neither a 404 nor the 500 of the
+                // session middleware, which is an error here and no response yet.
+                .wrap_fn(move |request, service| {
+                    let answer = service.call(request);
+                    let stamp = stamp.clone();
+                    async move {
+                        match answer.await {
+                            Ok(mut response) => {
+                                stamp(response.headers_mut());
+                                Ok(response)
+                            }
+                            Err(mut error) => {
+                                error.add_response_mapper(move |mut response| {
+                                    stamp(response.headers_mut());
+                                    response
+                                });
+                                Err(error)
+                            }
+                        }
+                    }
+                })
+                .service(web::resource("/healthz").get(healthz))
+                .service(
+                    web::scope("")
+                        .wrap(self.sessions())
+                        .service(web::resource("/").get(index))
+                        .service(web::resource("/dbset/{dbname}").get(dbset))
+                        .service(web::resource("/kill").get(kill)),
+                ),
+        );
+    }
+
+    /// What every response says: who answered, and that the next one may differ.
+    fn stamp(&self) -> impl Fn(&mut HeaderMap) + Clone + 'static {
+        let instance = self.instance.to_header();
+        move |headers| {
+            headers.insert(INSTANCE_HEADER, instance.clone());
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+    }
+
+    fn sessions(&self) -> SessionMiddleware<RedisSessionStore> {
+        SessionMiddleware::builder(self.store.clone(), self.cookie_key.to_key())
+            .cookie_http_only(true)
+            .cookie_same_site(SameSite::Lax)
+            .cookie_secure(self.cookie_secure)
+            .session_lifecycle(
+                BrowserSession::default()
+                    .state_ttl(self.session_ttl.get())
+                    .state_ttl_extension_policy(TtlExtensionPolicy::OnEveryRequest),
+            )
+            .build()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use actix_session_redis::deadpool_redis::{Config, Runtime};
+    use actix_web::{
+        App,
+        dev::ServiceResponse,
+        http::{Method, StatusCode},
+        test::{TestRequest, init_service, read_body, try_call_service},
+    };
+
+    use super::*;
+
+    /// An answer of an instance whose Redis is not there.
+    async fn answer(method: Method, uri: &str) -> ServiceResponse {
+        let pool = Config::from_url("redis+unix:///nowhere/redis.sock")
+            .create_pool(Some(Runtime::Tokio1))
+            .unwrap();
+        let demo = Demo {
+            instance: "tested".parse().unwrap(),
+            store: RedisSessionStore::builder(pool)
+                .deadline(Duration::from_millis(20))
+                .build(),
+            cookie_key: CookieKey::generate(),
+            session_ttl: SessionTtl::default(),
+            cookie_secure: false,
+        };
+        let app = init_service(App::new().configure(|config| demo.mount(config))).await;
+        let request = TestRequest::with_uri(uri).method(method).to_request();
+        match try_call_service(&app, request).await {
+            Ok(response) => response.map_into_boxed_body(),
+            Err(error) => ServiceResponse::new(
+                TestRequest::default().to_http_request(),
+                error.error_response(),
+            ),
+        }
+    }
+
+    #[actix_web::test]
+    async fn every_answer_names_its_instance_and_is_not_cached() {
+        for (method, uri, status) in [
+            (Method::GET, "/", StatusCode::INTERNAL_SERVER_ERROR),
+            (Method::GET, "/healthz", StatusCode::SERVICE_UNAVAILABLE),
+            (Method::GET, "/kill", StatusCode::FOUND),
+            (Method::GET, "/dbset/%ff", StatusCode::BAD_REQUEST),
+            (Method::GET, "/dbset/", StatusCode::NOT_FOUND),
+            (Method::GET, "/dbset/a/b", StatusCode::NOT_FOUND),
+            (Method::GET, "/elsewhere", StatusCode::NOT_FOUND),
+            (Method::POST, "/", StatusCode::METHOD_NOT_ALLOWED),
+        ] {
+            let response = answer(method, uri).await;
+            assert_eq!(response.status(), status, "{uri}");
+            let said = |name| response.headers().get(name).unwrap();
+            assert_eq!(said(INSTANCE_HEADER), "tested", "{uri}");
+            assert_eq!(said(header::CACHE_CONTROL), "no-store", "{uri}");
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_name_that_is_too_long_is_refused_in_a_sentence() {
+        let uri = format!("/dbset/{}", "x".repeat(257));
+        let response = answer(Method::GET, &uri).await;
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+        let sentence = "The name has 257 characters; at most 256 are allowed.";
+        assert_eq!(read_body(response).await, sentence);
+    }
+}

@@ -1,0 +1,64 @@
+use anyhow::bail;
+use clap::{Parser, Subcommand, error::ErrorKind};
+
+use crate::{
+    serve::{ServeOptions, serve},
+    tied::{TiedOptions, become_tied},
+    up::{UpOptions, up},
+};
+
+/// Sessions in Redis, shared by several processes behind nginx.
+#[derive(Debug, Parser)]
+#[command(name = "demo", arg_required_else_help = false)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the whole stack: Redis, several instances, and nginx in front.
+    Up(UpOptions),
+    /// Run one instance.
+    ///
+    /// It needs SESSION_KEY in its environment: 64 bytes or more in base64, the same for all
+    /// instances. RUST_LOG chooses what it logs (default: warn).
+    Serve(ServeOptions),
+    #[command(hide = true)]
+    Tied(TiedOptions),
+}
+
+/// Runs the command that the arguments of this process ask for.
+///
+/// # Errors
+///
+/// Whatever stands in the way, as one line for the person who typed the command; only a part of
+/// the stack that did not come up adds the end of its log.
+pub fn main() -> anyhow::Result<()> {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(mistake) if mistake.use_stderr() => bail!(in_one_line(&mistake)),
+        Err(help) => return Ok(help.print()?),
+    };
+    match cli.command {
+        Command::Up(options) => up(options),
+        Command::Serve(options) => serve(options),
+        Command::Tied(options) => become_tied(&options),
+    }
+}
+
+/// clap explains a mistake in its first paragraph and goes on with a usage summary.
+fn in_one_line(mistake: &clap::Error) -> String {
+    // Here it would list the hidden command too.
+    if mistake.kind() == ErrorKind::MissingSubcommand {
+        return "say what to run: `demo up`, or `demo serve` for one instance".to_owned();
+    }
+    let text = mistake.to_string();
+    let lines: Vec<_> = text
+        .trim_start_matches("error: ")
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.is_empty())
+        .collect();
+    lines.join(" ")
+}

@@ -1,0 +1,110 @@
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use actix_session_redis::RedisSessionStore;
+use actix_web::{
+    App, HttpServer,
+    rt::{
+        self, System,
+        signal::unix::{SignalKind, signal},
+    },
+};
+use anyhow::Context as _;
+use clap::Args;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+
+use crate::{CookieKey, Demo, InstanceName, SessionTtl};
+
+/// What an instance prints, followed by its address, once it accepts connections.
+pub(crate) const LISTENING: &str = "listening on http://";
+
+/// How long nginx may leave a connection to an instance idle is 60 s; the instance must wait
+/// longer, or it closes connections on which nginx is just sending the next request.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// How long running requests may take to finish once the instance is asked to stop, in seconds.
+const SHUTDOWN_TIMEOUT: u64 = 30;
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeOptions {
+    /// Address to listen on; port 0 takes any free one
+    #[arg(long, default_value = "127.0.0.1:8081")]
+    listen: SocketAddr,
+    /// What the instance calls itself [default: its process id]
+    #[arg(long)]
+    name: Option<InstanceName>,
+    /// Redis that holds the sessions
+    #[arg(
+        long,
+        env,
+        hide_env_values = true,
+        default_value = "redis://127.0.0.1:6379"
+    )]
+    redis_url: String,
+    /// How long a session lives after its last request: seconds, or with a unit as in 90s, 500ms
+    #[arg(long, default_value = "1h")]
+    session_ttl: SessionTtl,
+    /// Worker threads [default: one per CPU core]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=512))]
+    workers: Option<u16>,
+    /// Let browsers send the session cookie over https only
+    #[arg(long)]
+    cookie_secure: bool,
+}
+
+/// Runs one instance until SIGTERM or SIGINT.
+///
+/// It starts without Redis too: `/healthz` says whether Redis is there.
+pub(crate) fn serve(options: ServeOptions) -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_env_filter(
+            EnvFilter::builder()
+                .with_default_directive(LevelFilter::WARN.into())
+                .from_env_lossy(),
+        )
+        .init();
+
+    let demo = Demo {
+        instance: options
+            .name
+            .map_or_else(InstanceName::of_this_process, Ok)?,
+        store: RedisSessionStore::from_url(&options.redis_url).context("REDIS_URL")?,
+        cookie_key: CookieKey::from_env()?,
+        session_ttl: options.session_ttl,
+        cookie_secure: options.cookie_secure,
+    };
+    System::new().block_on(run(demo, options.listen, options.workers))
+}
+
+async fn run(demo: Demo, listen: SocketAddr, workers: Option<u16>) -> anyhow::Result<()> {
+    let mut server = HttpServer::new(move || App::new().configure(|config| demo.mount(config)))
+        .keep_alive(KEEP_ALIVE)
+        .disable_signals()
+        .shutdown_timeout(SHUTDOWN_TIMEOUT);
+    if let Some(workers) = workers {
+        server = server.workers(workers.into());
+    }
+    let server = server
+        .bind(listen)
+        .with_context(|| format!("cannot listen on {listen}"))?;
+    let addresses = server.addrs();
+    let server = server.run();
+
+    // actix-web's own handling finishes running requests after SIGTERM but not after SIGINT.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let handle = server.handle();
+    rt::spawn(async move {
+        tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
+        handle.stop(true).await;
+    });
+
+    for address in addresses {
+        writeln!(io::stdout(), "{LISTENING}{address}")?;
+    }
+    Ok(server.await?)
+}

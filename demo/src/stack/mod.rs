@@ -1,0 +1,241 @@
+//! The whole stack: Redis, the instances, and nginx in front.
+
+mod event;
+mod installed;
+mod instance;
+mod launcher;
+mod log;
+mod nginx;
+mod options;
+mod overview;
+mod port;
+mod process;
+mod redis;
+
+use std::{
+    io,
+    sync::mpsc::{Receiver, channel},
+    thread,
+};
+
+use anyhow::Context as _;
+use tempfile::TempDir;
+
+use self::{
+    event::Notice,
+    instance::{Instance, InstanceSettings},
+    launcher::Launcher,
+    nginx::Nginx,
+    port::ReservedPort,
+    process::Process,
+    redis::Redis,
+};
+pub use self::{
+    event::{Ended, Event, Interrupter},
+    options::StackOptions,
+};
+
+/// A running stack. Dropping it stops everything and removes its files.
+///
+/// On Linux nothing is left running either when the process that started it is killed hard, or
+/// when the *thread* that started it ends: start it from a thread that lives as long as the stack
+/// should, not from a thread pool.
+///
+/// Instances are counted from 0, and the name of the first is `instance-0`.
+#[derive(Debug)]
+pub struct Stack {
+    nginx: Nginx,
+    instances: Vec<Instance>,
+    redis: Redis,
+    settings: InstanceSettings,
+    launcher: Launcher,
+    notices: Receiver<Notice>,
+    /// Last, so that the files are removed when nobody uses them any more.
+    _folder: TempDir,
+}
+
+impl Stack {
+    /// Starts everything, and returns when all of it accepts connections.
+    ///
+    /// # Errors
+    ///
+    /// One line that says what is missing or in the way; when a part of the stack did not come
+    /// up, the end of its log follows. Nothing is left running.
+    pub fn start(options: StackOptions) -> anyhow::Result<Self> {
+        let port = ReservedPort::exactly(options.port)?;
+        let folder = tempfile::Builder::new()
+            .prefix("demo-")
+            .tempdir()
+            .context("cannot make a temporary folder")?;
+        let (sender, notices) = channel();
+        let launcher = Launcher {
+            demo: options.program,
+            notices: sender,
+        };
+
+        let redis = match options.redis_url {
+            Some(url) => Redis::given(url),
+            None => Redis::spawn(&launcher, folder.path())?,
+        };
+        let settings = InstanceSettings {
+            redis_url: redis.url(),
+            cookie_key: options.cookie_key,
+            session_ttl: options.session_ttl,
+            show_log: options.show_logs,
+        };
+        let instances: Vec<_> = (0..options.instances)
+            .map(|i| Instance::spawn(&format!("instance-{i}"), &settings, &launcher))
+            .collect::<anyhow::Result<_>>()?;
+        let addresses: Vec<_> = instances.iter().map(Instance::address).collect();
+        let nginx = Nginx::spawn(port, &addresses, &launcher, folder.path())?;
+
+        let mut stack = Self {
+            nginx,
+            instances,
+            redis,
+            settings,
+            launcher,
+            notices,
+            _folder: folder,
+        };
+        // All of them start at the same time; only now is the time to wait for each.
+        stack.processes().try_for_each(Process::wait_ready)?;
+        Ok(stack)
+    }
+
+    /// Where nginx answers, without a slash at the end.
+    pub fn url(&self) -> String {
+        self.nginx.url()
+    }
+
+    /// Where the sessions are.
+    pub fn redis_url(&self) -> &str {
+        &self.settings.redis_url
+    }
+
+    /// What the instances call themselves in the `x-demo-instance` header, dead ones included.
+    pub fn instance_names(&self) -> impl Iterator<Item = &str> {
+        self.instances
+            .iter()
+            .map(|instance| instance.process.name())
+    }
+
+    /// Where instance `i` answers without nginx.
+    ///
+    /// # Panics
+    ///
+    /// If there is no instance `i`.
+    pub fn instance_url(&self, i: usize) -> String {
+        format!("http://{}", self.instances[i].address())
+    }
+
+    /// Kills instance `i` with SIGKILL; returns when it is gone.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not let us.
+    ///
+    /// # Panics
+    ///
+    /// If there is no instance `i`.
+    pub fn kill_instance(&mut self, i: usize) -> anyhow::Result<()> {
+        Ok(self.instances[i].kill()?)
+    }
+
+    /// Stops instance `i`, if it runs, and starts it again on the same port: with SIGTERM, so
+    /// that running requests finish. Returns when the new one accepts connections.
+    ///
+    /// # Errors
+    ///
+    /// If it does not come up again, with the end of its log.
+    ///
+    /// # Panics
+    ///
+    /// If there is no instance `i`.
+    pub fn restart_instance(&mut self, i: usize) -> anyhow::Result<()> {
+        self.instances[i].restart(&self.settings, &self.launcher)
+    }
+
+    /// Waits until a part of the stack ends, or until the wait is interrupted.
+    ///
+    /// [`Stack::kill_instance`] counts too, [`Stack::restart_instance`] does not.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not tell how it ended.
+    pub fn wait(&mut self) -> io::Result<Event> {
+        loop {
+            let Ok(Notice::Ended { pid }) = self.notices.recv() else {
+                return Ok(Event::Interrupted);
+            };
+            if let Some(event) = self.ended(pid)? {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// For another thread, to end [`Stack::wait`].
+    pub fn interrupter(&self) -> Interrupter {
+        Interrupter(self.launcher.notices.clone())
+    }
+
+    /// What the end of this process means; nothing if another one has taken its place.
+    fn ended(&mut self, pid: u32) -> io::Result<Option<Event>> {
+        let is_instance = self.instances.iter().any(|i| i.process.pid() == pid);
+        let Some(process) = self.processes().find(|process| process.pid() == pid) else {
+            return Ok(None);
+        };
+        let ended = Ended {
+            name: process.name().to_owned(),
+            status: process.wait()?,
+            log: process.log().to_string(),
+        };
+        Ok(Some(if is_instance {
+            Event::InstanceEnded(ended)
+        } else {
+            Event::BackboneEnded(ended)
+        }))
+    }
+
+    /// In the order in which they are needed.
+    fn processes(&mut self) -> impl Iterator<Item = &mut Process> {
+        self.redis
+            .process_mut()
+            .into_iter()
+            .chain(
+                self.instances
+                    .iter_mut()
+                    .map(|instance| &mut instance.process),
+            )
+            .chain([&mut self.nginx.process])
+    }
+
+    /// From the front to the back, so that nobody misses what it needs for its last request.
+    fn stop(&mut self) -> io::Result<()> {
+        self.nginx.process.stop()?;
+        for instance in &mut self.instances {
+            instance.process.terminate()?;
+        }
+        for instance in &mut self.instances {
+            instance.process.stop()?;
+        }
+        if let Some(redis) = self.redis.process_mut() {
+            redis.stop()?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            for process in self.processes() {
+                eprintln!("the log of {}:{}", process.name(), process.log());
+            }
+        }
+        // What did not stop in good order is killed when its process is dropped.
+        if let Err(error) = self.stop() {
+            eprintln!("demo: cannot stop in good order: {error}");
+        }
+    }
+}

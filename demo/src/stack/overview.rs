@@ -1,0 +1,27 @@
+use std::fmt;
+
+use super::Stack;
+
+/// What runs where, one part per line.
+impl fmt::Display for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let redis = self
+            .redis
+            .process()
+            .map(|process| (process, self.redis.url()));
+        let instances = self
+            .instances
+            .iter()
+            .map(|instance| (&instance.process, format!("http://{}", instance.address())));
+        let nginx = (&self.nginx.process, self.nginx.url());
+
+        let parts = redis.into_iter().chain(instances).chain([nginx]);
+        let lines: Vec<_> = parts
+            .map(|(process, url)| {
+                let (name, pid) = (process.name(), process.pid());
+                format!("{name:<13} {url} (process {pid})")
+            })
+            .collect();
+        f.write_str(&lines.join("\n"))
+    }
+}

@@ -1,0 +1,84 @@
+use std::{
+    env,
+    io::{self, Write as _},
+    thread,
+};
+
+use actix_session_redis::RedisSessionStore;
+use actix_web::rt::System;
+use anyhow::{Context as _, anyhow, bail};
+use clap::Args;
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::Signals,
+};
+
+use crate::{CookieKey, Event, SessionTtl, Stack, StackOptions};
+
+#[derive(Debug, Args)]
+pub(crate) struct UpOptions {
+    /// How many instances to run
+    #[arg(long, env, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
+    instances: u16,
+    /// Port of nginx on 127.0.0.1; 0 takes any free one
+    #[arg(long, env, default_value_t = 8080)]
+    port: u16,
+    /// Redis that holds the sessions [default: a private one that forgets everything at the end]
+    #[arg(long, env, hide_env_values = true)]
+    redis_url: Option<String>,
+    /// How long a session lives after its last request: seconds, or with a unit as in 90s, 500ms
+    #[arg(long, default_value = "1h")]
+    session_ttl: SessionTtl,
+}
+
+/// Runs the whole stack until SIGTERM, SIGINT or SIGHUP.
+pub(crate) fn up(options: UpOptions) -> anyhow::Result<()> {
+    if let Some(url) = &options.redis_url {
+        check_redis(url)?;
+    }
+    // From here on a signal ends nothing by itself: one that comes while the stack starts waits
+    // until it can be stopped in good order.
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+
+    let mut stack = Stack::start(StackOptions {
+        instances: options.instances.into(),
+        port: options.port,
+        session_ttl: options.session_ttl,
+        redis_url: options.redis_url,
+        cookie_key: CookieKey::from_env_if_set()?.unwrap_or_else(CookieKey::generate),
+        show_logs: true,
+        ..StackOptions::new(env::current_exe()?)
+    })?;
+    say(&stack.to_string());
+    say(&format!("Ready: {}", stack.url()));
+
+    let interrupter = stack.interrupter();
+    thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            interrupter.interrupt();
+        }
+    });
+    loop {
+        match stack.wait()? {
+            Event::InstanceEnded(instance) => say(&format!("{instance}; the others carry on")),
+            Event::BackboneEnded(part) => bail!("{part}; stopped the rest; its log:{}", part.log),
+            Event::Interrupted => {
+                say("Stopping");
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn check_redis(url: &str) -> anyhow::Result<()> {
+    let store = RedisSessionStore::from_url(url).context("REDIS_URL")?;
+    System::new()
+        .block_on(store.ping())
+        // Its text is complete: the sources would only repeat it.
+        .map_err(|reason| anyhow!("cannot use the Redis of REDIS_URL: {reason}"))
+}
+
+/// For the person in front of it: that nobody reads is no reason to stop the stack.
+fn say(line: &str) {
+    writeln!(io::stdout(), "{line}").ok();
+}
