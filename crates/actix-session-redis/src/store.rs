@@ -139,12 +139,19 @@ impl SessionStore for RedisSessionStore {
                 if entry.replace(&mut redis, &redis_key).await? {
                     return Ok(None);
                 }
-                if redis.exists(self.keyspace.ended(&session_key)).await? {
+                let ended = self.keyspace.ended(&session_key);
+                if redis.exists(&ended).await? {
                     tracing::debug!("dropped a write to a session that has ended");
                     return Ok(None);
                 }
                 // It expired while the request ran: its state goes on under a new session key.
-                entry.create(&mut redis, &self.keyspace).await.map(Some)
+                // Unless another request ends it just now; that one cannot know the new key.
+                let new_session_key = entry.create(&mut redis, &self.keyspace).await?;
+                if redis.exists(&ended).await? {
+                    let () = redis.del(self.keyspace.session(&new_session_key)).await?;
+                    return Ok(None);
+                }
+                Ok(Some(new_session_key))
             })
             .await
             .map_err(into_update_error)?;

@@ -1,0 +1,176 @@
+use std::rc::Rc;
+
+use actix_session::storage::{SessionKey, SessionStore};
+use actix_session_redis::RedisSessionStore;
+use futures_util::{
+    FutureExt,
+    future::{LocalBoxFuture, join, join_all},
+};
+
+use crate::support::{
+    app::TestApp,
+    proxy::{Command, Fate, Proxy},
+    redis::TestRedis,
+    sessions::{HOUR, copy, marker_of, session_key, state, state_of},
+};
+
+/// What a request writes that had loaded the session before it ended.
+async fn write_late(store: &RedisSessionStore, key: &SessionKey) -> SessionKey {
+    let updated = store.update(copy(key), state("late", "1"), &HOUR).await;
+    updated.unwrap()
+}
+
+/// Lets `event` happen before every command of this kind.
+async fn proxy_with_event(
+    redis: &TestRedis,
+    kind: impl Fn(&Command) -> bool + 'static,
+    event: impl Fn() -> LocalBoxFuture<'static, ()> + 'static,
+) -> Proxy {
+    Proxy::before(redis, move |command| {
+        if kind(command) {
+            Fate::ForwardAfter(event())
+        } else {
+            Fate::Forward
+        }
+    })
+    .await
+}
+
+#[actix_web::test]
+async fn a_write_to_an_ended_session_is_dropped() {
+    let redis = TestRedis::start().await;
+    let store = redis.store();
+    let key = store.save(state("n", "1"), &HOUR).await.unwrap();
+    store.delete(&key).await.unwrap();
+
+    let returned = write_late(&store, &key).await;
+    assert_eq!(redis.keys(), [marker_of(&key)]);
+    assert_eq!(store.load(&returned).await.unwrap(), None);
+}
+
+#[actix_web::test]
+async fn a_session_that_had_expired_before_it_ended_is_not_brought_back_either() {
+    let redis = TestRedis::start().await;
+    let store = redis.store();
+    let key = session_key("expired");
+    store.delete(&key).await.unwrap();
+    write_late(&store, &key).await;
+    assert_eq!(redis.keys(), [marker_of(&key)]);
+}
+
+#[actix_web::test]
+async fn the_end_of_a_session_is_remembered_for_five_minutes_at_most() {
+    let redis = TestRedis::start().await;
+    let store = redis.store();
+    let key = store.save(state("n", "1"), &HOUR).await.unwrap();
+    store.delete(&key).await.unwrap();
+    let left = redis.pttl(&marker_of(&key));
+    assert!((240_000..=300_000).contains(&left), "{left} ms left");
+}
+
+#[actix_web::test]
+async fn an_expired_session_goes_on_under_a_new_key() {
+    let redis = TestRedis::start().await;
+    let store = redis.store();
+    let key = store.save(state("n", "1"), &HOUR).await.unwrap();
+    redis.expire_now(&state_of(&key));
+
+    let updated = store.update(copy(&key), state("n", "2"), &HOUR).await;
+    let new_key = updated.unwrap();
+    assert_ne!(new_key, key);
+    assert_eq!(store.load(&new_key).await.unwrap(), Some(state("n", "2")));
+    assert_eq!(redis.keys(), [state_of(&new_key)]);
+}
+
+/// Whatever the steps of the end are: a write before any of them must not outlive it.
+#[actix_web::test]
+async fn a_write_in_the_middle_of_the_end_does_not_survive_it() {
+    let redis = TestRedis::start().await;
+    let store = redis.store();
+    let key = store.save(state("n", "1"), &HOUR).await.unwrap();
+
+    let (other, same) = (store.clone(), Rc::new(copy(&key)));
+    let is_step = |command: &Command| ["SET", "DEL"].contains(&command.name());
+    let proxy = proxy_with_event(&redis, is_step, move || {
+        let (other, same) = (other.clone(), Rc::clone(&same));
+        async move { drop(write_late(&other, &same).await) }.boxed_local()
+    })
+    .await;
+    proxy.store().delete(&key).await.unwrap();
+    assert_eq!(redis.keys(), [marker_of(&key)]);
+}
+
+/// A late write finds the session expired, and before its next step of this kind the session ends.
+async fn assert_an_end_wins_before(step: impl Fn(&Command) -> bool + 'static) {
+    let redis = TestRedis::start().await;
+    let store = redis.store();
+    let key = store.save(state("n", "1"), &HOUR).await.unwrap();
+    redis.expire_now(&state_of(&key));
+
+    let (other, same) = (store.clone(), Rc::new(copy(&key)));
+    let proxy = proxy_with_event(&redis, step, move || {
+        let (other, same) = (other.clone(), Rc::clone(&same));
+        async move { other.delete(&same).await.unwrap() }.boxed_local()
+    })
+    .await;
+    write_late(&proxy.store(), &key).await;
+    assert_eq!(redis.keys(), [marker_of(&key)]);
+}
+
+#[actix_web::test]
+async fn an_end_before_a_late_write_looks_for_it_drops_the_write() {
+    assert_an_end_wins_before(|command| command.name() == "EXISTS").await;
+}
+
+#[actix_web::test]
+async fn an_end_before_a_late_write_takes_a_new_key_drops_the_write() {
+    assert_an_end_wins_before(Command::is_save).await;
+}
+
+#[actix_web::test]
+async fn however_writes_and_the_end_interleave_no_session_is_left() {
+    const WRITERS: usize = 4;
+    let redis = TestRedis::start().await;
+    let ender = redis.store();
+    let writers: [_; WRITERS] = std::array::from_fn(|_| redis.store());
+    for round in 0..100 {
+        let key = ender.save(state("n", "1"), &HOUR).await.unwrap();
+        let write = async |writer: &RedisSessionStore| {
+            let mut key = copy(&key);
+            for _ in 0..3 {
+                key = write_late(writer, &key).await;
+            }
+        };
+        let (sooner, later) = writers.split_at(round % (WRITERS + 1));
+        let (sooner, later) = (sooner.iter().map(write), later.iter().map(write));
+        let end = join(join_all(sooner), ender.delete(&key));
+        let ((_, ended), _) = join(end, join_all(later)).await;
+        ended.unwrap();
+        assert_eq!(redis.sessions(), [""; 0], "in round {round}");
+    }
+}
+
+#[actix_web::test]
+async fn a_request_that_outlasts_the_logout_of_another_tab_leaves_no_session() {
+    let redis = TestRedis::start().await;
+    let app = TestApp::on(redis.store());
+    let browser = app.browser();
+    browser.get("/count").await.text();
+    let same_cookie = browser.cookie();
+    let other_tab = app.browser_with_cookie(same_cookie.clone());
+
+    let slow = browser.get("/count-at-the-desk");
+    let logout = async {
+        app.arrival_at_the_desk().await;
+        other_tab.get("/purge").await.text();
+        app.let_go();
+    };
+    let (slow, ()) = join(slow, logout).await;
+    assert_eq!(slow.text(), "n=2");
+
+    assert_eq!(redis.sessions(), [""; 0]);
+    for cookie in [same_cookie, browser.cookie()] {
+        let visitor = app.browser_with_cookie(cookie);
+        assert_eq!(visitor.get("/read").await.text(), "empty");
+    }
+}

@@ -1,0 +1,189 @@
+use std::{fmt::Debug, time::Duration};
+
+use actix_session::storage::SessionStore;
+use actix_session_redis::{Error, RedisSessionStore};
+
+use crate::support::{
+    app::TestApp,
+    proxy::Proxy,
+    redis::{TestRedis, pool_at},
+    sessions::{HOUR, Typed, copy, session_key, state, state_of},
+};
+
+/// Whatever goes wrong, these must never be told: a password, and a session key.
+const PASSWORD: &str = "open-sesame";
+const SESSION_KEY: &str = "NobodyMayEverSeeThisSessionKey";
+
+#[track_caller]
+fn assert_tells_no_secrets(value: &impl Debug, texts: impl IntoIterator<Item = String>) {
+    let mut told = format!("{value:?} {value:#?}");
+    told.extend(texts);
+    for secret in [PASSWORD, SESSION_KEY] {
+        assert!(!told.contains(secret), "{told}");
+    }
+}
+
+/// Neither in its own text nor in that of its sources.
+#[track_caller]
+fn assert_is_discreet(error: Error) {
+    let debug = format!("{error:?}");
+    let chain = anyhow::Error::from(error);
+    let texts = chain.chain().map(|cause| format!("{cause} {cause:?}"));
+    assert_tells_no_secrets(&debug, texts);
+}
+
+/// It is a refusal, with this code.
+#[track_caller]
+fn assert_refused(error: Error, expected: &str) {
+    assert_matches!(&error, Error::Refused { code, .. } if code == expected);
+    assert_is_discreet(error);
+}
+
+/// The errors of all operations.
+async fn errors_of(store: &RedisSessionStore) -> Vec<Error> {
+    let (key, n) = (session_key(SESSION_KEY), || state("n", "1"));
+    let outcomes = [
+        store.load(&key).await.map(drop).map_err(Typed::typed),
+        store.save(n(), &HOUR).await.map(drop).map_err(Typed::typed),
+        store
+            .update(copy(&key), n(), &HOUR)
+            .await
+            .map(drop)
+            .map_err(Typed::typed),
+        store.update_ttl(&key, &HOUR).await.map_err(Typed::typed),
+        store.delete(&key).await.map_err(Typed::typed),
+    ];
+    outcomes.into_iter().filter_map(Result::err).collect()
+}
+
+/// All operations are refused with this code, and Redis is asked once for each.
+async fn assert_all_refused(redis: &TestRedis, credentials: &str, code: &str) {
+    let proxy = Proxy::watching(redis).await;
+    let errors = errors_of(&proxy.store_as(credentials)).await;
+    assert_eq!(errors.len(), 5);
+    for error in errors {
+        assert_refused(error, code);
+    }
+    for (command, times) in [("GET", 1), ("SET", 3), ("PEXPIRE", 1), ("DEL", 1)] {
+        assert_eq!(proxy.seen(command).len(), times, "{command}");
+    }
+}
+
+#[actix_web::test]
+async fn a_missing_password_is_named_at_once() {
+    let redis = TestRedis::start().await;
+    redis.run::<()>(&format!("CONFIG SET requirepass {PASSWORD}"));
+    assert_all_refused(&redis, "", "NOAUTH").await;
+}
+
+#[actix_web::test]
+async fn missing_permissions_are_named_at_once() {
+    let redis = TestRedis::start().await;
+    redis.run::<()>(&format!("ACL SETUSER shop on >{PASSWORD} ~other:* +@all"));
+    assert_all_refused(&redis, &format!("shop:{PASSWORD}@"), "NOPERM").await;
+}
+
+#[actix_web::test]
+async fn a_wrong_password_is_named_at_once() {
+    let redis = TestRedis::start().await;
+    redis.run::<()>("CONFIG SET requirepass another");
+    redis.run::<()>("ACL SETUSER shop on >another ~* +@all");
+    for credentials in [format!(":{PASSWORD}@"), format!("shop:{PASSWORD}@")] {
+        let proxy = Proxy::watching(&redis).await;
+        let errors = errors_of(&proxy.store_as(&credentials)).await;
+        assert_eq!(errors.len(), 5);
+        for error in errors {
+            assert_refused(error, "WRONGPASS");
+        }
+        assert_eq!(proxy.seen("AUTH").len(), 5, "once for each operation");
+    }
+}
+
+/// To these, Redis replies with the arguments of the command, so with the session key.
+#[actix_web::test]
+async fn a_disabled_command_is_named_at_once() {
+    for command in ["GET", "SET", "PEXPIRE", "DEL", "EXISTS"] {
+        let redis = TestRedis::start_with(&["--rename-command", command, ""]).await;
+        let proxy = Proxy::watching(&redis).await;
+        let errors = errors_of(&proxy.store()).await;
+        assert!(!errors.is_empty(), "{command}");
+        let sent = proxy.seen(command).len();
+        assert_eq!(
+            errors.len(),
+            sent,
+            "{command} was sent once for each operation"
+        );
+        for error in errors {
+            assert_refused(error, "ERR");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn when_redis_is_full_writes_are_refused_and_reads_go_on() {
+    let redis = TestRedis::start().await;
+    let app = TestApp::on(redis.store());
+    let browser = app.browser();
+    browser.get("/count").await.text();
+    let before = redis.dump(&redis.only_session());
+    redis.run::<()>("CONFIG SET maxmemory 1");
+
+    let store = redis.store();
+    let saved = store.save(state("n", "1"), &HOUR).await;
+    assert_refused(saved.unwrap_err().typed(), "OOM");
+    browser.get("/count").await.assert_empty_500();
+    assert_eq!(browser.get("/read").await.text(), "n=1");
+    assert_eq!(redis.dump(&redis.only_session()), before);
+
+    redis.run::<()>("CONFIG SET maxmemory 0");
+    assert_eq!(browser.get("/count").await.text(), "n=2");
+}
+
+#[actix_web::test]
+async fn a_refusal_is_an_empty_500_to_the_visitor() {
+    let redis = TestRedis::start().await;
+    redis.run::<()>(&format!("CONFIG SET requirepass {PASSWORD}"));
+    let app = TestApp::on(redis.store());
+    app.browser().get("/count").await.assert_empty_500();
+}
+
+#[actix_web::test]
+async fn what_else_goes_wrong_tells_no_secrets_either() {
+    let redis = TestRedis::start().await;
+    redis.put(&state_of(&session_key(SESSION_KEY)), PASSWORD.as_bytes());
+    let unreadable = redis.store().load(&session_key(SESSION_KEY)).await;
+    assert_is_discreet(unreadable.unwrap_err().typed());
+
+    redis.kill();
+    let pool = pool_at(&redis.url_as(&format!(":{PASSWORD}@")));
+    let options = RedisSessionStore::builder(pool).deadline(Duration::from_millis(20));
+    let errors = errors_of(&options.build()).await;
+    assert_eq!(errors.len(), 5);
+    errors.into_iter().for_each(assert_is_discreet);
+}
+
+#[actix_web::test]
+async fn a_bad_url_is_an_error_that_does_not_quote_its_password() {
+    for url in [
+        "nonsense",
+        "http://:open-sesame@localhost",
+        "redis://:open-sesame@localhost:port",
+        "redis://:open-sesame@localhost/database",
+        "redis://:open-sesame@",
+        "redis+unix:///tmp/x?db=open-sesame",
+    ] {
+        let Err(error) = RedisSessionStore::from_url(url) else {
+            panic!("{url} was accepted");
+        };
+        assert_matches!(&error, Error::InvalidUrl { .. });
+        assert_is_discreet(error);
+    }
+}
+
+#[actix_web::test]
+async fn the_debug_output_of_store_and_builder_tells_no_secrets() {
+    let url = format!("redis://shop:{PASSWORD}@127.0.0.1/");
+    assert_tells_no_secrets(&RedisSessionStore::from_url(&url).unwrap(), []);
+    let pool = pool_at(&url);
+    assert_tells_no_secrets(&RedisSessionStore::builder(pool), []);
+}

@@ -1,0 +1,42 @@
+pub(crate) mod app;
+pub(crate) mod proxy;
+pub(crate) mod redis;
+pub(crate) mod sessions;
+
+use std::time::{Duration, Instant};
+
+use actix_web::rt::System;
+use tokio::sync::oneshot;
+
+/// Fails with the value's `Debug` unless it matches the pattern.
+macro_rules! assert_matches {
+    ($value:expr, $($pattern:tt)+) => {
+        match $value {
+            $($pattern)+ => {}
+            other => panic!("{other:?} is not {}", stringify!($($pattern)+)),
+        }
+    };
+}
+
+/// Waits for a fact that only time or another process brings about.
+pub(crate) async fn eventually(fact: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < deadline, "never: {fact}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Does the work on a thread with a runtime of its own, as a worker of actix does. The runtime has
+/// ended when the result is there.
+pub(crate) async fn on_a_worker<F: Future>(work: impl FnOnce() -> F + Send + 'static) -> F::Output
+where
+    F::Output: Send + 'static,
+{
+    let (done, result) = oneshot::channel();
+    std::thread::spawn(move || {
+        let output = System::new().block_on(work());
+        let _ = done.send(output);
+    });
+    result.await.expect("the worker did not panic")
+}

@@ -1,0 +1,205 @@
+//! A proxy in front of Redis that can do, at a chosen command, what chance does rarely.
+
+use std::{cell::RefCell, future::pending, io, net::SocketAddr, rc::Rc};
+
+use actix_session_redis::{
+    RedisSessionStore,
+    deadpool_redis::redis::{self, Value},
+};
+use actix_web::rt::{spawn, task::JoinHandle};
+use futures_util::future::LocalBoxFuture;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use super::redis::TestRedis;
+
+/// What becomes of a command.
+pub(crate) enum Fate {
+    Forward,
+    /// Redis gets it once something else has happened.
+    ForwardAfter(LocalBoxFuture<'static, ()>),
+    /// Redis carries it out, and the connection breaks before the answer is through.
+    LoseReply,
+    /// The connection stays open, and nothing comes through any more.
+    Silence,
+}
+
+/// A command with its arguments, as text.
+#[derive(Clone, Debug)]
+pub(crate) struct Command(Vec<String>);
+
+impl Command {
+    fn parse(frame: &[u8]) -> Self {
+        let arguments: Vec<Value> =
+            redis::from_redis_value(redis::parse_redis_value(frame).unwrap()).unwrap();
+        let text = |value| match value {
+            Value::BulkString(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            other => panic!("{other:?} in a command"),
+        };
+        Self(arguments.into_iter().map(text).collect())
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.0[0]
+    }
+
+    pub(crate) fn key(&self) -> &str {
+        &self.0[1]
+    }
+
+    /// Whether it creates a session.
+    pub(crate) fn is_save(&self) -> bool {
+        self.has("SET", "NX")
+    }
+
+    /// Whether it changes a session.
+    pub(crate) fn is_update(&self) -> bool {
+        self.has("SET", "XX")
+    }
+
+    fn has(&self, name: &str, option: &str) -> bool {
+        self.name() == name && self.0.iter().any(|argument| argument == option)
+    }
+}
+
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    seen: Rc<RefCell<Vec<Command>>>,
+    accepting: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// Asks `fate` about every command before Redis gets it.
+    pub(crate) async fn before(
+        redis: &TestRedis,
+        mut fate: impl FnMut(&Command) -> Fate + 'static,
+    ) -> Self {
+        let seen = Rc::new(RefCell::new(Vec::new()));
+        let recorded = Rc::clone(&seen);
+        let fate = Rc::new(RefCell::new(move |command: Command| {
+            let fate = fate(&command);
+            recorded.borrow_mut().push(command);
+            fate
+        }));
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let redis = redis.tcp_address();
+        let accepting = spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let redis = TcpStream::connect(&redis).await.unwrap();
+                // A broken connection is what some of the tests are about.
+                spawn(relay(
+                    Frames::of(client),
+                    Frames::of(redis),
+                    Rc::clone(&fate),
+                ));
+            }
+        });
+        Self {
+            address,
+            seen,
+            accepting,
+        }
+    }
+
+    /// A proxy that only looks.
+    pub(crate) async fn watching(redis: &TestRedis) -> Self {
+        Self::before(redis, |_| Fate::Forward).await
+    }
+
+    /// With `user:password@`, or empty.
+    pub(crate) fn store_as(&self, credentials: &str) -> RedisSessionStore {
+        let url = format!("redis://{credentials}{}", self.address);
+        RedisSessionStore::from_url(url).unwrap()
+    }
+
+    pub(crate) fn store(&self) -> RedisSessionStore {
+        self.store_as("")
+    }
+
+    /// The commands with this name that came by so far.
+    pub(crate) fn seen(&self, name: &str) -> Vec<Command> {
+        let mut seen = self.seen.borrow().clone();
+        seen.retain(|command| command.name() == name);
+        seen
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn relay(
+    mut client: Frames,
+    mut redis: Frames,
+    fate: Rc<RefCell<impl FnMut(Command) -> Fate>>,
+) -> io::Result<()> {
+    loop {
+        let frame = client.next().await?;
+        let fate = fate.borrow_mut()(Command::parse(&frame));
+        let lose_reply = matches!(fate, Fate::LoseReply);
+        match fate {
+            Fate::ForwardAfter(event) => event.await,
+            Fate::Silence => pending().await,
+            Fate::Forward | Fate::LoseReply => {}
+        }
+        redis.send(&frame).await?;
+        let reply = redis.next().await?;
+        if lose_reply {
+            return Ok(());
+        }
+        client.send(&reply).await?;
+    }
+}
+
+/// Cuts what comes in on a connection into commands or replies.
+struct Frames {
+    stream: TcpStream,
+    received: Vec<u8>,
+}
+
+impl Frames {
+    fn of(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).unwrap();
+        Self {
+            stream,
+            received: Vec::new(),
+        }
+    }
+
+    async fn next(&mut self) -> io::Result<Vec<u8>> {
+        loop {
+            if let Some(length) = frame_length(&self.received) {
+                return Ok(self.received.drain(..length).collect());
+            }
+            if self.stream.read_buf(&mut self.received).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    async fn send(&mut self, frame: &[u8]) -> io::Result<()> {
+        self.stream.write_all(frame).await
+    }
+}
+
+/// The length of the first [RESP2] frame, once it is complete.
+///
+/// [RESP2]: https://redis.io/docs/latest/develop/reference/protocol-spec/
+fn frame_length(bytes: &[u8]) -> Option<usize> {
+    let line = bytes.windows(2).position(|two| two == b"\r\n")?;
+    let count = || std::str::from_utf8(&bytes[1..line]).unwrap().parse().ok();
+    let head = line + 2;
+    let length = match bytes[0] {
+        b'$' => count().map_or(head, |n: usize| head + n + 2),
+        b'*' => (0..count().unwrap_or(0)).try_fold(head, |start, _| {
+            Some(start + frame_length(bytes.get(start..)?)?)
+        })?,
+        _ => head,
+    };
+    (length <= bytes.len()).then_some(length)
+}

@@ -1,0 +1,71 @@
+//! Words for session states, session keys, their names in Redis, and typed errors.
+
+use std::collections::HashMap;
+
+use actix_session::storage::{LoadError, SaveError, SessionKey, UpdateError};
+use actix_session_redis::Error;
+use actix_web::cookie::time::Duration;
+
+pub(crate) type State = HashMap<String, String>;
+
+pub(crate) const HOUR: Duration = Duration::HOUR;
+
+/// A state with one field.
+pub(crate) fn state(field: &str, json: &str) -> State {
+    HashMap::from([(field.to_owned(), json.to_owned())])
+}
+
+pub(crate) fn session_key(text: &str) -> SessionKey {
+    text.to_owned().try_into().unwrap()
+}
+
+/// actix-session gives its key no `Clone`.
+pub(crate) fn copy(session_key: &SessionKey) -> SessionKey {
+    self::session_key(session_key.as_ref())
+}
+
+/// The Redis key of the session's state.
+pub(crate) fn state_of(session_key: &SessionKey) -> String {
+    format!("session:{}", session_key.as_ref())
+}
+
+/// The Redis key that says that the session has ended.
+pub(crate) fn marker_of(session_key: &SessionKey) -> String {
+    format!("session:ended:{{{}}}", state_of(session_key))
+}
+
+/// The store's own error, out of what actix-session's trait makes of it.
+pub(crate) trait Typed {
+    fn typed(self) -> Error;
+}
+
+impl Typed for anyhow::Error {
+    fn typed(self) -> Error {
+        self.downcast()
+            .expect("an error of the store can be downcast")
+    }
+}
+
+impl Typed for LoadError {
+    fn typed(self) -> Error {
+        match self {
+            Self::Deserialization(error) | Self::Other(error) => error.typed(),
+        }
+    }
+}
+
+impl Typed for SaveError {
+    fn typed(self) -> Error {
+        match self {
+            Self::Serialization(error) | Self::Other(error) => error.typed(),
+        }
+    }
+}
+
+impl Typed for UpdateError {
+    fn typed(self) -> Error {
+        match self {
+            Self::Serialization(error) | Self::Other(error) => error.typed(),
+        }
+    }
+}
