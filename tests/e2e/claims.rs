@@ -1,0 +1,146 @@
+use std::{collections::HashMap, thread};
+
+use deadpool_redis::redis::Commands as _;
+use demo::StackOptions;
+
+use crate::{
+    browser::{cookie_of, request},
+    stack::{browser, eventually, redis, sessions, start, start_with},
+};
+
+#[test]
+fn the_tabs_of_one_browser_share_the_session() {
+    let stack = start();
+    let browser = browser(&stack);
+    assert_eq!(browser.refresh(), 0);
+    for count in 1..=20 {
+        assert_eq!(browser.refresh(), count);
+    }
+    assert_eq!(sessions(&mut redis(&stack)).len(), 1);
+}
+
+#[test]
+fn another_browser_gets_a_session_of_its_own() {
+    let stack = start();
+    let (one, other) = (browser(&stack), browser(&stack));
+    one.open("/dbset/mine");
+    for count in 0..5 {
+        assert_eq!(one.refresh(), count + 1);
+        assert_eq!(other.refresh(), count);
+    }
+    assert_eq!(one.open("/").dbname(), "mine");
+    assert_eq!(other.open("/").dbname(), "NULL");
+}
+
+#[test]
+fn the_requests_of_a_browser_go_to_all_instances_and_the_count_goes_on() {
+    let stack = start();
+    let browser = browser(&stack);
+    let mut served = HashMap::<_, u64>::new();
+    for count in 0..60 {
+        let page = browser.open("/");
+        assert_eq!(page.refreshed(), count);
+        *served.entry(page.instance).or_default() += 1;
+    }
+    let mut names: Vec<_> = served.keys().map(String::as_str).collect();
+    names.sort();
+    assert_eq!(names, stack.instance_names().collect::<Vec<_>>());
+    assert!(
+        served.values().all(|&requests| requests >= 10),
+        "{served:?}"
+    );
+}
+
+#[test]
+fn many_browsers_at_once_never_see_each_others_session() {
+    let stack = start();
+    thread::scope(|scope| {
+        for visitor in 0..16 {
+            let browser = browser(&stack);
+            scope.spawn(move || {
+                let name = format!("visitor-{visitor}");
+                browser.open(&format!("/dbset/{name}"));
+                for count in 1..=20 {
+                    let page = browser.open("/");
+                    assert_eq!((page.refreshed(), page.dbname()), (count, &*name));
+                }
+            });
+        }
+    });
+    assert_eq!(sessions(&mut redis(&stack)).len(), 16);
+}
+
+#[test]
+fn kill_ends_the_session_on_both_sides() {
+    let stack = start();
+    let first_visit = request(&stack.url(), None);
+    let cookie = cookie_of(&first_visit);
+    let session = sessions(&mut redis(&stack));
+    assert_eq!(session.len(), 1);
+
+    let killed = request(&format!("{}/kill", stack.url()), Some(&cookie));
+    assert_eq!(killed.status(), 302);
+    assert_eq!(killed.headers()["location"], "/");
+    let removal = killed.headers()["set-cookie"].to_str().unwrap();
+    assert!(removal.contains("Max-Age=0"), "{removal}");
+    assert!(sessions(&mut redis(&stack)).is_empty());
+
+    // Whoever kept a copy of the old cookie gets a new session under another key.
+    let again = request(&stack.url(), Some(&cookie));
+    assert_ne!(cookie_of(&again), cookie);
+    assert!(again.text().unwrap().contains("the page 0 times"));
+    assert_ne!(sessions(&mut redis(&stack)), session);
+}
+
+#[test]
+fn a_browser_starts_over_after_reset() {
+    let stack = start();
+    let browser = browser(&stack);
+    browser.open("/dbset/redis");
+    browser.refresh();
+    let page = browser.open("/kill");
+    assert_eq!((page.refreshed(), page.dbname()), (0, "NULL"));
+    assert_eq!(browser.refresh(), 1);
+}
+
+#[test]
+fn a_session_expires_by_itself() {
+    let stack = start_with(|options| StackOptions {
+        session_ttl: "1s".parse().unwrap(),
+        ..options
+    });
+    let browser = browser(&stack);
+    browser.open("/dbset/redis");
+    let mut redis = redis(&stack);
+    eventually("the session expires", || sessions(&mut redis).is_empty());
+
+    let page = browser.open("/");
+    assert_eq!((page.refreshed(), page.dbname()), (0, "NULL"));
+}
+
+#[test]
+fn every_request_gives_the_session_another_hour() {
+    const HOUR_MS: i64 = 3_600_000;
+    let stack = start();
+    let browser = browser(&stack);
+    browser.refresh();
+    let mut redis = redis(&stack);
+    let session = sessions(&mut redis).remove(0);
+
+    // As if most of the hour had passed.
+    let _: () = redis.pexpire(&session, 60_000).unwrap();
+    browser.refresh();
+    let left: i64 = redis.pttl(&session).unwrap();
+    assert!((HOUR_MS - 60_000..=HOUR_MS).contains(&left), "{left}");
+}
+
+#[test]
+fn the_cookie_is_for_the_browser_session_and_out_of_reach_of_scripts() {
+    let stack = start();
+    let response = request(&stack.url(), None);
+    let cookie = response.headers()["set-cookie"].to_str().unwrap();
+    assert!(cookie.contains("HttpOnly"), "{cookie}");
+    assert!(cookie.contains("SameSite=Lax"), "{cookie}");
+    assert!(!cookie.contains("Max-Age"), "{cookie}");
+    assert!(!cookie.contains("Expires"), "{cookie}");
+}

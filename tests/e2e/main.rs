@@ -1,0 +1,16 @@
+//! The demo as people run it, seen from outside: browsers in front of nginx, and signals, files
+//! and exit codes around it.
+
+/// What the blog post claims of its sessions.
+mod claims;
+/// `demo up` and `demo serve` as a person types them: wrong input, signals, nothing left behind.
+mod command_line;
+/// Instances that die or restart while people are using them.
+mod instances;
+/// What the page says, and what names it takes.
+mod page;
+
+/// A browser: an HTTP client that keeps cookies and reads the page.
+mod browser;
+/// The stack under test, and a connection to its Redis.
+mod stack;

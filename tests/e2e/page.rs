@@ -1,0 +1,73 @@
+use crate::{
+    browser::request,
+    stack::{browser, start},
+};
+
+#[test]
+fn a_new_visitor_sees_no_name_and_a_link_to_start_over() {
+    let stack = start();
+    let page = browser(&stack).open("/");
+    assert!(page.body.contains("You refreshed the page 0 times"));
+    assert!(page.body.contains(r#"dbname="NULL""#));
+    assert!(page.body.contains(r#"<a href="/kill">Reset</a>"#));
+    assert!(page.body.contains(&page.instance));
+}
+
+#[test]
+fn dbset_stores_the_name_and_goes_back_to_the_page() {
+    let stack = start();
+    let response = request(&format!("{}/dbset/redis", stack.url()), None);
+    assert_eq!(response.status(), 302);
+    assert_eq!(response.headers()["location"], "/");
+    assert_eq!(browser(&stack).open("/dbset/redis").dbname(), "redis");
+}
+
+#[test]
+fn a_name_in_any_script_comes_back_as_it_was_given() {
+    let stack = start();
+    let browser = browser(&stack);
+    for name in ["레디스", "Ärger & Söhne", "a/b", "100%", "🦀"] {
+        let path: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let shown = browser.open(&format!("/dbset/{path}"));
+        let expected = name.replace('&', "&#38;");
+        assert_eq!(shown.dbname(), expected);
+    }
+}
+
+#[test]
+fn markup_in_a_name_is_shown_and_not_obeyed() {
+    let stack = start();
+    let page = browser(&stack).open("/dbset/%3Cscript%3Ealert(1)%3C%2Fscript%3E");
+    assert!(!page.body.contains("<script"));
+    assert!(page.dbname().contains("script"));
+}
+
+#[test]
+fn a_name_that_is_too_long_or_no_text_is_refused_with_a_sentence() {
+    let stack = start();
+    let browser = browser(&stack);
+    browser.open(&format!("/dbset/{}", "x".repeat(256)));
+    for bad in ["x".repeat(257), "%ff%fe".to_owned()] {
+        let page = browser.open(&format!("/dbset/{bad}"));
+        assert_eq!(page.status, 400);
+        assert!(page.body.starts_with("The name "), "{}", page.body);
+    }
+    assert_eq!(browser.open("/").dbname().len(), 256);
+}
+
+#[test]
+fn every_response_says_which_instance_gave_it() {
+    let stack = start();
+    for path in ["/", "/dbset/x", "/kill", "/healthz", "/nothing/here"] {
+        let response = request(&format!("{}{path}", stack.url()), None);
+        assert!(response.headers().contains_key("x-demo-instance"), "{path}");
+    }
+}
+
+#[test]
+fn health_checks_make_no_session() {
+    let stack = start();
+    let response = request(&format!("{}/healthz", stack.url()), None);
+    assert_eq!(response.status(), 200);
+    assert!(!response.headers().contains_key("set-cookie"));
+}
