@@ -1,6 +1,10 @@
 use std::{sync::Arc, time::Duration};
 
-use crate::{keyspace::Keyspace, lease::Leases, pool::RedisPool, store::RedisSessionStore};
+use serde_json::Value;
+
+use crate::{
+    keyspace::Keyspace, lease::Leases, merge::MergeRules, pool::RedisPool, store::RedisSessionStore,
+};
 
 /// Options of a [`RedisSessionStore`], each with a default that suits most.
 ///
@@ -24,6 +28,7 @@ pub struct RedisSessionStoreBuilder {
     key_prefix: String,
     deadline: Duration,
     max_state_bytes: usize,
+    merge_rules: MergeRules,
 }
 
 impl RedisSessionStoreBuilder {
@@ -33,6 +38,7 @@ impl RedisSessionStoreBuilder {
             key_prefix: "session:".to_owned(),
             deadline: Duration::from_secs(2),
             max_state_bytes: 1 << 20,
+            merge_rules: MergeRules::default(),
         }
     }
 
@@ -51,9 +57,10 @@ impl RedisSessionStoreBuilder {
     /// included.
     ///
     /// Default: two seconds, which outlasts a restart of Redis and which people still wait for.
-    /// A single try gets a quarter of it to be answered and half of it to connect; so a deadline
-    /// below eight times the round trip to Redis makes requests fail that need not. At most an
-    /// hour: longer ones are cut.
+    /// A single try gets a quarter of it to be answered and half of it to connect (less, if the
+    /// pool's own connection timeout is shorter); so a deadline below eight times the round trip
+    /// to Redis makes requests fail that need not. Time in which the thread itself was blocked
+    /// does not count. At most an hour: longer ones are cut.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline.min(Duration::from_secs(60 * 60));
         self
@@ -70,6 +77,54 @@ impl RedisSessionStoreBuilder {
         self
     }
 
+    /// Declares a field to be a counter: what overlapping requests add to it, or take away, adds
+    /// up. For [`ConsistentSessions`](crate::ConsistentSessions).
+    ///
+    /// Default: no field is; when two requests change a field, the later one wins. A field that is
+    /// missing counts as 0. To remove a counter is no difference that could be added, so it goes
+    /// by the default, and so does a value that is no integer. Writing a declared field costs one
+    /// small key in Redis that lives as long as the [`deadline`](Self::deadline): by it, a
+    /// retry after a lost reply recognises that its change has been counted.
+    pub fn counter(mut self, field: impl Into<String>) -> Self {
+        self.merge_rules.counter(field.into());
+        self
+    }
+
+    /// Declares how a field is merged that overlapping requests have changed. For
+    /// [`ConsistentSessions`](crate::ConsistentSessions).
+    ///
+    /// `merge` is called with the value that both requests started from, the one that the other
+    /// has stored, and the one that is about to be stored (`None`: the field is missing), and
+    /// returns what to store. It is not called when only one side has changed the field, nor when
+    /// the later request removes it: then it is removed. When others keep writing it may be called
+    /// several times for one request. If it panics, that request fails with
+    /// [`Error::MergePanicked`](crate::Error::MergePanicked).
+    ///
+    /// Default: the later request wins. The cost is that of a [`counter`](Self::counter).
+    ///
+    /// ```
+    /// # use actix_session_redis::{RedisSessionStore, deadpool_redis::{Config, Runtime}};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = Config::from_url("redis://127.0.0.1:6379").create_pool(Some(Runtime::Tokio1))?;
+    /// // The highest score of the session, whichever request made it.
+    /// let store = RedisSessionStore::builder(pool)
+    ///     .merge_field("score", |_base, theirs, ours| {
+    ///         let theirs = theirs.and_then(|score| score.as_u64());
+    ///         theirs.max(ours.as_u64()).into()
+    ///     })
+    ///     .build();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn merge_field(
+        mut self,
+        field: impl Into<String>,
+        merge: impl Fn(Option<&Value>, Option<&Value>, &Value) -> Value + Send + Sync + 'static,
+    ) -> Self {
+        self.merge_rules.field(field.into(), Arc::new(merge));
+        self
+    }
+
     /// The store. Does no I/O and cannot fail.
     #[must_use]
     pub fn build(self) -> RedisSessionStore {
@@ -77,6 +132,8 @@ impl RedisSessionStoreBuilder {
             leases: Arc::new(Leases::new(self.pool, self.deadline)),
             keyspace: Arc::new(Keyspace::new(self.key_prefix)),
             max_state_bytes: self.max_state_bytes,
+            merge_rules: Arc::new(self.merge_rules),
+            refreshes: Arc::default(),
         }
     }
 }

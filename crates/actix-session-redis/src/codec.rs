@@ -1,6 +1,6 @@
 //! Session state <-> bytes: reads every format in the wild, writes one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -11,8 +11,11 @@ use crate::error::Error;
 pub(crate) type State = HashMap<String, String>;
 
 /// The format of actix-session 0.11's own store: a JSON object of field name to JSON text.
+///
+/// The fields are in order, so that equal states are equal bytes.
 pub(crate) fn encode(state: &State, limit: usize) -> Result<Vec<u8>, Error> {
-    let body = serde_json::to_vec(state).expect("a map of strings is always JSON");
+    let fields: BTreeMap<_, _> = state.iter().collect();
+    let body = serde_json::to_vec(&fields).expect("a map of strings is always JSON");
     if body.len() > limit {
         return Err(Error::StateTooLarge {
             bytes: body.len(),
@@ -42,7 +45,7 @@ fn decode_versioned(body: &[u8]) -> Result<State, Error> {
             .into_iter()
             .map(|(field, value)| (field, value.get().to_owned()))
             .collect()),
-        Ok(_) => unreadable("it is of a format version later than 1"),
+        Ok(_) => unreadable("it is of an unknown format version"),
         Err(_) => unreadable("it is not the JSON of a session state"),
     }
 }
@@ -98,7 +101,7 @@ mod tests {
             (b"null", "not the JSON"),
             (b"{\"name\":1}", "not the JSON"),
             (b"{\"v\":1,\"state\":[]}", "not the JSON"),
-            (b"{\"v\":2,\"state\":{}}", "later than 1"),
+            (b"{\"v\":2,\"state\":{}}", "unknown format"),
         ] {
             let error = decode(body).unwrap_err().to_string();
             assert!(error.contains(reason), "{body:?} gave: {error}");

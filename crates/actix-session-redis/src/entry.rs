@@ -2,13 +2,29 @@
 
 use actix_session::storage::SessionKey;
 use actix_web::cookie::time::Duration;
-use deadpool_redis::redis::{AsyncCommands, ExistenceCheck, SetExpiry, SetOptions};
+use deadpool_redis::redis::{AsyncCommands, ExistenceCheck, SetExpiry, SetOptions, pipe};
 
 use crate::{
     error::{Error, Failure, MAX_TTL_YEARS},
     keyspace::{Keyspace, draw_session_key},
     pool::Connection,
 };
+
+/// Reads an entry, and on demand how many milliseconds it has left to live, in one round trip.
+pub(crate) async fn read(
+    redis: &mut Connection,
+    redis_key: &str,
+    with_ttl: bool,
+) -> Result<(Option<Vec<u8>>, Option<u64>), Failure> {
+    if !with_ttl {
+        return Ok((redis.get(redis_key).await?, None));
+    }
+    let mut read = pipe();
+    read.get(redis_key).pttl(redis_key);
+    let (body, ttl_left): (_, i64) = read.query_async(redis).await?;
+    // Negative: the key is missing, or has no TTL.
+    Ok((body, ttl_left.try_into().ok()))
+}
 
 pub(crate) struct Entry {
     body: Vec<u8>,

@@ -8,10 +8,13 @@ use deadpool_redis::{
 
 /// What can go wrong between the store and Redis.
 ///
-/// actix-session hands it on as an [`anyhow::Error`]; `downcast_ref::<Error>()` gets it back.
+/// Whoever calls a [`SessionStore`](actix_session::storage::SessionStore) gets it as an
+/// [`anyhow::Error`]; `downcast_ref::<Error>()` gets it back. Behind `SessionMiddleware` nobody
+/// does, so the store logs it: see "Errors" in the documentation of the crate.
+///
 /// No variant carries a session key or a piece of session state, neither in its text nor in its
 /// sources, so all of them are safe to log.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The URL or the settings of the connection pool are not usable.
@@ -34,8 +37,7 @@ pub enum Error {
     Unavailable {
         /// How long this operation waited before it gave up.
         waited: Duration,
-        /// What the last try ran into.
-        #[source]
+        /// What the last try ran into. It is part of this error's text.
         fault: Fault,
     },
 
@@ -70,6 +72,27 @@ pub enum Error {
         limit: usize,
     },
 
+    /// A function given to
+    /// [`merge_field`](crate::RedisSessionStoreBuilder::merge_field) panicked.
+    ///
+    /// This request fails; what is stored is as it was, and other requests go on.
+    #[error("the function that merges the field {field:?} panicked")]
+    MergePanicked {
+        /// The field it was to merge.
+        field: String,
+    },
+
+    /// Other requests wrote the same session again and again, until the
+    /// [`deadline`](crate::RedisSessionStoreBuilder::deadline) had passed.
+    ///
+    /// What they wrote is stored, this change is not. Only inside
+    /// [`ConsistentSessions`](crate::ConsistentSessions).
+    #[error("other requests kept writing the session ({tries} tries)")]
+    Contended {
+        /// How often the change was merged with theirs.
+        tries: u32,
+    },
+
     /// The TTL is shorter than a millisecond, or too long for Redis to represent.
     ///
     /// Nothing was sent to Redis. Remedy: set a positive `state_ttl` or `session_ttl` on
@@ -87,8 +110,7 @@ pub enum Error {
 /// Ten thousand years are beyond every purpose and leave Redis room to add the current time.
 pub(crate) const MAX_TTL_YEARS: i64 = 10_000;
 
-/// Why a try to talk to Redis failed: the [source](std::error::Error::source) of
-/// [`Error::Unavailable`].
+/// Why a try to talk to Redis failed, as [`Error::Unavailable`] says.
 #[derive(Debug, Clone)]
 pub struct Fault(Kind);
 
@@ -106,6 +128,11 @@ impl Fault {
     /// The deadline, or the share of it that one try may use, passed in silence.
     pub(crate) fn no_answer() -> Self {
         Self(Kind::NoAnswer)
+    }
+
+    /// Redis itself said no: the connection works.
+    pub(crate) fn is_reply(&self) -> bool {
+        matches!(self.0, Kind::Reply(_))
     }
 
     /// Whether Redis can serve nothing at all: not for a reply that only concerns this command.
@@ -164,6 +191,8 @@ impl From<RedisError> for Failure {
             ) => Self::Lost(Fault(Kind::Reply(code(error)))),
             ErrorKind::AuthenticationFailed => Self::refused("WRONGPASS"),
             ErrorKind::Server(_) | ErrorKind::Extension => match code(error).as_str() {
+                // A script, not ours, has kept the server for longer than it should.
+                busy @ "BUSY" => Self::Lost(Fault(Kind::Reply(busy.to_owned()))),
                 "WRONGTYPE" => Self::Final(Error::Unreadable {
                     reason: "its Redis key holds another type of value",
                 }),
@@ -176,14 +205,21 @@ impl From<RedisError> for Failure {
 
 impl From<PoolError> for Failure {
     fn from(error: PoolError) -> Self {
-        Self::Lost(Fault(match error {
+        let kind = match error {
             PoolError::Backend(error) => return error.into(),
             PoolError::Timeout(TimeoutType::Wait) => Kind::NoConnectionFree,
             PoolError::Timeout(_) => Kind::NoAnswer,
-            PoolError::Closed => Kind::Pool("the connection pool was closed"),
             PoolError::PostCreateHook(_) => Kind::Pool("a hook of the connection pool failed"),
             PoolError::NoRuntimeSpecified => Kind::Pool("the connection pool has no runtime"),
-        }))
+            PoolError::Closed => {
+                // For good, so there is nothing to wait for.
+                return Self::Final(Error::Unavailable {
+                    waited: Duration::ZERO,
+                    fault: Fault(Kind::Pool("the connection pool was closed")),
+                });
+            }
+        };
+        Self::Lost(Fault(kind))
     }
 }
 
@@ -200,7 +236,8 @@ impl Failure {
                 "WRONGPASS" => "check the user name and the password in the URL",
                 "NOPERM" => {
                     "give the Redis user access to the key prefix and to the commands \
-                     GET, SET, DEL, PEXPIRE, EXISTS and PING"
+                     GET, GETDEL, SET, DEL, EXISTS, PTTL, PEXPIRE, EVALSHA, EVAL, PING, and SELECT if the URL \
+                     names a database"
                 }
                 "OOM" => {
                     "Redis is full; raise its maxmemory, or set a maxmemory-policy that evicts"
@@ -209,7 +246,10 @@ impl Failure {
                 "MOVED" | "ASK" | "CROSSSLOT" => {
                     "this server belongs to a Redis Cluster; connect with a cluster pool"
                 }
-                _ => "see the log of the Redis server, and that no command is renamed or disabled",
+                _ => {
+                    "check the database number and the password in the URL, that no command is \
+                     renamed or disabled, and the log of the Redis server"
+                }
             },
         })
     }

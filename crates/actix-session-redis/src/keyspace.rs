@@ -22,19 +22,46 @@ impl Keyspace {
     ///
     /// It starts with the prefix, so that an ACL rule for the prefix covers it, and names the
     /// session's Redis key as its [hash tag], so that a cluster keeps both in one slot. (A prefix
-    /// with a hash tag of its own already does that.)
+    /// with a hash tag of its own already does that; one with a single brace cannot.)
     ///
     /// [hash tag]: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags
     pub(crate) fn ended(&self, session_key: &SessionKey) -> String {
+        self.beside("ended:{", session_key, "}")
+    }
+
+    /// The Redis key, a new one each time, whose existence says that one write to the session was
+    /// carried out. In the same slot, too.
+    pub(crate) fn receipt(&self, session_key: &SessionKey) -> String {
+        self.beside("written:{", session_key, "}:") + &draw_id()
+    }
+
+    fn beside(&self, before: &str, session_key: &SessionKey, after: &str) -> String {
         [
             &self.prefix,
-            "ended:{",
+            before,
             &self.prefix,
             session_key.as_ref(),
-            "}",
+            after,
         ]
         .concat()
     }
+}
+
+/// Tells one operation from all others: 95 random bits.
+pub(crate) fn draw_id() -> String {
+    Alphanumeric.sample_string(&mut rand::rng(), 16)
+}
+
+/// Whether this can be the key of a session, ours or another store's.
+///
+/// A cookie that the application has signed for another purpose passes for a session cookie if its
+/// value is sent under that name. What it says must not reach other Redis keys, such as the marker
+/// of an ended session.
+pub(crate) fn is_session_key(session_key: &SessionKey) -> bool {
+    session_key
+        .as_ref()
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
 }
 
 /// Draws 64 alphanumerics from the operating system's seeded CSPRNG: 381 bits, where OWASP asks
@@ -64,6 +91,14 @@ mod tests {
     #[test]
     fn an_empty_prefix_gives_the_names_of_the_built_in_store() {
         assert_eq!(Keyspace::new(String::new()).session(&key("abc")), "abc");
+    }
+
+    #[test]
+    fn no_session_key_names_another_redis_key() {
+        assert!(is_session_key(&key("aZ09-_")));
+        for other in ["ended:{session:abc}", "a b", "a\r\n", "\0", "é"] {
+            assert!(!is_session_key(&key(other)), "{other:?}");
+        }
     }
 
     #[test]

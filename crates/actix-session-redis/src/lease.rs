@@ -6,6 +6,7 @@
 
 use std::{
     fmt,
+    future::pending,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -13,12 +14,13 @@ use std::{
 use thread_local::ThreadLocal;
 use tokio::{
     sync::{self, Notify},
-    time::{Instant, sleep_until, timeout_at},
+    time::Instant,
 };
 
 use crate::{
     error::{Error, Failure, Fault},
     outage::{Admission, Gate},
+    patience::Patience,
     pool::{Connection, PooledConnection, RedisPool},
 };
 
@@ -33,7 +35,7 @@ pub(crate) struct Leases {
 #[derive(Default)]
 struct ThreadLease {
     current: Mutex<Option<Arc<Lease>>>,
-    search: sync::Mutex<()>,
+    search: sync::Mutex<LastSearch>,
     gate: Gate,
 }
 
@@ -47,6 +49,35 @@ impl Leases {
         }
     }
 
+    pub(crate) fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Starts the clock of one operation of the store.
+    pub(crate) fn operation(&self) -> Operation<'_> {
+        Operation {
+            leases: self,
+            started: Instant::now(),
+            patience: Patience::new(self.deadline),
+        }
+    }
+
+    fn least_shared(&self) -> Option<Arc<Lease>> {
+        self.threads
+            .iter()
+            .filter_map(ThreadLease::usable)
+            .min_by_key(Arc::strong_count)
+    }
+}
+
+/// What one call of the store does with Redis, all of it before one deadline.
+pub(crate) struct Operation<'a> {
+    leases: &'a Leases,
+    started: Instant,
+    patience: Patience,
+}
+
+impl Operation<'_> {
     /// Runs `command`, and runs it again on another connection when the one it had is lost, until
     /// the deadline. A try whose reply was lost may have been carried out: `command` must be safe
     /// to repeat.
@@ -54,48 +85,58 @@ impl Leases {
         &self,
         command: impl AsyncFn(Connection) -> Result<T, Failure>,
     ) -> Result<T, Error> {
-        let started = Instant::now();
-        let until = started + self.deadline;
         let unavailable = |fault| Error::Unavailable {
-            waited: started.elapsed(),
+            waited: self.started.elapsed(),
             fault,
         };
+        if self.is_over() {
+            return Err(unavailable(Fault::no_answer()));
+        }
 
-        let thread = self.threads.get_or_default();
-        let admission = thread.gate.admit().map_err(unavailable)?;
+        let thread = self.leases.threads.get_or_default();
+        let mut admission = thread.gate.admit().map_err(unavailable)?;
         let mut backoff = Backoff::default();
         loop {
-            let answer = match self.try_once(thread, &admission, until, &command).await {
-                Ok(reply) => Ok(reply),
-                Err(Failure::Final(error)) => Err(error),
-                Err(Failure::Lost(fault)) => {
-                    if let Some(outage) = admission.revoked() {
-                        return Err(unavailable(outage));
-                    }
-                    if backoff.pause(until).await {
-                        continue;
-                    }
-                    admission.gave_up(&fault);
-                    return Err(unavailable(fault));
+            let fault = match self.try_once(thread, &admission, &command).await {
+                Ok(reply) => {
+                    admission.answered();
+                    return Ok(reply);
                 }
+                Err(Failure::Final(error)) => {
+                    admission.answered();
+                    return Err(error);
+                }
+                Err(Failure::Lost(fault)) => fault,
             };
-            admission.answered();
-            return answer;
+            if !fault.is_outage() {
+                admission.answered();
+            }
+            if let Some(outage) = admission.revoked() {
+                return Err(unavailable(outage));
+            }
+            if !backoff.pause(&self.patience).await {
+                admission.gave_up(&fault);
+                return Err(unavailable(fault));
+            }
         }
+    }
+
+    /// Whether the deadline has passed.
+    pub(crate) fn is_over(&self) -> bool {
+        self.patience.is_exhausted()
     }
 
     async fn try_once<T>(
         &self,
         thread: &ThreadLease,
         admission: &Admission<'_>,
-        until: Instant,
         command: &impl AsyncFn(Connection) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let lease = self.lease(thread, admission, until).await?;
+        let lease = self.lease(thread, admission).await?;
         // A quarter: when no answer comes, there is time left to ask again elsewhere.
-        let outcome = timeout_at(self.share(4, until), command(lease.connection.clone()))
-            .await
-            .unwrap_or(Err(Failure::Lost(Fault::no_answer())));
+        let answer = command(lease.connection.clone());
+        let outcome = self.patience.wait(self.patience.part(4), answer).await;
+        let outcome = outcome.unwrap_or(Err(Failure::Lost(Fault::no_answer())));
         if let Err(Failure::Lost(fault)) = &outcome {
             lease.retire(fault);
         }
@@ -108,72 +149,119 @@ impl Leases {
         &self,
         thread: &ThreadLease,
         admission: &Admission<'_>,
-        until: Instant,
     ) -> Result<Arc<Lease>, Failure> {
         if let Some(lease) = thread.usable() {
             return Ok(lease);
         }
-        let _searching = timeout_at(until, thread.search.lock())
-            .await
-            .map_err(|_| Failure::Lost(Fault::no_answer()))?;
+        let left = self.patience.left();
+        let Some(mut last) = self.patience.wait(left, thread.search.lock()).await else {
+            return Err(Failure::Lost(Fault::no_answer()));
+        };
         if let Some(lease) = thread.usable() {
             return Ok(lease);
         }
         if let Some(outage) = admission.revoked() {
             return Err(Failure::Lost(outage));
         }
+        if let Some(refusal) = last.refusal() {
+            return Err(Failure::Final(refusal));
+        }
 
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff(last.pause());
         loop {
-            match self.search(until).await {
+            if !backoff.pause(&self.patience).await {
+                // Before the next in line may search: it would do so in vain.
+                let fault = last.fault.clone().unwrap_or_else(Fault::no_answer);
+                admission.gave_up(&fault);
+                return Err(Failure::Lost(fault));
+            }
+            // Boxed, because it is large and rare, and part of every request's future.
+            let found = Box::pin(self.search()).await;
+            last.ended(&found);
+            match found {
                 Ok(lease) => {
                     thread.keep(&lease);
-                    self.leased.notify_waiters();
+                    self.leases.leased.notify_waiters();
                     return Ok(lease);
                 }
-                Err(Failure::Lost(fault)) => {
-                    if !backoff.pause(until).await {
-                        // Before the next in line may search: it would do so in vain.
-                        admission.gave_up(&fault);
-                        return Err(Failure::Lost(fault));
-                    }
-                }
-                Err(refused) => return Err(refused),
+                Err(Failure::Final(refusal)) => return Err(Failure::Final(refusal)),
+                Err(Failure::Lost(_)) => {}
             }
         }
     }
 
     /// A connection of the thread's own while the pool has one, else a share in another thread's.
-    async fn search(&self, until: Instant) -> Result<Arc<Lease>, Failure> {
-        let leased_elsewhere = self.leased.notified();
+    async fn search(&self) -> Result<Arc<Lease>, Failure> {
+        let Leases { pool, leased, .. } = self.leases;
+        let new_lease = |pooled| Lease::new(pooled, self.leases.deadline);
+        let leased_elsewhere = leased.notified();
         // A half: connecting takes more round trips than a command does.
-        let failure = match timeout_at(self.share(2, until), self.pool.get_now()).await {
-            Ok(Ok(pooled)) => return Ok(Lease::new(pooled)),
-            Ok(Err(error)) => Failure::from(error),
-            Err(_) => Failure::Lost(Fault::no_answer()),
+        let half = self.patience.part(2);
+        let failure = match self.patience.wait(half, pool.get_now()).await {
+            Some(Ok(pooled)) => return Ok(new_lease(pooled)),
+            Some(Err(error)) => Failure::from(error),
+            None => Failure::Lost(Fault::no_answer()),
         };
         if !failure.is_pool_exhausted() {
             return Err(failure);
         }
-        if let Some(lease) = self.least_shared() {
+        if let Some(lease) = self.leases.least_shared() {
             return Ok(lease);
         }
-        tokio::select! {
-            pooled = self.pool.get_in_line() => Ok(Lease::new(pooled?)),
-            () = leased_elsewhere => self.least_shared().ok_or(failure),
-            () = sleep_until(until) => Err(failure),
+        let turn_or_share = async {
+            tokio::select! {
+                pooled = pool.get_in_line() => Some(pooled.map(new_lease)),
+                () = leased_elsewhere => self.leases.least_shared().map(Ok),
+            }
+        };
+        let left = self.patience.left();
+        match self.patience.wait(left, turn_or_share).await.flatten() {
+            Some(lease) => Ok(lease?),
+            None => Err(failure),
         }
     }
+}
 
-    fn least_shared(&self) -> Option<Arc<Lease>> {
-        self.threads
-            .iter()
-            .filter_map(ThreadLease::usable)
-            .min_by_key(Arc::strong_count)
+/// What came of the thread's latest search for a connection. The requests that follow at its
+/// heels neither repeat what has just failed nor connect as fast as connections break.
+#[derive(Default)]
+struct LastSearch {
+    ended: Option<Instant>,
+    fault: Option<Fault>,
+    refusal: Option<Error>,
+}
+
+impl LastSearch {
+    const RECENT: Duration = Duration::from_millis(100);
+
+    fn ended(&mut self, found: &Result<Arc<Lease>, Failure>) {
+        let (fault, refusal) = match found {
+            Ok(_) => (None, None),
+            Err(Failure::Lost(fault)) => (Some(fault.clone()), None),
+            Err(Failure::Final(refusal)) => (None, Some(refusal.clone())),
+        };
+        *self = Self {
+            ended: Some(Instant::now()),
+            fault,
+            refusal,
+        };
     }
 
-    fn share(&self, part: u32, until: Instant) -> Instant {
-        until.min(Instant::now() + self.deadline / part)
+    fn is_recent(&self) -> bool {
+        self.ended
+            .is_some_and(|ended| ended.elapsed() < Self::RECENT)
+    }
+
+    fn refusal(&self) -> Option<Error> {
+        self.refusal.clone().filter(|_| self.is_recent())
+    }
+
+    fn pause(&self) -> Duration {
+        if self.is_recent() {
+            Backoff::SHORTEST
+        } else {
+            Duration::ZERO
+        }
     }
 }
 
@@ -202,14 +290,16 @@ impl ThreadLease {
 /// One pooled connection, held by one thread or, when the pool is small, by several.
 struct Lease {
     connection: Connection,
+    since: Instant,
     /// Empty once the connection is lost.
     pooled: Mutex<Option<PooledConnection>>,
 }
 
 impl Lease {
-    fn new(pooled: PooledConnection) -> Arc<Self> {
+    fn new(pooled: PooledConnection, deadline: Duration) -> Arc<Self> {
         Arc::new(Self {
-            connection: pooled.connection(),
+            connection: pooled.connection(deadline),
+            since: Instant::now(),
             pooled: Mutex::new(Some(pooled)),
         })
     }
@@ -219,7 +309,13 @@ impl Lease {
     }
 
     /// Takes the connection out of the pool for good, once, however many requests saw it break.
+    ///
+    /// Not if it is new and Redis itself has answered on it: another connection made now would
+    /// lead to the same server, so that a long failover would mean a storm of connections.
     fn retire(&self, fault: &Fault) {
+        if fault.is_reply() && self.since.elapsed() < LastSearch::RECENT {
+            return;
+        }
         if let Some(pooled) = lock(&self.pooled).take() {
             tracing::warn!(%fault, "lost a Redis connection");
             pooled.discard();
@@ -236,13 +332,13 @@ impl Backoff {
     const SHORTEST: Duration = Duration::from_millis(10);
     const LONGEST: Duration = Duration::from_millis(100);
 
-    /// Returns `false`, at once, when the pause would last past `until`.
-    async fn pause(&mut self, until: Instant) -> bool {
-        let end = Instant::now() + self.0.mul_f64(rand::random_range(0.5..=1.0));
+    /// Returns `false`, at once, when the pause would use up all patience.
+    async fn pause(&mut self, patience: &Patience) -> bool {
+        let pause = self.0.mul_f64(rand::random_range(0.5..=1.0));
         self.0 = (self.0 * 2).clamp(Self::SHORTEST, Self::LONGEST);
-        let in_time = end < until;
+        let in_time = pause < patience.left();
         if in_time {
-            sleep_until(end).await;
+            patience.wait(pause, pending::<()>()).await;
         }
         in_time
     }

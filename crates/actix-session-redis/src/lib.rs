@@ -3,18 +3,25 @@
 
 mod builder;
 mod codec;
+mod consistent;
 mod entry;
 mod error;
 mod keyspace;
 mod lease;
+mod merge;
 mod outage;
+mod overlap;
+mod patience;
 mod pool;
+mod scope;
+mod script;
 mod store;
 
 pub use deadpool_redis;
 
 pub use self::{
     builder::RedisSessionStoreBuilder,
+    consistent::{ConsistentSessions, CurrentSession},
     error::{Error, Fault},
     pool::RedisPool,
     store::RedisSessionStore,

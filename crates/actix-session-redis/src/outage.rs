@@ -60,7 +60,8 @@ impl Admission<'_> {
         }
     }
 
-    pub(crate) fn answered(&self) {
+    pub(crate) fn answered(&mut self) {
+        self.probe = None;
         let mut state = self.gate.state();
         state.answers += 1;
         if state.outage.take().is_some() {
@@ -88,7 +89,7 @@ mod tests {
     #[test]
     fn everybody_is_let_through_while_redis_answers() {
         let gate = Gate::default();
-        let one = gate.admit().unwrap();
+        let mut one = gate.admit().unwrap();
         let other = gate.admit().unwrap();
         one.answered();
         assert!(other.revoked().is_none());
@@ -106,7 +107,7 @@ mod tests {
         assert!(gate.admit().is_err());
         drop(probe);
 
-        let probe = gate.admit().unwrap();
+        let mut probe = gate.admit().unwrap();
         probe.answered();
         assert!(gate.admit().is_ok());
         assert!(waiting.revoked().is_none());

@@ -1,17 +1,22 @@
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use actix_session::storage::{LoadError, SaveError, SessionKey, SessionStore, UpdateError};
 use actix_web::cookie::time::Duration;
-use deadpool_redis::redis::{AsyncCommands, SetExpiry, SetOptions, pipe};
+use deadpool_redis::redis::{AsyncCommands, ExistenceCheck, SetExpiry, SetOptions, pipe};
 
 use crate::{
     builder::RedisSessionStoreBuilder,
     codec::{self, State},
     entry::{self, Entry},
     error::Error,
-    keyspace::Keyspace,
+    keyspace::{Keyspace, draw_id, draw_session_key, is_session_key},
     lease::Leases,
+    merge::MergeRules,
     pool::RedisPool,
+    scope,
 };
 
 /// How long Redis remembers that a session has ended: longer than any request that was running
@@ -48,13 +53,19 @@ const ENDED_MARKER_MS: u64 = 5 * 60 * 1000;
 /// - [`Error::Unavailable`] when Redis gives no answer before the deadline;
 /// - [`Error::Refused`] when Redis declines the command;
 /// - [`Error::Unreadable`] (`load` only, as [`LoadError::Deserialization`]);
-/// - [`Error::StateTooLarge`] and [`Error::InvalidTtl`] (`save`, `update`, `update_ttl`), before
-///   anything is sent.
+/// - [`Error::StateTooLarge`] (`save`, `update`) and [`Error::InvalidTtl`] (those and
+///   `update_ttl`), before anything is sent;
+/// - [`Error::MergePanicked`] and [`Error::Contended`] (`update` inside
+///   [`ConsistentSessions`](crate::ConsistentSessions)).
 #[derive(Clone, Debug)]
 pub struct RedisSessionStore {
     pub(crate) leases: Arc<Leases>,
     pub(crate) keyspace: Arc<Keyspace>,
     pub(crate) max_state_bytes: usize,
+    pub(crate) merge_rules: Arc<MergeRules>,
+    /// Whether sessions are prolonged here without being written. Only then it pays to ask for
+    /// their TTL when they are loaded.
+    pub(crate) refreshes: Arc<AtomicBool>,
 }
 
 impl RedisSessionStore {
@@ -67,16 +78,14 @@ impl RedisSessionStore {
 
     /// A store with a pool of its own, with every option at its default.
     ///
-    /// The URL is `redis://[user][:password@]host[:port][/db]` for TCP and
-    /// `redis+unix:///path[?db=N&user=U&pass=P]` for a Unix socket, as the
-    /// [`redis`](deadpool_redis::redis#connection-parameters) crate reads them. The pool holds
-    /// twice as many connections as there are CPU cores. Does no I/O.
+    /// The pool is that of [`RedisPool::from_url`]; `builder(RedisPool::from_url(url)?)` is the
+    /// same with options. Does no I/O.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidUrl`] when the URL cannot be understood.
     pub fn from_url(url: impl AsRef<str>) -> Result<Self, Error> {
-        RedisPool::from_url(url.as_ref()).map(Self::new)
+        RedisPool::from_url(url).map(Self::new)
     }
 
     /// A store on a connection pool of yours, with options.
@@ -95,31 +104,44 @@ impl RedisSessionStore {
     /// [`Error::Unavailable`] and [`Error::Refused`], as for every operation.
     pub async fn ping(&self) -> Result<(), Error> {
         self.leases
+            .operation()
             .run(async |mut redis| Ok(redis.ping().await?))
             .await
     }
 
-    fn entry(&self, state: &State, ttl: &Duration) -> Result<Entry, Error> {
+    pub(crate) fn entry(&self, state: &State, ttl: &Duration) -> Result<Entry, Error> {
         Entry::new(codec::encode(state, self.max_state_bytes)?, ttl)
     }
 }
 
 impl SessionStore for RedisSessionStore {
     async fn load(&self, session_key: &SessionKey) -> Result<Option<State>, LoadError> {
+        if !is_session_key(session_key) {
+            return Ok(None);
+        }
         let redis_key = self.keyspace.session(session_key);
-        let body: Option<Vec<u8>> = self
+        let with_ttl = scope::is_open() && self.refreshes.load(Relaxed);
+        let (body, ttl_left_ms) = self
             .leases
-            .run(async |mut redis| Ok(redis.get(&redis_key).await?))
+            .operation()
+            .run(async |mut redis| entry::read(&mut redis, &redis_key, with_ttl).await)
             .await
             .map_err(into_load_error)?;
-        body.map(|body| codec::decode(&body))
-            .transpose()
-            .map_err(into_load_error)
+        let Some(body) = body else { return Ok(None) };
+        let state = codec::decode(&body).map_err(into_load_error)?;
+        scope::remember(&self.keyspace, session_key, body, ttl_left_ms);
+        Ok(Some(state))
     }
 
     async fn save(&self, state: State, ttl: &Duration) -> Result<SessionKey, SaveError> {
+        if scope::session_has_ended() {
+            // Another request has ended the session that this one renews.
+            return Ok(draw_session_key());
+        }
+        let state = self.with_late_changes(state).map_err(into_save_error)?;
         let entry = self.entry(&state, ttl).map_err(into_save_error)?;
         self.leases
+            .operation()
             .run(async |mut redis| entry.create(&mut redis, &self.keyspace).await)
             .await
             .map_err(into_save_error)
@@ -131,54 +153,63 @@ impl SessionStore for RedisSessionStore {
         state: State,
         ttl: &Duration,
     ) -> Result<SessionKey, UpdateError> {
-        let entry = self.entry(&state, ttl).map_err(into_update_error)?;
-        let redis_key = self.keyspace.session(&session_key);
-        let new_session_key = self
-            .leases
-            .run(async |mut redis| {
-                if entry.replace(&mut redis, &redis_key).await? {
-                    return Ok(None);
-                }
-                let ended = self.keyspace.ended(&session_key);
-                if redis.exists(&ended).await? {
-                    tracing::debug!("dropped a write to a session that has ended");
-                    return Ok(None);
-                }
-                // It expired while the request ran: its state goes on under a new session key.
-                // Unless another request ends it just now; that one cannot know the new key.
-                let new_session_key = entry.create(&mut redis, &self.keyspace).await?;
-                if redis.exists(&ended).await? {
-                    let () = redis.del(self.keyspace.session(&new_session_key)).await?;
-                    return Ok(None);
-                }
-                Ok(Some(new_session_key))
-            })
-            .await
-            .map_err(into_update_error)?;
-        Ok(new_session_key.unwrap_or(session_key))
+        let redis = self.leases.operation();
+        let written = match scope::base(&self.keyspace, &session_key) {
+            Some(base) => self.merge(&redis, &session_key, &base, &state, ttl).await,
+            None => self.replace(&redis, &session_key, &state, ttl).await,
+        };
+        if written.map_err(into_update_error)? {
+            return Ok(session_key);
+        }
+        let new_session_key = self.save_expired(&redis, &session_key, &state, ttl).await;
+        Ok(new_session_key
+            .map_err(into_update_error)?
+            .unwrap_or(session_key))
     }
 
     async fn update_ttl(&self, session_key: &SessionKey, ttl: &Duration) -> anyhow::Result<()> {
-        let ttl_ms = entry::ttl_ms(ttl)?;
-        let redis_key = self.keyspace.session(session_key);
-        self.leases
-            .run(async |mut redis| Ok(redis.pexpire::<_, ()>(&redis_key, ttl_ms).await?))
-            .await?;
+        let redis = self.leases.operation();
+        let alive = self.refresh(&redis, session_key, ttl).await;
+        if !alive.map_err(logged)? {
+            // A cookie would name a session that is gone, and may replace that of its successor.
+            scope::leave_cookie();
+        }
         Ok(())
     }
 
     async fn delete(&self, session_key: &SessionKey) -> anyhow::Result<()> {
-        // The marker first: a session that is gone without one would be taken for expired.
+        let marker = self.keyspace.ended(session_key);
+        let ours = draw_id();
         let mut end = pipe();
+        // The marker first: a session that is gone without one would be taken for expired.
         end.set_options(
-            self.keyspace.ended(session_key),
-            "",
-            SetOptions::default().with_expiration(SetExpiry::PX(ENDED_MARKER_MS)),
+            &marker,
+            &ours,
+            SetOptions::default()
+                .conditional_set(ExistenceCheck::NX)
+                .with_expiration(SetExpiry::PX(ENDED_MARKER_MS)),
         )
-        .del(self.keyspace.session(session_key));
-        self.leases
-            .run(async |mut redis| Ok(end.exec_async(&mut redis).await?))
-            .await?;
+        .ignore();
+        let session = self.keyspace.session(session_key);
+        if scope::is_open() {
+            // In one step, so that who ends the session also gets what it held.
+            end.atomic().get(&marker).get_del(session);
+        } else {
+            end.del(session).ignore();
+        }
+        let replies: Vec<Option<Vec<u8>>> = self
+            .leases
+            .operation()
+            .run(async |mut redis| Ok(end.query_async(&mut redis).await?))
+            .await
+            .map_err(logged)?;
+        if let [Some(ended_by), last_state] = &replies[..] {
+            if ended_by == ours.as_bytes() {
+                scope::session_ended_with(&self.keyspace, session_key, last_state.as_deref());
+            } else {
+                scope::end_session();
+            }
+        }
         Ok(())
     }
 }
@@ -186,14 +217,23 @@ impl SessionStore for RedisSessionStore {
 fn into_load_error(error: Error) -> LoadError {
     match error {
         Error::Unreadable { .. } => LoadError::Deserialization(error.into()),
-        _ => LoadError::Other(error.into()),
+        _ => LoadError::Other(logged(error)),
     }
 }
 
 fn into_save_error(error: Error) -> SaveError {
-    SaveError::Other(error.into())
+    SaveError::Other(logged(error))
 }
 
 fn into_update_error(error: Error) -> UpdateError {
-    UpdateError::Other(error.into())
+    UpdateError::Other(logged(error))
+}
+
+/// `SessionMiddleware` turns every error into an empty 500 and tells nobody which. (An outage is
+/// logged when it begins and when it ends, and what is unreadable by the middleware.)
+fn logged(error: Error) -> anyhow::Error {
+    if !matches!(error, Error::Unavailable { .. }) {
+        tracing::error!(%error, "a session operation failed");
+    }
+    error.into()
 }

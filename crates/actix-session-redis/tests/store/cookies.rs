@@ -1,5 +1,6 @@
 use crate::support::{
-    app::{Browser, Setup, TestApp},
+    app::{Setup, TestApp},
+    browser::Browser,
     redis::{TestRedis, commands},
 };
 

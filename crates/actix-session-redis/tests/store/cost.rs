@@ -56,7 +56,7 @@ async fn a_request_without_a_cookie_costs_nothing_until_it_writes() {
     for path in ["/hello", "/read"] {
         let browser = app.browser();
         let (answer, asked) = redis.commands_during(browser.get(path)).await;
-        assert!(!answer.sets_cookie);
+        assert!(!answer.touches_session_cookie());
         assert_eq!(asked, commands([]), "{path}");
     }
     assert_eq!(redis.connections_made(), 1, "only the one that asks this");

@@ -159,14 +159,8 @@ async fn a_request_that_outlasts_the_logout_of_another_tab_leaves_no_session() {
     let same_cookie = browser.cookie();
     let other_tab = app.browser_with_cookie(same_cookie.clone());
 
-    let slow = browser.get("/count-at-the-desk");
-    let logout = async {
-        app.arrival_at_the_desk().await;
-        other_tab.get("/purge").await.text();
-        app.let_go();
-    };
-    let (slow, ()) = join(slow, logout).await;
-    assert_eq!(slow.text(), "n=2");
+    let (slow, logout) = browser.get_slowly("/count", other_tab.get("/purge")).await;
+    assert_eq!((slow.text().as_str(), logout.status), ("n=2", 200));
 
     assert_eq!(redis.sessions(), [""; 0]);
     for cookie in [same_cookie, browser.cookie()] {

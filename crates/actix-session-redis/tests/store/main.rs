@@ -14,22 +14,35 @@ mod cost;
 mod ended;
 /// The store built into actix-session and ours read each other's sessions.
 mod formats;
+/// A request that outlasts its session brings nothing back, and leaves the cookie alone.
+mod logout_race;
 /// A connection breaks, or Redis restarts: no request fails.
 mod lost_connection;
 /// A command whose reply is lost is repeated, and the caller does not notice.
 mod lost_replies;
+/// `ConsistentSessions` wherever an app may wrap it, and `CurrentSession` inside and outside of it.
+mod middleware;
 /// The five operations do what they say, however the store is connected.
 mod operations;
 /// Redis is away: requests fail soon, and work again once it is back.
 mod outage;
+/// What two requests of one session change at the same time is merged.
+mod overlap;
 /// A pool of any size works, whoever else uses it.
 mod pool;
+/// Whatever the order in which requests of one session talk to Redis, nothing is lost, and nothing
+/// ended comes back.
+mod protocol;
 /// Redis says no: at once, with a reason, and without giving secrets away.
 mod refusals;
+/// The script that stores a session: on any server, whatever it compares, however often it runs.
+mod script;
 /// A state that is too large is refused, and what was stored stays.
 mod size;
 /// TTLs are milliseconds, and no session lives for ever.
 mod ttl;
+/// What is not changed is not written.
+mod unchanged;
 /// What is not a session state is an empty session to the visitor, never an error.
 mod unreadable;
 /// The life of a session through `SessionMiddleware`: create, read, change, renew, purge, expire.

@@ -1,6 +1,9 @@
 pub(crate) mod app;
+pub(crate) mod browser;
 pub(crate) mod proxy;
 pub(crate) mod redis;
+pub(crate) mod routes;
+pub(crate) mod scope;
 pub(crate) mod sessions;
 
 use std::time::{Duration, Instant};

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, future::pending, io, net::SocketAddr, rc::Rc};
 
 use actix_session_redis::{
-    RedisSessionStore,
+    RedisSessionStore, RedisSessionStoreBuilder,
     deadpool_redis::redis::{self, Value},
 };
 use actix_web::rt::{spawn, task::JoinHandle};
@@ -13,7 +13,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::redis::TestRedis;
+use super::redis::{TestRedis, pool_at};
 
 /// What becomes of a command.
 pub(crate) enum Fate {
@@ -24,11 +24,17 @@ pub(crate) enum Fate {
     LoseReply,
     /// The connection stays open, and nothing comes through any more.
     Silence,
+    /// What somebody decides later.
+    Undecided(LocalBoxFuture<'static, Fate>),
 }
 
 /// A command with its arguments, as text.
 #[derive(Clone, Debug)]
-pub(crate) struct Command(Vec<String>);
+pub(crate) struct Command {
+    arguments: Vec<String>,
+    /// How many bytes it took on the wire.
+    pub(crate) size: usize,
+}
 
 impl Command {
     fn parse(frame: &[u8]) -> Self {
@@ -38,15 +44,23 @@ impl Command {
             Value::BulkString(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             other => panic!("{other:?} in a command"),
         };
-        Self(arguments.into_iter().map(text).collect())
+        Self {
+            arguments: arguments.into_iter().map(text).collect(),
+            size: frame.len(),
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
-        &self.0[0]
+        &self.arguments[0]
     }
 
     pub(crate) fn key(&self) -> &str {
-        &self.0[1]
+        &self.arguments[1]
+    }
+
+    /// Whether it stores a session if nobody has written to it since it was loaded.
+    pub(crate) fn is_script(&self) -> bool {
+        ["EVALSHA", "EVAL"].contains(&self.name())
     }
 
     /// Whether it creates a session.
@@ -60,7 +74,7 @@ impl Command {
     }
 
     fn has(&self, name: &str, option: &str) -> bool {
-        self.name() == name && self.0.iter().any(|argument| argument == option)
+        self.name() == name && self.arguments.iter().any(|argument| argument == option)
     }
 }
 
@@ -119,6 +133,14 @@ impl Proxy {
         self.store_as("")
     }
 
+    pub(crate) fn store_with(
+        &self,
+        options: impl FnOnce(RedisSessionStoreBuilder) -> RedisSessionStoreBuilder,
+    ) -> RedisSessionStore {
+        let pool = pool_at(&format!("redis://{}", self.address));
+        options(RedisSessionStore::builder(pool)).build()
+    }
+
     /// The commands with this name that came by so far.
     pub(crate) fn seen(&self, name: &str) -> Vec<Command> {
         let mut seen = self.seen.borrow().clone();
@@ -140,12 +162,15 @@ async fn relay(
 ) -> io::Result<()> {
     loop {
         let frame = client.next().await?;
-        let fate = fate.borrow_mut()(Command::parse(&frame));
+        let mut fate = fate.borrow_mut()(Command::parse(&frame));
+        while let Fate::Undecided(decision) = fate {
+            fate = decision.await;
+        }
         let lose_reply = matches!(fate, Fate::LoseReply);
         match fate {
             Fate::ForwardAfter(event) => event.await,
             Fate::Silence => pending().await,
-            Fate::Forward | Fate::LoseReply => {}
+            Fate::Forward | Fate::LoseReply | Fate::Undecided(_) => {}
         }
         redis.send(&frame).await?;
         let reply = redis.next().await?;

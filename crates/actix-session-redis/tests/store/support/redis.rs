@@ -238,10 +238,17 @@ impl TestRedis {
         keys
     }
 
-    /// The Redis keys that hold session states: all but the markers of ended sessions.
+    /// The Redis keys that hold session states: all but the markers of ended sessions and the
+    /// receipts of writes.
     pub(crate) fn sessions(&self) -> Vec<String> {
         let mut keys = self.keys();
-        keys.retain(|key| !key.contains("ended:"));
+        keys.retain(|key| !key.contains("ended:") && !is_receipt(key));
+        keys
+    }
+
+    pub(crate) fn receipts(&self) -> Vec<String> {
+        let mut keys = self.keys();
+        keys.retain(|key| is_receipt(key));
         keys
     }
 
@@ -331,6 +338,10 @@ impl Drop for TestRedis {
             eprintln!("{}", log_of(&running.server));
         }
     }
+}
+
+fn is_receipt(key: &str) -> bool {
+    key.contains("written:{")
 }
 
 pub(crate) fn pool_at(url: &str) -> Pool {

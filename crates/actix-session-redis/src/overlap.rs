@@ -1,0 +1,168 @@
+//! Writing a session that other requests may be writing as well.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use actix_session::storage::SessionKey;
+use actix_web::cookie::time::Duration;
+use deadpool_redis::redis::AsyncCommands;
+
+use crate::{
+    codec::{self, State},
+    entry,
+    error::Error,
+    lease::Operation,
+    scope::{self, Base, Renewed},
+    script::{Receipt, Target, Written},
+    store::RedisSessionStore,
+};
+
+impl RedisSessionStore {
+    /// Last write wins. `false` if there is no session any more, here and below.
+    pub(crate) async fn replace(
+        &self,
+        redis: &Operation<'_>,
+        session_key: &SessionKey,
+        state: &State,
+        ttl: &Duration,
+    ) -> Result<bool, Error> {
+        let entry = self.entry(state, ttl)?;
+        let redis_key = self.keyspace.session(session_key);
+        redis
+            .run(async |mut redis| entry.replace(&mut redis, &redis_key).await)
+            .await
+    }
+
+    /// Stores what a request has made of `base`, merged with what others have made of it
+    /// meanwhile.
+    pub(crate) async fn merge(
+        &self,
+        redis: &Operation<'_>,
+        session_key: &SessionKey,
+        base: &Base,
+        ours: &State,
+        ttl: &Duration,
+    ) -> Result<bool, Error> {
+        let body = codec::encode(ours, self.max_state_bytes)?;
+        if body == base.body {
+            return self.refresh(redis, session_key, ttl).await;
+        }
+        let counts_twice = self.merge_rules.concern(&base.body, ours)?;
+        let target = Target {
+            redis_key: self.keyspace.session(session_key),
+            ttl_ms: entry::ttl_ms(ttl)?,
+            receipt: counts_twice.then(|| Receipt {
+                redis_key: self.keyspace.receipt(session_key),
+                lifetime: self.leases.deadline(),
+            }),
+        };
+
+        let replaced = redis
+            .run(async |mut redis| target.replace(&mut redis, &base.body, &body).await)
+            .await;
+        let mut written = match replaced {
+            // There is nothing to merge with.
+            Err(Error::Unreadable { .. }) => {
+                return self.replace(redis, session_key, ours, ttl).await;
+            }
+            replaced => replaced?,
+        };
+        if let Written::Done = written {
+            return Ok(true);
+        }
+        let base_state = codec::decode(&base.body)?;
+        if let Written::Conflict(_) = written
+            && let Some(changes) = self.merge_rules.changes(&base_state, ours)
+        {
+            written = redis
+                .run(async |mut redis| {
+                    target
+                        .merge(&mut redis, &changes, self.max_state_bytes)
+                        .await
+                })
+                .await?;
+        }
+        let mut tries = 2;
+        loop {
+            let theirs = match written {
+                Written::Done => return Ok(true),
+                Written::Gone => return Ok(false),
+                Written::Conflict(_) if redis.is_over() => return Err(Error::Contended { tries }),
+                Written::Conflict(theirs) => theirs,
+            };
+            // What nobody can read holds no change that could be lost.
+            let their_state = codec::decode(&theirs).unwrap_or_else(|_| base_state.clone());
+            let merged = self.merge_rules.merge(&base_state, &their_state, ours)?;
+            let body = codec::encode(&merged, self.max_state_bytes)?;
+            written = redis
+                .run(async |mut redis| target.replace(&mut redis, &theirs, &body).await)
+                .await?;
+            tries += 1;
+        }
+    }
+
+    /// The state to renew a session with: ours, and what others have changed since it was loaded.
+    pub(crate) fn with_late_changes(&self, ours: State) -> Result<State, Error> {
+        let Some(Renewed { base, theirs }) = scope::take_renewed() else {
+            return Ok(ours);
+        };
+        match (codec::decode(&base.body), codec::decode(&theirs)) {
+            (Ok(base), Ok(theirs)) => self.merge_rules.merge(&base, &theirs, &ours),
+            _ => Ok(ours),
+        }
+    }
+
+    /// Stores the state of a session that is gone, under a new session key, if it has expired
+    /// while the request ran. Not if it has ended.
+    pub(crate) async fn save_expired(
+        &self,
+        redis: &Operation<'_>,
+        session_key: &SessionKey,
+        state: &State,
+        ttl: &Duration,
+    ) -> Result<Option<SessionKey>, Error> {
+        let ended = self.keyspace.ended(session_key);
+        let has_ended = async || {
+            redis
+                .run(async |mut redis| Ok(redis.exists(&ended).await?))
+                .await
+        };
+        if !has_ended().await? {
+            let entry = self.entry(state, ttl)?;
+            let new_session_key = redis
+                .run(async |mut redis| entry.create(&mut redis, &self.keyspace).await)
+                .await?;
+            if !has_ended().await? {
+                return Ok(Some(new_session_key));
+            }
+            // It ended just now, and whoever ended it cannot know the new key.
+            let redis_key = self.keyspace.session(&new_session_key);
+            redis
+                .run(async |mut redis| Ok(redis.del::<_, ()>(&redis_key).await?))
+                .await?;
+        }
+        tracing::debug!("dropped a write to a session that has ended");
+        scope::end_session();
+        Ok(None)
+    }
+
+    /// Lets the session live for another TTL; in a scope, only if that makes a difference.
+    pub(crate) async fn refresh(
+        &self,
+        redis: &Operation<'_>,
+        session_key: &SessionKey,
+        ttl: &Duration,
+    ) -> Result<bool, Error> {
+        let ttl_ms = entry::ttl_ms(ttl)?;
+        self.refreshes.store(true, Relaxed);
+        let base = scope::base(&self.keyspace, session_key);
+        if base.is_some_and(|base| base.is_fresh(ttl_ms)) {
+            // Whoever set the TTL a moment ago has set the cookie as well.
+            scope::leave_cookie();
+            return Ok(true);
+        }
+        let redis_key = self.keyspace.session(session_key);
+        redis
+            .run(async |mut redis| Ok(redis.pexpire(&redis_key, ttl_ms).await?))
+            .await
+    }
+}

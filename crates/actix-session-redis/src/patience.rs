@@ -1,0 +1,108 @@
+//! How long an operation may still wait for Redis.
+
+use std::{
+    pin::pin,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use tokio::time::{Instant, timeout};
+
+/// Time to wait, of which each wait spends a part.
+///
+/// It is spent in small steps, each with a timer of its own, and a step costs what it was to
+/// last, however late its timer fires. So the time in which this very thread was blocked, by a
+/// handler that computes or does synchronous I/O, is not held against Redis: its answer may have
+/// been there all along, and gets several chances to be noticed.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    total: Duration,
+    /// In nanoseconds.
+    spent: AtomicU64,
+}
+
+/// Enough that one stall of the thread is a small part of the whole.
+const STEPS: u32 = 20;
+
+impl Patience {
+    pub(crate) fn new(total: Duration) -> Self {
+        Self {
+            total,
+            spent: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.left().is_zero()
+    }
+
+    pub(crate) fn left(&self) -> Duration {
+        let spent = Duration::from_nanos(self.spent.load(Relaxed));
+        self.total.saturating_sub(spent)
+    }
+
+    /// A part of the whole: one half, one quarter.
+    pub(crate) fn part(&self, divisor: u32) -> Duration {
+        self.total / divisor
+    }
+
+    /// Waits for `future`, for this long and no longer than there is patience left.
+    pub(crate) async fn wait<F: Future>(&self, limit: Duration, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        let mut limit = limit.min(self.left());
+        let step = (self.total / STEPS).max(Duration::from_millis(1));
+        while !limit.is_zero() {
+            let step = step.min(limit);
+            let begun = Instant::now();
+            let output = timeout(step, future.as_mut()).await.ok();
+            let spent = begun.elapsed().min(step).as_nanos() as u64;
+            self.spent.fetch_add(spent, Relaxed);
+            if output.is_some() {
+                return output;
+            }
+            limit -= step;
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use tokio::{sync::oneshot, task::spawn_local};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[actix_web::test]
+    async fn waits_in_vain_use_it_up() {
+        tokio::time::pause();
+        let patience = Patience::new(SECOND);
+        assert!(
+            patience
+                .wait(patience.part(4), pending::<()>())
+                .await
+                .is_none()
+        );
+        assert_eq!(patience.left(), SECOND * 3 / 4);
+        assert!(patience.wait(SECOND, pending::<()>()).await.is_none());
+        assert!(patience.is_exhausted());
+        assert!(patience.wait(SECOND, ready(())).await.is_none());
+    }
+
+    #[actix_web::test]
+    async fn time_in_which_the_thread_was_blocked_is_not_spent() {
+        tokio::time::pause();
+        let patience = Patience::new(SECOND);
+        let (reply, answer) = oneshot::channel();
+        spawn_local(async {
+            // As if a handler had kept the thread for longer than there is patience.
+            tokio::time::advance(SECOND * 5).await;
+            reply.send(()).unwrap();
+        });
+        assert_eq!(patience.wait(SECOND, answer).await, Some(Ok(())));
+        assert!(patience.left() > SECOND / 2);
+    }
+}

@@ -1,0 +1,202 @@
+//! What one request has loaded: the base of a later merge, and whether its session has ended
+//! meanwhile.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::Future,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use actix_session::storage::SessionKey;
+use tokio::{task::futures::TaskLocalFuture, time::Instant};
+
+use crate::keyspace::Keyspace;
+
+tokio::task_local! {
+    static CURRENT: Rc<Scope>;
+}
+
+/// One request, from before its session is loaded until its response is ready.
+#[derive(Default)]
+pub(crate) struct Scope {
+    loaded: RefCell<Vec<Loaded>>,
+    session_ended: Cell<bool>,
+    renewed: RefCell<Option<Renewed>>,
+    leave_cookie: Cell<bool>,
+    application_cookies: Cell<usize>,
+}
+
+struct Loaded {
+    store: Arc<Keyspace>,
+    session_key: String,
+    base: Rc<Base>,
+}
+
+/// A session as a request has loaded it.
+pub(crate) struct Base {
+    pub(crate) body: Vec<u8>,
+    loaded: Instant,
+    /// Unknown when the session had no TTL.
+    ttl_left_ms: Option<u64>,
+}
+
+/// A session that this request itself has ended, maybe to go on with it under a new key.
+pub(crate) struct Renewed {
+    pub(crate) base: Rc<Base>,
+    /// What others had made of it by then.
+    pub(crate) theirs: Vec<u8>,
+}
+
+impl Scope {
+    /// Runs `start`, and the future that it returns, inside this scope.
+    pub(crate) fn enter<F: Future>(
+        self: &Rc<Self>,
+        start: impl FnOnce() -> F,
+    ) -> TaskLocalFuture<Rc<Self>, F> {
+        let future = CURRENT.sync_scope(Rc::clone(self), start);
+        CURRENT.scope(Rc::clone(self), future)
+    }
+
+    /// The innermost scope around the caller.
+    pub(crate) fn current() -> Option<Rc<Self>> {
+        CURRENT.try_with(Rc::clone).ok()
+    }
+
+    /// The session that was loaded first: the middleware loads before any handler runs.
+    pub(crate) fn session_key(&self) -> Option<SessionKey> {
+        let loaded = self.loaded.borrow();
+        let session_key = loaded.first()?.session_key.clone();
+        session_key.try_into().ok()
+    }
+
+    /// How many cookies the application itself sets.
+    pub(crate) fn set_application_cookies(&self, count: usize) {
+        self.application_cookies.set(count);
+    }
+
+    /// How many cookies may go out with the response, if not all of them.
+    pub(crate) fn cookie_limit(&self) -> Option<usize> {
+        self.leave_cookie
+            .get()
+            .then(|| self.application_cookies.get())
+    }
+}
+
+pub(crate) fn is_open() -> bool {
+    Scope::current().is_some()
+}
+
+pub(crate) fn remember(
+    store: &Arc<Keyspace>,
+    session_key: &SessionKey,
+    body: Vec<u8>,
+    ttl_left_ms: Option<u64>,
+) {
+    if let Some(scope) = Scope::current() {
+        scope.loaded.borrow_mut().push(Loaded {
+            store: Arc::clone(store),
+            session_key: session_key.as_ref().to_owned(),
+            base: Rc::new(Base::now(body, ttl_left_ms)),
+        });
+    }
+}
+
+/// Session keys of different stores have nothing to do with each other.
+pub(crate) fn base(store: &Arc<Keyspace>, session_key: &SessionKey) -> Option<Rc<Base>> {
+    let scope = Scope::current()?;
+    let loaded = scope.loaded.borrow();
+    loaded
+        .iter()
+        .rfind(|loaded| {
+            Arc::ptr_eq(&loaded.store, store) && loaded.session_key == session_key.as_ref()
+        })
+        .map(|loaded| Rc::clone(&loaded.base))
+}
+
+/// Another request has ended the session: nothing of it may be stored, and the cookie in the
+/// browser may already be that of its successor.
+pub(crate) fn end_session() {
+    if let Some(scope) = Scope::current() {
+        scope.session_ended.set(true);
+        scope.leave_cookie.set(true);
+    }
+}
+
+/// This request has ended the session, which held this state at the end.
+pub(crate) fn session_ended_with(
+    store: &Arc<Keyspace>,
+    session_key: &SessionKey,
+    last_state: Option<&[u8]>,
+) {
+    if let (Some(scope), Some(base), Some(theirs)) =
+        (Scope::current(), base(store, session_key), last_state)
+    {
+        let theirs = theirs.to_vec();
+        *scope.renewed.borrow_mut() = Some(Renewed { base, theirs });
+    }
+}
+
+pub(crate) fn take_renewed() -> Option<Renewed> {
+    Scope::current()?.renewed.take()
+}
+
+pub(crate) fn session_has_ended() -> bool {
+    Scope::current().is_some_and(|scope| scope.session_ended.get())
+}
+
+/// The response must not touch the session cookie.
+pub(crate) fn leave_cookie() {
+    if let Some(scope) = Scope::current() {
+        scope.leave_cookie.set(true);
+    }
+}
+
+impl Base {
+    fn now(body: Vec<u8>, ttl_left_ms: Option<u64>) -> Self {
+        Self {
+            body,
+            loaded: Instant::now(),
+            ttl_left_ms,
+        }
+    }
+
+    /// Whether so little of the TTL has passed since it was set that setting it again can wait:
+    /// 1 %, and a minute at most.
+    pub(crate) fn is_fresh(&self, ttl_ms: i64) -> bool {
+        let ttl = Duration::from_millis(ttl_ms.unsigned_abs());
+        let little = (ttl / 100).min(Duration::from_secs(60));
+        self.ttl_left_ms
+            .and_then(|left| ttl.checked_sub(Duration::from_millis(left)))
+            .is_some_and(|passed| passed + self.loaded.elapsed() < little)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_fresh(ttl_left_ms: Option<u64>, ttl_ms: i64) -> bool {
+        Base::now(Vec::new(), ttl_left_ms).is_fresh(ttl_ms)
+    }
+
+    #[test]
+    fn a_session_is_fresh_for_one_percent_of_its_ttl() {
+        assert!(is_fresh(Some(3_600_000), 3_600_000));
+        assert!(is_fresh(Some(3_600_000 - 35_000), 3_600_000));
+        assert!(!is_fresh(Some(3_600_000 - 36_000), 3_600_000));
+    }
+
+    #[test]
+    fn a_session_is_fresh_for_a_minute_at_most() {
+        assert!(is_fresh(Some(86_400_000 - 59_000), 86_400_000));
+        assert!(!is_fresh(Some(86_400_000 - 60_000), 86_400_000));
+    }
+
+    #[test]
+    fn a_session_without_a_ttl_or_with_a_longer_one_is_not_fresh() {
+        assert!(!is_fresh(None, 3_600_000));
+        assert!(!is_fresh(Some(7_200_000), 3_600_000));
+    }
+}

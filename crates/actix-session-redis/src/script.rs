@@ -1,0 +1,138 @@
+//! What has to happen in one step on the server, so that no other request can come in between.
+
+use std::{borrow::Cow, sync::LazyLock, time::Duration};
+
+use deadpool_redis::redis::{Cmd, ServerErrorKind, Value, cmd};
+use sha1_smol::Sha1;
+
+use crate::{error::Failure, merge::Change, pool::Connection};
+
+static REPLACE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("replace.lua")));
+static MERGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("merge.lua")));
+
+struct Script {
+    code: &'static str,
+    sha1: String,
+}
+
+/// Where to write.
+pub(crate) struct Target {
+    pub(crate) redis_key: String,
+    pub(crate) ttl_ms: i64,
+    pub(crate) receipt: Option<Receipt>,
+}
+
+/// A Redis key whose existence says that a write has been carried out. With one, a write is safe
+/// to repeat although others may write in between: it finds its own receipt.
+pub(crate) struct Receipt {
+    pub(crate) redis_key: String,
+    /// Long enough for every retry of the write.
+    pub(crate) lifetime: Duration,
+}
+
+pub(crate) enum Written {
+    Done,
+    /// There is no session under this key.
+    Gone,
+    /// Not written: Redis holds this.
+    Conflict(Vec<u8>),
+}
+
+impl Target {
+    /// Stores `body` if Redis still holds `expected`.
+    pub(crate) async fn replace(
+        &self,
+        redis: &mut Connection,
+        expected: &[u8],
+        body: &[u8],
+    ) -> Result<Written, Failure> {
+        self.run(&REPLACE, redis, |command| {
+            command
+                .arg(&*comparable(expected))
+                .arg(body)
+                .arg(self.ttl_ms);
+        })
+        .await
+    }
+
+    /// Applies changes to whatever Redis holds, if it can, and if that does not become larger
+    /// than `max_bytes`.
+    pub(crate) async fn merge(
+        &self,
+        redis: &mut Connection,
+        changes: &[Change<'_>],
+        max_bytes: usize,
+    ) -> Result<Written, Failure> {
+        let changes = serde_json::to_vec(changes).expect("texts are always JSON");
+        self.run(&MERGE, redis, |command| {
+            command.arg(&changes).arg(self.ttl_ms).arg(max_bytes);
+        })
+        .await
+    }
+
+    /// By the script's SHA-1; a server that has not seen the script, because it was restarted or
+    /// has just taken over, gets the code.
+    async fn run(
+        &self,
+        script: &Script,
+        redis: &mut Connection,
+        add_arguments: impl Fn(&mut Cmd),
+    ) -> Result<Written, Failure> {
+        let call = |how: &str, script: &str| {
+            let mut command = cmd(how);
+            command.arg(script);
+            match &self.receipt {
+                None => command.arg(1).arg(&self.redis_key),
+                Some(receipt) => command.arg(2).arg(&self.redis_key).arg(&receipt.redis_key),
+            };
+            add_arguments(&mut command);
+            if let Some(receipt) = &self.receipt {
+                command.arg(receipt.ttl_ms());
+            }
+            command
+        };
+        let mut reply = call("EVALSHA", &script.sha1).query_async(redis).await;
+        if let Err(error) = &reply
+            && error.kind() == ServerErrorKind::NoScript.into()
+        {
+            reply = call("EVAL", script.code).query_async(redis).await;
+        }
+        match reply? {
+            Value::Int(0) => Ok(Written::Gone),
+            Value::BulkString(theirs) => Ok(Written::Conflict(theirs)),
+            _ => Ok(Written::Done),
+        }
+    }
+}
+
+impl Receipt {
+    fn ttl_ms(&self) -> u64 {
+        let ttl_ms = self.lifetime.as_millis().try_into();
+        ttl_ms.unwrap_or(u64::MAX).max(1)
+    }
+}
+
+impl Script {
+    fn new(code: &'static str) -> Self {
+        Self {
+            code,
+            sha1: sha1(code.as_bytes()),
+        }
+    }
+}
+
+fn sha1(bytes: &[u8]) -> String {
+    Sha1::from(bytes).digest().to_string()
+}
+
+/// A base longer than its SHA-1 (40 hexadecimal digits) is compared by it, so that it need not
+/// travel back. That is safe: to have a change overlooked, somebody would have to find two states
+/// of one session with the same SHA-1, and all they could overwrite is a change to that session
+/// of their own. A digest cannot be taken for a state, which starts with a brace.
+fn comparable(base: &[u8]) -> Cow<'_, [u8]> {
+    if base.len() > 40 {
+        sha1(base).into_bytes().into()
+    } else {
+        base.into()
+    }
+}

@@ -1,0 +1,176 @@
+use std::{io::Write, net::TcpStream, time::Duration};
+
+use actix_session_redis::{ConsistentSessions, RedisSessionStore, RedisSessionStoreBuilder};
+use actix_web::web::{ServiceConfig, scope};
+use socket2::SockRef;
+
+use crate::support::{
+    app::{Setup, TestApp},
+    redis::TestRedis,
+    routes,
+};
+
+fn counting_n(options: RedisSessionStoreBuilder) -> RedisSessionStoreBuilder {
+    options.counter("n")
+}
+
+/// Two scopes of one app, with a store, a prefix and a cookie each.
+fn shop_and_forum(redis: &TestRedis) -> TestApp {
+    let part = |name: &'static str| {
+        let setup = Setup {
+            cookie_name: name,
+            ..Setup::default()
+        };
+        let store = redis.store_with(|options| counting_n(options).key_prefix(format!("{name}:")));
+        move |app: &mut ServiceConfig| {
+            let sessions = setup.sessions(store.clone());
+            let part = scope(name).wrap(ConsistentSessions::new(sessions));
+            app.service(part.configure(routes::all));
+        }
+    };
+    let (shop, forum) = (part("shop"), part("forum"));
+    TestApp::configured(move |app| {
+        app.configure(&shop).configure(&forum);
+    })
+}
+
+#[actix_web::test]
+async fn two_session_middlewares_of_one_app_keep_their_sessions_apart() {
+    let redis = TestRedis::start().await;
+    let app = shop_and_forum(&redis);
+    let browser = app.browser();
+    for path in ["/shop/set/item/tea", "/forum/set/user/Ada"] {
+        browser.get(path).await.text();
+    }
+    let meanwhile = async {
+        let paths = ["/shop/count", "/forum/count", "/forum/purge"];
+        for path in paths {
+            browser.get(path).await.text();
+        }
+    };
+    let (slow, ()) = browser.get_slowly("/shop/count", meanwhile).await;
+    assert_eq!(slow.touched_cookies, ["shop"]);
+    assert_eq!(browser.get("/shop/read").await.text(), "item=\"tea\" n=2");
+    assert_eq!(browser.get("/forum/read").await.text(), "empty");
+    assert_eq!(redis.sessions().len(), 1);
+}
+
+#[actix_web::test]
+async fn the_current_session_is_that_of_the_middleware_around_the_handler() {
+    let redis = TestRedis::start().await;
+    let app = shop_and_forum(&redis);
+    let browser = app.browser();
+    for part in ["shop", "forum"] {
+        browser.get(&format!("/{part}/count")).await.text();
+        let current = browser.get(&format!("/{part}/current")).await.text();
+        let (key, _) = current.split_once(' ').unwrap();
+        assert!(redis.sessions().contains(&format!("{part}:{key}")));
+    }
+}
+
+/// Session middlewares around a scope, and around a scope of that, all of them one and the same.
+fn nested(store: RedisSessionStore, setup: Setup) -> TestApp {
+    TestApp::configured(move |app| {
+        let sessions = ConsistentSessions::new(setup.sessions(store.clone()));
+        let inner = scope("/inner").wrap(sessions.clone());
+        let other = scope("/other").wrap(sessions);
+        app.service(scope("/outer").service(inner.configure(routes::all)))
+            .service(other.configure(routes::all));
+    })
+}
+
+#[actix_web::test]
+async fn clones_of_the_middleware_keep_the_sessions_of_nested_scopes_consistent() {
+    let redis = TestRedis::start().await;
+    let app = nested(redis.store_with(counting_n), Setup::default());
+    let browser = app.browser();
+    browser.get("/other/count").await.text();
+    let quick = browser.get("/other/count");
+    let (slow, quick) = browser.get_slowly("/outer/inner/count", quick).await;
+    assert_eq!((slow.status, quick.status), (200, 200));
+    assert_eq!(browser.get("/outer/inner/read").await.text(), "n=3");
+
+    let end = browser.get("/other/purge");
+    let (slow, _) = browser.get_slowly("/outer/inner/count", end).await;
+    assert!(!slow.touches_session_cookie());
+    assert_eq!(redis.sessions(), [""; 0]);
+}
+
+/// Sends a request that nobody will read the answer of.
+fn send_alone(app: &TestApp, path: &str, cookie: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(app.address()).unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: test\r\nCookie: {cookie}\r\n\r\n"
+    )
+    .unwrap();
+    stream
+}
+
+/// As when a process dies.
+fn reset(stream: TcpStream) {
+    SockRef::from(&stream)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+}
+
+#[actix_web::test]
+async fn a_request_that_is_dropped_half_way_stores_nothing_and_disturbs_nobody() {
+    let redis = TestRedis::start().await;
+    let app = TestApp::consistent_on(redis.store_with(counting_n));
+    let (browser, somebody_else) = (app.browser(), app.browser());
+    browser.get("/count").await.text();
+    let session = redis.only_session();
+    let before = redis.dump(&session);
+
+    for _ in 0..3 {
+        let connection = send_alone(&app, "/count?at-the-desk", &browser.cookie());
+        app.arrival_at_the_desk().await;
+        reset(connection);
+        app.drop_at_the_desk().await;
+    }
+    assert!(redis.dump(&session) == before);
+    assert_eq!(redis.keys(), [session]);
+
+    let quick = browser.get("/count");
+    let (slow, _) = browser.get_slowly("/count", quick).await;
+    assert_eq!(slow.text(), "n=2");
+    assert_eq!(browser.get("/read").await.text(), "n=3");
+    assert_eq!(somebody_else.get("/read").await.text(), "empty");
+}
+
+#[actix_web::test]
+async fn the_current_session_has_the_key_that_redis_knows_and_its_debug_does_not_show_it() {
+    let redis = TestRedis::start().await;
+    let app = TestApp::consistent_on(redis.store());
+    let browser = app.browser();
+    browser.get("/count").await.text();
+    let session = redis.only_session();
+    let key = session.strip_prefix("session:").unwrap();
+    let expected = format!("{key} CurrentSession {{ .. }}");
+    assert_eq!(browser.get("/current").await.text(), expected);
+}
+
+#[actix_web::test]
+async fn a_newcomer_has_no_current_session() {
+    let redis = TestRedis::start().await;
+    let setup = Setup::consistent();
+    let app = TestApp::with(redis.store(), &setup);
+    for visitor in [
+        app.browser(),
+        app.browser_with_cookie("id=forged"),
+        app.browser_with_cookie(setup.signed_cookie("expired")),
+    ] {
+        let current = visitor.get("/current").await.text();
+        assert_eq!(current, "none CurrentSession { .. }");
+    }
+}
+
+#[actix_web::test]
+async fn without_consistent_sessions_asking_for_the_current_session_is_an_error() {
+    let redis = TestRedis::start().await;
+    let app = TestApp::on(redis.store());
+    let browser = app.browser();
+    browser.get("/count").await.text();
+    assert_eq!(browser.get("/current").await.status, 500);
+}

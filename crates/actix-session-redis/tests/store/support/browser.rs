@@ -1,0 +1,123 @@
+//! Browsers that visit a [`TestApp`].
+
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
+
+use actix_web::http::header;
+use futures_util::future::join;
+
+use super::app::TestApp;
+
+/// Keeps each cookie as long as the app does not take it away. Clones are its tabs.
+#[derive(Clone)]
+pub(crate) struct Browser<'a> {
+    app: &'a TestApp,
+    cookies: Rc<RefCell<BTreeMap<String, String>>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+    /// The names of the cookies that it sets or takes away.
+    pub(crate) touched_cookies: Vec<String>,
+}
+
+impl Answer {
+    /// The body of an answer that must be a success.
+    #[track_caller]
+    pub(crate) fn text(self) -> String {
+        assert_eq!(self.status, 200, "{self:?}");
+        self.body
+    }
+
+    /// It tells the visitor nothing about what went wrong.
+    #[track_caller]
+    pub(crate) fn assert_empty_500(&self) {
+        assert_eq!((self.status, self.body.as_str()), (500, ""));
+    }
+
+    pub(crate) fn touches_session_cookie(&self) -> bool {
+        self.touched_cookies.iter().any(|name| name == "id")
+    }
+}
+
+impl<'a> Browser<'a> {
+    pub(super) fn visiting(app: &'a TestApp) -> Self {
+        Self {
+            app,
+            cookies: Rc::default(),
+        }
+    }
+
+    /// On a connection of its own, so that the workers take turns.
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        let mut request = self.app.server.get(path).force_close();
+        if self.has_cookie() {
+            request = request.insert_header((header::COOKIE, self.cookie()));
+        }
+        let patience = Duration::from_secs(30);
+        let mut response = request.timeout(patience).send().await.unwrap();
+        let set_cookies = response.headers().get_all(header::SET_COOKIE);
+        let touched_cookies = set_cookies
+            .map(|cookie| self.keep(cookie.to_str().unwrap()))
+            .collect();
+        let body = response.body().await.unwrap();
+        Answer {
+            status: response.status().as_u16(),
+            body: String::from_utf8(body.to_vec()).unwrap(),
+            touched_cookies,
+        }
+    }
+
+    /// Sends a request that has loaded its session, and has changed it, when `meanwhile` begins,
+    /// and that ends only after it.
+    pub(crate) async fn get_slowly<T>(
+        &self,
+        path: &str,
+        meanwhile: impl Future<Output = T>,
+    ) -> (Answer, T) {
+        let path = format!("{path}?at-the-desk");
+        let meanwhile = async {
+            self.app.arrival_at_the_desk().await;
+            let output = meanwhile.await;
+            self.app.let_go();
+            output
+        };
+        join(self.get(&path), meanwhile).await
+    }
+
+    /// Returns the name of the cookie.
+    pub(super) fn keep(&self, set_cookie: &str) -> String {
+        let (cookie, attributes) = set_cookie.split_once(';').unwrap_or((set_cookie, ""));
+        let (name, value) = cookie.split_once('=').unwrap();
+        let mut cookies = self.cookies.borrow_mut();
+        if attributes.contains("Max-Age=0") {
+            cookies.remove(name);
+        } else {
+            cookies.insert(name.to_owned(), value.to_owned());
+        }
+        name.to_owned()
+    }
+
+    pub(crate) fn has_cookie(&self) -> bool {
+        !self.cookies.borrow().is_empty()
+    }
+
+    /// What it sends along: all of its cookies.
+    pub(crate) fn cookie(&self) -> String {
+        assert!(self.has_cookie(), "the app set a cookie");
+        let cookies = self.cookies.borrow();
+        let pairs = cookies
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        pairs.collect::<Vec<_>>().join("; ")
+    }
+
+    /// The same browser, whose requests are now answered by another instance.
+    pub(crate) fn at<'b>(&self, app: &'b TestApp) -> Browser<'b> {
+        Browser {
+            app,
+            cookies: Rc::clone(&self.cookies),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+use actix_session::config::TtlExtensionPolicy;
+
+use crate::support::{
+    app::{Setup, TestApp},
+    redis::{Commands, TestRedis, commands},
+};
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// What a request to `path` costs `age` milliseconds after the TTL was set, and how long the
+/// session lives afterwards.
+async fn cost_at_age(path: &str, policy: TtlExtensionPolicy, age: i64) -> (Commands, i64) {
+    let redis = TestRedis::start().await;
+    let setup = Setup {
+        policy,
+        ..Setup::consistent()
+    };
+    let app = TestApp::with(
+        redis.store_with(|options| options.counter("counter")),
+        &setup,
+    );
+    let browser = app.browser();
+    // Redis learns the script, and the store whether the policy asks for refreshes.
+    for path in ["/set/name/Ada", "/count", path] {
+        browser.get(path).await.text();
+    }
+    let session = redis.only_session();
+    redis.run::<()>(&format!("PEXPIRE {session} {}", HOUR_MS - age));
+    let (answer, asked) = redis.commands_during(browser.get(path)).await;
+    answer.text();
+    (asked, redis.pttl(&session))
+}
+
+/// Less than 1 % of an hour, with time for a slow machine, and more.
+const FRESH: i64 = 1_000;
+const NOT_FRESH: i64 = 36_000;
+
+#[actix_web::test]
+async fn a_value_that_is_set_again_is_not_written() {
+    use TtlExtensionPolicy::{OnEveryRequest, OnStateChanges};
+    for policy in [OnStateChanges, OnEveryRequest] {
+        let (cost, left) = cost_at_age("/set/name/Ada", policy.clone(), FRESH).await;
+        assert_eq!(cost, commands([("get", 1), ("pttl", 1)]));
+        assert!(left <= HOUR_MS - FRESH);
+
+        let (cost, left) = cost_at_age("/set/name/Ada", policy, NOT_FRESH).await;
+        assert_eq!(cost, commands([("get", 1), ("pttl", 1), ("pexpire", 1)]));
+        assert!(left > HOUR_MS - FRESH);
+    }
+}
+
+#[actix_web::test]
+async fn a_visitor_who_only_reads_costs_one_round_trip_until_one_percent_of_the_ttl_has_passed() {
+    let policy = TtlExtensionPolicy::OnEveryRequest;
+    let (cost, left) = cost_at_age("/read", policy.clone(), FRESH).await;
+    assert_eq!(cost, commands([("get", 1), ("pttl", 1)]));
+    assert!(left <= HOUR_MS - FRESH);
+
+    let (cost, left) = cost_at_age("/read", policy, NOT_FRESH).await;
+    assert_eq!(cost, commands([("get", 1), ("pttl", 1), ("pexpire", 1)]));
+    assert!(left > HOUR_MS - FRESH);
+}
+
+/// The commands inside the script are counted as well.
+#[actix_web::test]
+async fn a_change_costs_one_script_and_only_a_declared_field_pays_for_a_receipt() {
+    let policy = TtlExtensionPolicy::OnStateChanges;
+    let (cost, _) = cost_at_age("/count", policy.clone(), FRESH).await;
+    let asked = [("get", 1), ("evalsha", 1)];
+    let inside = [("get", 1), ("set", 1)];
+    assert_eq!(cost, sum(&asked, &inside));
+
+    let (cost, _) = cost_at_age("/add/counter/1", policy, FRESH).await;
+    let inside = [("get", 1), ("exists", 1), ("set", 2)];
+    assert_eq!(cost, sum(&asked, &inside));
+}
+
+fn sum(some: &[(&str, u64)], others: &[(&str, u64)]) -> Commands {
+    let mut sum = commands([]);
+    for &(name, n) in some.iter().chain(others) {
+        *sum.entry(name.to_owned()).or_default() += n;
+    }
+    sum
+}
+
+#[actix_web::test]
+async fn a_session_whose_ttl_was_taken_away_gets_one_again() {
+    let redis = TestRedis::start().await;
+    let setup = Setup {
+        policy: TtlExtensionPolicy::OnEveryRequest,
+        ..Setup::consistent()
+    };
+    let app = TestApp::with(redis.store(), &setup);
+    let browser = app.browser();
+    browser.get("/set/name/Ada").await.text();
+    let session = redis.only_session();
+    for path in ["/read", "/set/name/Ada", "/set/name/Bea"] {
+        assert_eq!(redis.run::<i64>(&format!("PERSIST {session}")), 1);
+        browser.get(path).await.text();
+        assert!(redis.pttl(&session) > 0, "after {path}");
+    }
+}
+
+#[actix_web::test]
+async fn a_persistent_cookie_is_prolonged_together_with_its_session_and_only_then() {
+    let redis = TestRedis::start().await;
+    let setup = Setup {
+        policy: TtlExtensionPolicy::OnEveryRequest,
+        persistent: true,
+        ..Setup::consistent()
+    };
+    let app = TestApp::with(redis.store(), &setup);
+    let browser = app.browser();
+    browser.get("/count").await.text();
+    assert!(browser.get("/read").await.touches_session_cookie());
+    let session = redis.only_session();
+
+    let before = redis.dump(&session);
+    assert!(!browser.get("/read").await.touches_session_cookie());
+    assert!(redis.dump(&session) == before, "nor is the session");
+
+    redis.run::<()>(&format!("PEXPIRE {session} {}", HOUR_MS - NOT_FRESH));
+    assert!(browser.get("/read").await.touches_session_cookie());
+    assert!(redis.pttl(&session) > HOUR_MS - FRESH);
+}
