@@ -5,7 +5,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: deps ## the demo on http://127.0.0.1:8080: nginx, three instances, Redis (INSTANCES, PORT, REDIS_URL change that)
-	cargo build --quiet --locked --release --package demo
+	cargo build --locked --release --package demo
 	exec target/release/demo up
 
 test: deps ## every test, documentation examples included

@@ -2,7 +2,7 @@ use actix_session::{
     SessionMiddleware,
     config::{BrowserSession, TtlExtensionPolicy},
 };
-use actix_session_redis::RedisSessionStore;
+use actix_session_redis::{ConsistentSessions, RedisSessionStore};
 use actix_web::{
     cookie::SameSite,
     dev::Service as _,
@@ -61,11 +61,11 @@ impl Demo {
                         }
                     }
                 })
-                .service(web::resource("/healthz").get(healthz))
+                .service(web::resource("/healthz").get(healthz).head(healthz))
                 .service(
                     web::scope("")
-                        .wrap(self.sessions())
-                        .service(web::resource("/").get(index))
+                        .wrap(ConsistentSessions::new(self.sessions()))
+                        .service(web::resource("/").get(index).head(index))
                         .service(web::resource("/dbset/{dbname}").get(dbset))
                         .service(web::resource("/kill").get(kill)),
                 ),
@@ -138,16 +138,19 @@ mod tests {
     async fn every_answer_names_its_instance_and_is_not_cached() {
         for (method, uri, status) in [
             (Method::GET, "/", StatusCode::INTERNAL_SERVER_ERROR),
+            (Method::HEAD, "/", StatusCode::OK),
             (Method::GET, "/healthz", StatusCode::SERVICE_UNAVAILABLE),
+            (Method::HEAD, "/healthz", StatusCode::SERVICE_UNAVAILABLE),
             (Method::GET, "/kill", StatusCode::FOUND),
             (Method::GET, "/dbset/%ff", StatusCode::BAD_REQUEST),
             (Method::GET, "/dbset/", StatusCode::NOT_FOUND),
             (Method::GET, "/dbset/a/b", StatusCode::NOT_FOUND),
             (Method::GET, "/elsewhere", StatusCode::NOT_FOUND),
             (Method::POST, "/", StatusCode::METHOD_NOT_ALLOWED),
+            (Method::HEAD, "/kill", StatusCode::METHOD_NOT_ALLOWED),
         ] {
-            let response = answer(method, uri).await;
-            assert_eq!(response.status(), status, "{uri}");
+            let response = answer(method.clone(), uri).await;
+            assert_eq!(response.status(), status, "{method} {uri}");
             let said = |name| response.headers().get(name).unwrap();
             assert_eq!(said(INSTANCE_HEADER), "tested", "{uri}");
             assert_eq!(said(header::CACHE_CONTROL), "no-store", "{uri}");

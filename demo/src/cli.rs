@@ -1,5 +1,7 @@
+use std::env;
+
 use anyhow::bail;
-use clap::{Parser, Subcommand, error::ErrorKind};
+use clap::{Arg, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
     serve::{ServeOptions, serve},
@@ -13,6 +15,21 @@ use crate::{
 struct Cli {
     #[command(subcommand)]
     command: Command,
+}
+
+impl Cli {
+    fn read() -> Result<Self, clap::Error> {
+        let command = Self::command().mut_subcommands(|command| command.mut_args(unless_empty));
+        Self::from_arg_matches(&command.try_get_matches()?)
+    }
+}
+
+/// A variable that is set to nothing counts as not set: `PORT= make demo`.
+fn unless_empty(option: Arg) -> Arg {
+    match option.get_env().and_then(env::var_os) {
+        Some(value) if value.is_empty() => option.env(None),
+        _ => option,
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -35,10 +52,14 @@ enum Command {
 /// Whatever stands in the way, as one line for the person who typed the command; only a part of
 /// the stack that did not come up adds the end of its log.
 pub fn main() -> anyhow::Result<()> {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(mistake) if mistake.use_stderr() => bail!(in_one_line(&mistake)),
-        Err(help) => return Ok(help.print()?),
+        Err(help) => {
+            // Nobody may read as far as to its end.
+            help.print().ok();
+            return Ok(());
+        }
     };
     match cli.command {
         Command::Up(options) => up(options),

@@ -30,6 +30,7 @@ impl CookieKey {
 
     pub(crate) fn from_env_if_set() -> anyhow::Result<Option<Self>> {
         match env::var(Self::VARIABLE) {
+            Ok(text) if text.is_empty() => Ok(None),
             Ok(text) => Self::from_base64(&text).map(Some),
             Err(env::VarError::NotPresent) => Ok(None),
             Err(env::VarError::NotUnicode(_)) => bail!("SESSION_KEY is not base64"),

@@ -3,7 +3,7 @@ use actix_session_redis::RedisSessionStore;
 use actix_web::{
     Error, HttpRequest, HttpResponse, Responder,
     error::ErrorInternalServerError,
-    http::{StatusCode, header},
+    http::{Method, StatusCode, header},
     web::{self, Html},
 };
 use askama::Template as _;
@@ -11,19 +11,21 @@ use serde::de::DeserializeOwned;
 
 use crate::{InstanceName, dbname::DbName, page::Page};
 
-/// The names of the fields in the session.
-const REFRESHED: &str = "refreshed";
+/// The field of the session with the count that the next page will show.
+pub(crate) const REFRESHED: &str = "refreshed";
+
 const DBNAME: &str = "dbname";
 
 pub(crate) async fn index(
+    method: Method,
     session: Session,
     instance: web::Data<InstanceName>,
 ) -> Result<Html, Error> {
-    let refreshed = match field(&session, REFRESHED) {
-        Some(before) => u64::saturating_add(before, 1),
-        None => 0,
-    };
-    session.insert(REFRESHED, refreshed)?;
+    let refreshed: u64 = field(&session, REFRESHED).unwrap_or(0);
+    // HEAD asks what the page is like without visiting it.
+    if method != Method::HEAD {
+        session.insert(REFRESHED, refreshed.saturating_add(1))?;
+    }
 
     let dbname: Option<String> = field(&session, DBNAME);
     let page = Page {

@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use actix_session_redis::RedisSessionStore;
+use actix_session_redis::{RedisPool, RedisSessionStore};
 use actix_web::{
     App, HttpServer,
     rt::{
@@ -16,7 +16,7 @@ use anyhow::Context as _;
 use clap::Args;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use crate::{CookieKey, Demo, InstanceName, SessionTtl};
+use crate::{CookieKey, Demo, InstanceName, SessionTtl, routes::REFRESHED};
 
 /// What an instance prints, followed by its address, once it accepts connections.
 pub(crate) const LISTENING: &str = "listening on http://";
@@ -33,7 +33,7 @@ pub(crate) struct ServeOptions {
     /// Address to listen on; port 0 takes any free one
     #[arg(long, default_value = "127.0.0.1:8081")]
     listen: SocketAddr,
-    /// What the instance calls itself [default: its process id]
+    /// What the instance calls itself [default: pid-<its process id>]
     #[arg(long)]
     name: Option<InstanceName>,
     /// Redis that holds the sessions
@@ -61,6 +61,8 @@ pub(crate) struct ServeOptions {
 pub(crate) fn serve(options: ServeOptions) -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
+        // It would say on stderr that stderr is closed, and panic.
+        .log_internal_errors(false)
         .with_env_filter(
             EnvFilter::builder()
                 .with_default_directive(LevelFilter::WARN.into())
@@ -72,7 +74,11 @@ pub(crate) fn serve(options: ServeOptions) -> anyhow::Result<()> {
         instance: options
             .name
             .map_or_else(InstanceName::of_this_process, Ok)?,
-        store: RedisSessionStore::from_url(&options.redis_url).context("REDIS_URL")?,
+        store: RedisSessionStore::builder(
+            RedisPool::from_url(&options.redis_url).context("REDIS_URL")?,
+        )
+        .counter(REFRESHED)
+        .build(),
         cookie_key: CookieKey::from_env()?,
         session_ttl: options.session_ttl,
         cookie_secure: options.cookie_secure,
@@ -104,7 +110,8 @@ async fn run(demo: Demo, listen: SocketAddr, workers: Option<u16>) -> anyhow::Re
     });
 
     for address in addresses {
-        writeln!(io::stdout(), "{LISTENING}{address}")?;
+        // That nobody reads is no reason not to serve.
+        writeln!(io::stdout(), "{LISTENING}{address}").ok();
     }
     Ok(server.await?)
 }

@@ -1,7 +1,10 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use actix_web::cookie::time;
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
+
+/// The longest that `actix-session-redis` can store: ten thousand years of 365 days.
+const LONGEST: Duration = Duration::from_secs(10_000 * 365 * 24 * 60 * 60);
 
 /// How long a session lives after its last request: `3600` (seconds), `90s`, `1h 30m`, `500ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +31,11 @@ impl TryFrom<Duration> for SessionTtl {
             ttl >= Duration::from_millis(1),
             "a session lives for one millisecond at least"
         );
-        let ttl = time::Duration::try_from(ttl).context("that is too long")?;
-        Ok(Self(ttl))
+        ensure!(
+            ttl <= LONGEST,
+            "a session lives for 10000 years of 365 days at most"
+        );
+        Ok(Self(ttl.try_into()?))
     }
 }
 
@@ -46,9 +52,10 @@ impl FromStr for SessionTtl {
 }
 
 impl fmt::Display for SessionTtl {
-    /// In a form that [`FromStr`] reads.
+    /// In a form that [`FromStr`] reads; humantime cannot read long lives in milliseconds alone.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}ms", self.0.whole_milliseconds())
+        let (seconds, rest) = (self.0.whole_seconds(), self.0.subsec_milliseconds());
+        write!(f, "{seconds}s {rest}ms")
     }
 }
 
@@ -71,14 +78,25 @@ mod tests {
 
     #[test]
     fn refuses_what_no_session_can_live() {
-        for text in ["", "0", "0s", "999us", "-5", "soon", "18446744073709551615"] {
+        for text in ["", "0", "0s", "999us", "-5", "soon"] {
             assert!(text.parse::<SessionTtl>().is_err(), "{text:?}");
+        }
+        for text in [
+            "315360000001",
+            "3650000d 1ms",
+            "20000y",
+            "18446744073709551615",
+        ] {
+            let refusal = text.parse::<SessionTtl>().unwrap_err().to_string();
+            assert!(refusal.contains("10000 years"), "{text:?}: {refusal}");
         }
     }
 
     #[test]
     fn is_read_back_as_it_is_written() {
-        for ttl in ["500ms", "3600"].map(|text| text.parse::<SessionTtl>().unwrap()) {
+        for ttl in
+            ["500ms", "3600", "1h 1ms", "3650000d"].map(|text| text.parse::<SessionTtl>().unwrap())
+        {
             assert_eq!(ttl.to_string().parse::<SessionTtl>().unwrap(), ttl);
         }
     }

@@ -58,9 +58,17 @@ pub(crate) fn up(options: UpOptions) -> anyhow::Result<()> {
             interrupter.interrupt();
         }
     });
+    let mut left = options.instances;
     loop {
         match stack.wait()? {
-            Event::InstanceEnded(instance) => say(&format!("{instance}; the others carry on")),
+            Event::InstanceEnded(instance) => {
+                left -= 1;
+                match left {
+                    0 => say(&format!("{instance}; none is left, so nginx answers 502")),
+                    1 => say(&format!("{instance}; the other one carries on")),
+                    _ => say(&format!("{instance}; the others carry on")),
+                }
+            }
             Event::BackboneEnded(part) => bail!("{part}; stopped the rest; its log:{}", part.log),
             Event::Interrupted => {
                 say("Stopping");

@@ -1,6 +1,9 @@
+use std::sync::Arc;
+
 use reqwest::{
     StatusCode,
     blocking::{Client, Response},
+    cookie::Jar,
     header::{COOKIE, SET_COOKIE},
     redirect,
 };
@@ -32,6 +35,21 @@ impl Browser {
         }
     }
 
+    /// Another tab of the browser that has this cookie.
+    pub(crate) fn with_cookie(url: &str, cookie: &str) -> Self {
+        let jar = Arc::new(Jar::default());
+        jar.add_cookie_str(cookie, &url.parse().unwrap());
+        let client = Client::builder()
+            .no_proxy()
+            .cookie_provider(jar)
+            .build()
+            .unwrap();
+        Self {
+            client,
+            url: url.to_owned(),
+        }
+    }
+
     pub(crate) fn open(&self, path: &str) -> Page {
         let response = self.client.get(self.url(path)).send().unwrap();
         Page {
@@ -39,6 +57,11 @@ impl Browser {
             instance: header(&response, "x-demo-instance"),
             body: response.text().unwrap(),
         }
+    }
+
+    /// What a `HEAD` of the page is answered with.
+    pub(crate) fn probe(&self) -> Response {
+        self.client.head(self.url("/")).send().unwrap()
     }
 
     /// The count that the page shows.

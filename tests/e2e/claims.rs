@@ -119,6 +119,16 @@ fn a_session_expires_by_itself() {
 }
 
 #[test]
+fn the_longest_life_that_the_command_line_takes_is_one_that_redis_takes() {
+    let stack = start_with(|options| StackOptions {
+        session_ttl: "3650000d".parse().unwrap(),
+        ..options
+    });
+    let browser = browser(&stack);
+    assert_eq!([browser.refresh(), browser.refresh()], [0, 1]);
+}
+
+#[test]
 fn every_request_gives_the_session_another_hour() {
     const HOUR_MS: i64 = 3_600_000;
     let stack = start();

@@ -1,106 +1,15 @@
 use std::{
-    fs,
-    io::{BufRead as _, BufReader, Lines},
+    io,
     net::TcpListener,
-    process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
+    process::{Command, Output, Stdio},
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
-use tempfile::TempDir;
+use nix::sys::signal::Signal;
 
 use crate::{
     browser::{Browser, request},
-    stack::{DEMO, eventually},
+    running::{Running, Up, demo},
 };
-
-/// A command line of the demo, with an environment that the machine does not disturb.
-fn demo(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(DEMO);
-    for variable in ["REDIS_URL", "SESSION_KEY", "INSTANCES", "PORT", "RUST_LOG"] {
-        command.env_remove(variable);
-    }
-    command.args(arguments).envs(variables.iter().copied());
-    command
-}
-
-/// `demo up`, running; killed when dropped.
-struct Up {
-    child: Child,
-    output: Lines<BufReader<ChildStdout>>,
-    /// The process of each part, by its name.
-    parts: Vec<(String, i32)>,
-    url: String,
-    /// A `demo up` that is killed hard cannot remove its files, so they are kept in here.
-    _files: TempDir,
-}
-
-impl Up {
-    /// Reads what it prints, up to the line that says it is ready.
-    fn start() -> Self {
-        let files = tempfile::tempdir().unwrap();
-        let mut child = demo(&["up"], &[("PORT", "0"), ("INSTANCES", "2")])
-            .env("TMPDIR", files.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut up = Self {
-            output: BufReader::new(child.stdout.take().unwrap()).lines(),
-            child,
-            parts: Vec::new(),
-            url: String::new(),
-            _files: files,
-        };
-        while up.url.is_empty() {
-            let line = up.next_line();
-            if let Some(url) = line.strip_prefix("Ready: ") {
-                up.url = url.to_owned();
-            } else {
-                let (name, rest) = line.split_once(' ').unwrap();
-                let (_, pid) = rest.split_once("(process ").unwrap();
-                let pid = pid.trim_end_matches(')').parse().unwrap();
-                up.parts.push((name.to_owned(), pid));
-            }
-        }
-        up
-    }
-
-    fn next_line(&mut self) -> String {
-        let line = self.output.next();
-        line.expect("it prints another line").unwrap()
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = self.child.id().cast_signed();
-        kill(Pid::from_raw(pid), signal).unwrap();
-    }
-
-    fn wait(&mut self) -> ExitStatus {
-        self.child.wait().unwrap()
-    }
-
-    fn assert_nothing_is_left(&self) {
-        assert_eq!(self.parts.len(), 4, "{:?}", self.parts);
-        for (name, pid) in &self.parts {
-            eventually(&format!("{name} ends"), || !runs(*pid));
-        }
-    }
-}
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.wait();
-    }
-}
-
-/// A process that has ended but that nobody has asked about yet does not run any more.
-fn runs(pid: i32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit(") ").next().unwrap().starts_with('Z'))
-}
 
 /// What a command says that cannot do what it was asked to: one line.
 fn refusal(mut command: Command) -> String {
@@ -116,8 +25,8 @@ fn up_ends_in_good_order_on_ctrl_c_and_on_sigterm() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let mut up = Up::start();
         assert_eq!(Browser::new(&up.url).refresh(), 0);
-        up.signal(signal);
-        assert!(up.wait().success());
+        up.process.signal(signal);
+        assert!(up.process.wait().success());
         up.assert_nothing_is_left();
     }
 }
@@ -125,39 +34,98 @@ fn up_ends_in_good_order_on_ctrl_c_and_on_sigterm() {
 #[test]
 fn up_leaves_nothing_running_when_it_is_killed_hard() {
     let mut up = Up::start();
-    up.signal(Signal::SIGKILL);
-    up.wait();
+    up.process.signal(Signal::SIGKILL);
+    up.process.wait();
     up.assert_nothing_is_left();
 }
 
 #[test]
-fn up_says_when_an_instance_dies_and_the_rest_carries_on() {
+fn up_says_when_an_instance_dies_and_whether_another_carries_on() {
     let mut up = Up::start();
     let browser = Browser::new(&up.url);
     assert_eq!(browser.refresh(), 0);
-    let (name, pid) = up.parts[1].clone();
-    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
 
-    let line = up.next_line();
-    assert!(
-        line.starts_with(&name) && line.contains("carry on"),
-        "{line}"
-    );
+    let dead = up.kill_part(1).to_owned();
+    let line = up.process.next_line();
+    assert!(line.starts_with(&dead), "{line}");
+    assert!(line.ends_with("the other one carries on"), "{line}");
     for count in 1..10 {
         let page = browser.open("/");
         assert_eq!(page.refreshed(), count);
-        assert_ne!(page.instance, name);
+        assert_ne!(page.instance, dead);
     }
+
+    let last = up.kill_part(2).to_owned();
+    let line = up.process.next_line();
+    assert!(line.starts_with(&last), "{line}");
+    assert!(
+        line.ends_with("none is left, so nginx answers 502"),
+        "{line}"
+    );
+    assert_eq!(request(&up.url, None).status(), 502);
+}
+
+#[test]
+fn up_serves_and_watches_on_when_nobody_reads_its_stderr() {
+    let (unread, stderr) = io::pipe().unwrap();
+    drop(unread);
+    let mut up = Up::start_with(|command| {
+        command.stderr(stderr).env("RUST_LOG", "trace");
+    });
+    let browser = Browser::new(&up.url);
+    for count in 0..10 {
+        assert_eq!(browser.refresh(), count);
+    }
+    let dead = up.kill_part(1).to_owned();
+    assert!(up.process.next_line().starts_with(&dead));
+}
+
+#[test]
+fn an_instance_serves_on_when_nobody_reads_its_stderr() {
+    let (unread, stderr) = io::pipe().unwrap();
+    drop(unread);
+    let variables = [
+        ("SESSION_KEY", KEY),
+        ("REDIS_URL", NO_REDIS),
+        ("RUST_LOG", "trace"),
+    ];
+    let mut instance =
+        Running::start(demo(&["serve", "--listen", "127.0.0.1:0"], &variables).stderr(stderr));
+    let line = instance.next_line();
+    let url = line.strip_prefix("listening on ").unwrap();
+    assert_eq!(request(&format!("{url}/healthz"), None).status(), 503);
 }
 
 #[test]
 fn up_ends_with_an_error_when_its_redis_dies() {
     let mut up = Up::start();
-    let (name, pid) = up.parts[0].clone();
-    assert_eq!(name, "redis-server");
-    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
-    assert!(!up.wait().success());
+    assert_eq!(up.kill_part(0), "redis-server");
+    assert!(!up.process.wait().success());
     up.assert_nothing_is_left();
+}
+
+#[test]
+fn a_variable_that_is_set_to_nothing_counts_as_not_set() {
+    let up = Up::start_with(|command| {
+        command.args(["--port", "0"]);
+        for variable in ["PORT", "INSTANCES", "REDIS_URL", "SESSION_KEY"] {
+            command.env(variable, "");
+        }
+    });
+    let names: Vec<_> = up.parts.iter().map(|(name, _)| name.as_str()).collect();
+    let defaults = [
+        "redis-server",
+        "instance-0",
+        "instance-1",
+        "instance-2",
+        "nginx",
+    ];
+    assert_eq!(names, defaults);
+
+    let said = refusal(demo(&["up"], &[("PORT", ""), ("REDIS_URL", NO_REDIS)]));
+    assert!(said.contains("REDIS_URL"), "{said}");
+    let said = refusal(demo(&["serve"], &[("SESSION_KEY", "")]));
+    assert!(said.contains("SESSION_KEY is not set"), "{said}");
 }
 
 #[test]
@@ -227,7 +195,7 @@ fn numbers_that_make_no_sense_are_refused() {
         let said = refusal(demo(&["up"], &variables));
         assert!(said.contains(variables[0].1), "{said}");
     }
-    for ttl in ["0", "soon"] {
+    for ttl in ["0", "soon", "20000y"] {
         let said = refusal(demo(&["up", "--session-ttl", ttl], &[]));
         assert!(said.contains("--session-ttl"), "{said}");
     }
@@ -235,25 +203,24 @@ fn numbers_that_make_no_sense_are_refused() {
 
 #[test]
 fn an_instance_starts_before_redis_and_says_what_it_is_waiting_for() {
-    let mut child = demo(
-        &["serve", "--listen", "127.0.0.1:0", "--workers", "1"],
-        &[("REDIS_URL", NO_REDIS), ("SESSION_KEY", KEY)],
-    )
-    .stdout(Stdio::piped())
-    .stderr(Stdio::null())
-    .spawn()
-    .unwrap();
-    let line = BufReader::new(child.stdout.take().unwrap()).lines().next();
-    let line = line.unwrap().unwrap();
-    let address = line.strip_prefix("listening on ").unwrap();
+    let variables = [("REDIS_URL", NO_REDIS), ("SESSION_KEY", KEY)];
+    let mut instance = Running::start(
+        demo(
+            &["serve", "--listen", "127.0.0.1:0", "--workers", "1"],
+            &variables,
+        )
+        .stderr(Stdio::null()),
+    );
+    let line = instance.next_line();
+    let url = line.strip_prefix("listening on ").unwrap();
 
-    let response = request(&format!("{address}/healthz"), None);
+    let response = request(&format!("{url}/healthz"), None);
     assert_eq!(response.status(), 503);
     let reason = response.text().unwrap();
     assert!(reason.contains("Redis is unavailable"), "{reason}");
 
-    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
-    assert!(child.wait().unwrap().success());
+    instance.signal(Signal::SIGTERM);
+    assert!(instance.wait().success());
 }
 
 /// A socket that nobody will ever listen on.

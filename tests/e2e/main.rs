@@ -5,6 +5,8 @@
 mod claims;
 /// `demo up` and `demo serve` as a person types them: wrong input, signals, nothing left behind.
 mod command_line;
+/// Many tabs of one browser at once: no refresh is lost or counted twice.
+mod consistency;
 /// Instances that die or restart while people are using them.
 mod instances;
 /// What the page says, and what names it takes.
@@ -12,5 +14,7 @@ mod page;
 
 /// A browser: an HTTP client that keeps cookies and reads the page.
 mod browser;
+/// A command line of the demo that runs, `demo up` among them.
+mod running;
 /// The stack under test, and a connection to its Redis.
 mod stack;

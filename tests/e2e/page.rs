@@ -1,6 +1,6 @@
 use crate::{
-    browser::request,
-    stack::{browser, start},
+    browser::{header, request},
+    stack::{browser, redis, sessions, start},
 };
 
 #[test]
@@ -11,6 +11,23 @@ fn a_new_visitor_sees_no_name_and_a_link_to_start_over() {
     assert!(page.body.contains(r#"dbname="NULL""#));
     assert!(page.body.contains(r#"<a href="/kill">Reset</a>"#));
     assert!(page.body.contains(&page.instance));
+}
+
+#[test]
+fn head_is_answered_like_a_visit_but_is_none() {
+    let stack = start();
+    let browser = browser(&stack);
+    assert!(!browser.probe().headers().contains_key("set-cookie"));
+    assert!(sessions(&mut redis(&stack)).is_empty());
+
+    assert_eq!(browser.refresh(), 0);
+    for _ in 0..3 {
+        let probe = browser.probe();
+        assert_eq!(probe.status(), 200);
+        assert_eq!(header(&probe, "content-type"), "text/html; charset=utf-8");
+        assert!(probe.text().unwrap().is_empty());
+    }
+    assert_eq!(browser.refresh(), 1);
 }
 
 #[test]

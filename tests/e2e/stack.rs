@@ -28,12 +28,10 @@ pub(crate) fn redis(stack: &Stack) -> Connection {
         .unwrap()
 }
 
-/// The Redis keys of the sessions that are alive.
+/// The Redis keys of the sessions that are alive; what is kept beside a session has braces.
 pub(crate) fn sessions(redis: &mut Connection) -> Vec<String> {
     let keys: Vec<String> = redis.keys("session:*").unwrap();
-    keys.into_iter()
-        .filter(|key| !key.starts_with("session:ended:"))
-        .collect()
+    keys.into_iter().filter(|key| !key.contains('{')).collect()
 }
 
 /// Asks again and again for something that only time brings about.

@@ -4,7 +4,7 @@ use std::{fmt, process::ExitStatus, sync::mpsc::Sender};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// An instance ended; the stack serves on without it.
+    /// An instance ended; the stack serves on as long as another one is left.
     InstanceEnded(Ended),
     /// nginx or the private Redis ended; the stack cannot serve any more.
     BackboneEnded(Ended),

@@ -19,6 +19,11 @@ impl Log {
         }
         lines.push_back(line);
     }
+
+    pub(super) fn contains(&self, text: &str) -> bool {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().any(|line| line.contains(text))
+    }
 }
 
 impl fmt::Display for Log {

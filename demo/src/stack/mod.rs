@@ -13,7 +13,7 @@ mod process;
 mod redis;
 
 use std::{
-    io,
+    io::{self, Write as _},
     sync::mpsc::{Receiver, channel},
     thread,
 };
@@ -99,8 +99,18 @@ impl Stack {
             _folder: folder,
         };
         // All of them start at the same time; only now is the time to wait for each.
-        stack.processes().try_for_each(Process::wait_ready)?;
+        stack.wait_ready()?;
         Ok(stack)
+    }
+
+    fn wait_ready(&mut self) -> anyhow::Result<()> {
+        if let Some(redis) = self.redis.process_mut() {
+            redis.wait_ready()?;
+        }
+        for instance in &mut self.instances {
+            instance.process.wait_ready()?;
+        }
+        self.nginx.wait_ready()
     }
 
     /// Where nginx answers, without a slash at the end.
@@ -154,6 +164,17 @@ impl Stack {
     /// If there is no instance `i`.
     pub fn restart_instance(&mut self, i: usize) -> anyhow::Result<()> {
         self.instances[i].restart(&self.settings, &self.launcher)
+    }
+
+    /// Stops the private Redis and starts it again on the same port, with the same data. Returns
+    /// when the new one accepts connections.
+    ///
+    /// # Errors
+    ///
+    /// If the stack uses a Redis that is not its own, or if that does not come up again, with the
+    /// end of its log.
+    pub fn restart_redis(&mut self) -> anyhow::Result<()> {
+        self.redis.restart(&self.launcher)
     }
 
     /// Waits until a part of the stack ends, or until the wait is interrupted.
@@ -230,12 +251,13 @@ impl Drop for Stack {
     fn drop(&mut self) {
         if thread::panicking() {
             for process in self.processes() {
+                // This one can be captured by the test that panics.
                 eprintln!("the log of {}:{}", process.name(), process.log());
             }
         }
         // What did not stop in good order is killed when its process is dropped.
         if let Err(error) = self.stop() {
-            eprintln!("demo: cannot stop in good order: {error}");
+            writeln!(io::stderr(), "demo: cannot stop in good order: {error}").ok();
         }
     }
 }

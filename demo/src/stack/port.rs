@@ -29,9 +29,7 @@ impl ReservedPort {
     /// This port, or any free one for 0.
     pub(super) fn exactly(port: u16) -> anyhow::Result<Self> {
         Self::bind(port).map_err(|error| match error.kind() {
-            io::ErrorKind::AddrInUse => {
-                anyhow!("port {port} is taken; choose another one with PORT (0: any free one)")
-            }
+            io::ErrorKind::AddrInUse => taken(port),
             _ => anyhow!(error).context(format!("cannot use port {port} of 127.0.0.1")),
         })
     }
@@ -53,6 +51,16 @@ impl ReservedPort {
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
+
+    /// For a server that was not let in after all: another one listens there, who reserved the
+    /// port at the same time or without asking.
+    pub(super) fn taken(&self) -> anyhow::Error {
+        taken(self.address.port())
+    }
+}
+
+fn taken(port: u16) -> anyhow::Error {
+    anyhow!("port {port} is taken; choose another one with PORT (0: any free one)")
 }
 
 #[cfg(test)]

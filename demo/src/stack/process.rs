@@ -1,5 +1,5 @@
 use std::{
-    io::{self, BufRead as _, BufReader, PipeReader},
+    io::{self, BufRead as _, BufReader, PipeReader, Write as _},
     os::unix::process::CommandExt as _,
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
@@ -156,11 +156,13 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if let Err(error) = self.kill() {
-            eprintln!(
+            writeln!(
+                io::stderr(),
                 "demo: cannot end {} (process {}): {error}",
                 self.name,
                 self.pid()
-            );
+            )
+            .ok();
         }
     }
 }
@@ -173,14 +175,15 @@ struct OutputReader {
 }
 
 impl OutputReader {
-    /// Reads until the program has ended.
+    /// Reads until the program has ended, even if nobody reads what we show: a program whose
+    /// output is not read cannot go on either.
     fn read(self, output: PipeReader) {
         for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line).into_owned();
             if line.contains(self.ready_sign) {
                 self.say_ready.send(()).ok();
             } else if let Some(name) = &self.shown_as {
-                eprintln!("[{name}] {line}");
+                writeln!(io::stderr(), "[{name}] {line}").ok();
             }
             self.log.push(line);
         }

@@ -1,4 +1,6 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
 
 use super::{
     installed::installed,
@@ -12,10 +14,12 @@ use super::{
 pub(super) enum Redis {
     /// Somebody else's: we only know where it is.
     Given { url: String },
-    /// One of our own, on a free port; it keeps nothing on disk.
+    /// One of our own, on a free port. It keeps its data in the folder of the stack, so that it
+    /// has the sessions again after a restart.
     Private {
         process: Process,
         port: ReservedPort,
+        folder: PathBuf,
     },
 }
 
@@ -25,13 +29,41 @@ impl Redis {
     }
 
     pub(super) fn spawn(launcher: &Launcher, folder: &Path) -> anyhow::Result<Self> {
-        let redis_server = installed("redis-server", "redis-server")?;
         let port = ReservedPort::any()?;
+        Ok(Self::Private {
+            process: Self::spawn_server(launcher, &port, folder)?,
+            port,
+            folder: folder.to_owned(),
+        })
+    }
+
+    /// Stops the server in good order, and returns when the successor accepts connections.
+    pub(super) fn restart(&mut self, launcher: &Launcher) -> anyhow::Result<()> {
+        match self {
+            Self::Given { .. } => bail!("the Redis of REDIS_URL is not ours to restart"),
+            Self::Private {
+                process,
+                port,
+                folder,
+            } => {
+                process.stop()?;
+                *process = Self::spawn_server(launcher, port, folder)?;
+                process.wait_ready()
+            }
+        }
+    }
+
+    fn spawn_server(
+        launcher: &Launcher,
+        port: &ReservedPort,
+        folder: &Path,
+    ) -> anyhow::Result<Process> {
+        let redis_server = installed("redis-server", "redis-server")?;
         let mut command = launcher.program(&redis_server);
         command
             .args(["--bind", "127.0.0.1", "--port"])
             .arg(port.address().port().to_string())
-            .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
+            .args(["--save", "", "--appendonly", "yes", "--daemonize", "no"])
             .args(["--logfile", "", "--loglevel", "notice", "--dir"])
             .arg(folder);
         let program = Program {
@@ -41,8 +73,7 @@ impl Redis {
             ready_sign: "Ready to accept connections",
             show_log: false,
         };
-        let process = Process::spawn(program, launcher)?;
-        Ok(Self::Private { process, port })
+        Process::spawn(program, launcher)
     }
 
     pub(super) fn url(&self) -> String {

@@ -1,0 +1,62 @@
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+};
+
+use demo::{Stack, StackOptions};
+
+use crate::{
+    browser::{Browser, cookie_of, request},
+    stack::{eventually, redis, sessions, start_with},
+};
+
+const TABS: usize = 64;
+const REFRESHES: u64 = 10_000;
+
+fn start_four() -> Stack {
+    start_with(|options| StackOptions {
+        instances: 4,
+        ..options
+    })
+}
+
+/// Refreshes `REFRESHES` times, in as many tabs of one browser at once, while something else goes
+/// on, which is told how many refreshes have begun. Every refresh is answered with the page.
+fn refresh_in_many_tabs(stack: &mut Stack, meanwhile: impl FnOnce(&mut Stack, &AtomicU64)) -> u64 {
+    let cookie = cookie_of(&request(&stack.url(), None));
+    let begun = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for _ in 0..TABS {
+            let tab = Browser::with_cookie(&stack.url(), &cookie);
+            scope.spawn(|| {
+                let tab = tab;
+                while begun.fetch_add(1, Ordering::Relaxed) < REFRESHES {
+                    tab.refresh();
+                }
+            });
+        }
+        meanwhile(stack, &begun);
+    });
+    Browser::with_cookie(&stack.url(), &cookie).refresh() - 1
+}
+
+#[test]
+fn ten_thousand_refreshes_in_many_tabs_at_once_count_ten_thousand() {
+    let mut stack = start_four();
+    assert_eq!(refresh_in_many_tabs(&mut stack, |_, _| ()), REFRESHES);
+    assert_eq!(sessions(&mut redis(&stack)).len(), 1);
+}
+
+#[test]
+fn a_restart_of_redis_in_the_middle_loses_no_refresh_and_counts_none_twice() {
+    let mut stack = start_four();
+    let refreshed = refresh_in_many_tabs(&mut stack, |stack, begun| {
+        for part in 1..4 {
+            eventually("the next quarter of the refreshes", || {
+                begun.load(Ordering::Relaxed) > REFRESHES / 4 * part
+            });
+            stack.restart_redis().unwrap();
+        }
+    });
+    assert_eq!(refreshed, REFRESHES);
+}
