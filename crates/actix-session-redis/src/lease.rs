@@ -6,7 +6,6 @@
 
 use std::{
     fmt,
-    future::pending,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -22,6 +21,7 @@ use crate::{
     outage::{Admission, Gate},
     patience::Patience,
     pool::{Connection, PooledConnection, RedisPool},
+    search::{Backoff, LastSearch},
 };
 
 pub(crate) struct Leases {
@@ -167,17 +167,17 @@ impl Operation<'_> {
             return Err(Failure::Final(refusal));
         }
 
-        let mut backoff = Backoff(last.pause());
+        let mut backoff = Backoff::starting_at(last.pause());
         loop {
             if !backoff.pause(&self.patience).await {
                 // Before the next in line may search: it would do so in vain.
-                let fault = last.fault.clone().unwrap_or_else(Fault::no_answer);
+                let fault = last.fault().unwrap_or_else(Fault::no_answer);
                 admission.gave_up(&fault);
                 return Err(Failure::Lost(fault));
             }
             // Boxed, because it is large and rare, and part of every request's future.
             let found = Box::pin(self.search()).await;
-            last.ended(&found);
+            last.ended(found.as_ref().err());
             match found {
                 Ok(lease) => {
                     thread.keep(&lease);
@@ -218,49 +218,6 @@ impl Operation<'_> {
         match self.patience.wait(left, turn_or_share).await.flatten() {
             Some(lease) => Ok(lease?),
             None => Err(failure),
-        }
-    }
-}
-
-/// What came of the thread's latest search for a connection. The requests that follow at its
-/// heels neither repeat what has just failed nor connect as fast as connections break.
-#[derive(Default)]
-struct LastSearch {
-    ended: Option<Instant>,
-    fault: Option<Fault>,
-    refusal: Option<Error>,
-}
-
-impl LastSearch {
-    const RECENT: Duration = Duration::from_millis(100);
-
-    fn ended(&mut self, found: &Result<Arc<Lease>, Failure>) {
-        let (fault, refusal) = match found {
-            Ok(_) => (None, None),
-            Err(Failure::Lost(fault)) => (Some(fault.clone()), None),
-            Err(Failure::Final(refusal)) => (None, Some(refusal.clone())),
-        };
-        *self = Self {
-            ended: Some(Instant::now()),
-            fault,
-            refusal,
-        };
-    }
-
-    fn is_recent(&self) -> bool {
-        self.ended
-            .is_some_and(|ended| ended.elapsed() < Self::RECENT)
-    }
-
-    fn refusal(&self) -> Option<Error> {
-        self.refusal.clone().filter(|_| self.is_recent())
-    }
-
-    fn pause(&self) -> Duration {
-        if self.is_recent() {
-            Backoff::SHORTEST
-        } else {
-            Duration::ZERO
         }
     }
 }
@@ -320,27 +277,6 @@ impl Lease {
             tracing::warn!(%fault, "lost a Redis connection");
             pooled.discard();
         }
-    }
-}
-
-/// Pauses between tries: none before the second, then from 10 ms doubling up to 100 ms. Each is
-/// cut by a random part of up to a half, so that workers that broke together return one by one.
-#[derive(Default)]
-struct Backoff(Duration);
-
-impl Backoff {
-    const SHORTEST: Duration = Duration::from_millis(10);
-    const LONGEST: Duration = Duration::from_millis(100);
-
-    /// Returns `false`, at once, when the pause would use up all patience.
-    async fn pause(&mut self, patience: &Patience) -> bool {
-        let pause = self.0.mul_f64(rand::random_range(0.5..=1.0));
-        self.0 = (self.0 * 2).clamp(Self::SHORTEST, Self::LONGEST);
-        let in_time = pause < patience.left();
-        if in_time {
-            patience.wait(pause, pending::<()>()).await;
-        }
-        in_time
     }
 }
 

@@ -15,6 +15,7 @@ mod patience;
 mod pool;
 mod scope;
 mod script;
+mod search;
 mod store;
 
 pub use deadpool_redis;

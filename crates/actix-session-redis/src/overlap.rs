@@ -56,33 +56,42 @@ impl RedisSessionStore {
             }),
         };
 
-        let replaced = redis
+        let written = redis
             .run(async |mut redis| target.replace(&mut redis, &base.body, &body).await)
             .await;
-        let mut written = match replaced {
-            // There is nothing to merge with.
-            Err(Error::Unreadable { .. }) => {
-                return self.replace(redis, session_key, ours, ttl).await;
+        match written {
+            Ok(Written::Done) => Ok(true),
+            Ok(Written::Gone) => Ok(false),
+            Ok(Written::Conflict(theirs)) => self.resolve(redis, &target, base, ours, theirs).await,
+            // Another type of value, so there is nothing to merge with.
+            Err(Error::Unreadable { .. }) => self.replace(redis, session_key, ours, ttl).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Merges on the server, in one step however many others write; or here, again and again, if
+    /// a function of the application's has to decide.
+    async fn resolve(
+        &self,
+        redis: &Operation<'_>,
+        target: &Target,
+        base: &Base,
+        ours: &State,
+        theirs: Vec<u8>,
+    ) -> Result<bool, Error> {
+        let limit = self.max_state_bytes;
+        let base = codec::decode(&base.body)?;
+        let mut written = match self.merge_rules.changes(&base, ours) {
+            None => Written::Conflict(theirs),
+            Some(changes) => {
+                redis
+                    .run(async |mut redis| target.merge(&mut redis, &changes, limit).await)
+                    .await?
             }
-            replaced => replaced?,
         };
-        if let Written::Done = written {
-            return Ok(true);
-        }
-        let base_state = codec::decode(&base.body)?;
-        if let Written::Conflict(_) = written
-            && let Some(changes) = self.merge_rules.changes(&base_state, ours)
-        {
-            written = redis
-                .run(async |mut redis| {
-                    target
-                        .merge(&mut redis, &changes, self.max_state_bytes)
-                        .await
-                })
-                .await?;
-        }
-        let mut tries = 2;
+        let mut tries = 1;
         loop {
+            tries += 1;
             let theirs = match written {
                 Written::Done => return Ok(true),
                 Written::Gone => return Ok(false),
@@ -90,13 +99,12 @@ impl RedisSessionStore {
                 Written::Conflict(theirs) => theirs,
             };
             // What nobody can read holds no change that could be lost.
-            let their_state = codec::decode(&theirs).unwrap_or_else(|_| base_state.clone());
-            let merged = self.merge_rules.merge(&base_state, &their_state, ours)?;
-            let body = codec::encode(&merged, self.max_state_bytes)?;
+            let their_state = codec::decode(&theirs).unwrap_or_else(|_| base.clone());
+            let merged = self.merge_rules.merge(&base, &their_state, ours)?;
+            let body = codec::encode(&merged, limit)?;
             written = redis
                 .run(async |mut redis| target.replace(&mut redis, &theirs, &body).await)
                 .await?;
-            tries += 1;
         }
     }
 

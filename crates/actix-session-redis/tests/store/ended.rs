@@ -8,7 +8,7 @@ use futures_util::{
 };
 
 use crate::support::{
-    app::TestApp,
+    app::{Setup, TestApp},
     proxy::{Command, Fate, Proxy},
     redis::TestRedis,
     sessions::{HOUR, copy, marker_of, session_key, state, state_of},
@@ -18,6 +18,22 @@ use crate::support::{
 async fn write_late(store: &RedisSessionStore, key: &SessionKey) -> SessionKey {
     let updated = store.update(copy(key), state("late", "1"), &HOUR).await;
     updated.unwrap()
+}
+
+/// A cookie that the application has signed for another purpose can be sent as a session cookie.
+#[actix_web::test]
+async fn no_session_key_reaches_the_marker_of_an_ended_session() {
+    let redis = TestRedis::start().await;
+    let setup = Setup::default();
+    let app = TestApp::with(redis.store(), &setup);
+    let store = redis.store();
+    let key = store.save(state("n", "1"), &HOUR).await.unwrap();
+    store.delete(&key).await.unwrap();
+
+    let marker = marker_of(&key);
+    let forged = setup.signed_cookie(marker.strip_prefix("session:").unwrap());
+    app.browser_with_cookie(forged).get("/purge").await.text();
+    assert_eq!(redis.keys(), [marker]);
 }
 
 /// Lets `event` happen before every command of this kind.

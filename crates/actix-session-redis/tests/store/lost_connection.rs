@@ -145,6 +145,19 @@ async fn a_connection_that_falls_silent_is_given_up_for_another_before_the_deadl
     assert_eq!(proxy.seen("GET").len(), 2);
 }
 
+#[actix_web::test]
+async fn many_writes_that_wait_for_a_failover_make_few_connections() {
+    let redis = TestRedis::start().await;
+    let store = redis.store_with(|options| options.deadline(Duration::from_secs(1)));
+    store.ping().await.unwrap();
+    redis.run::<()>("REPLICAOF 127.0.0.1 1");
+    let before = redis.connections_made();
+    let writes = join_all((0..64).map(|_| store.save(state("n", "1"), &HOUR))).await;
+    assert!(writes.into_iter().all(|write| write.is_err()));
+    let made = redis.connections_made() - before;
+    assert!((1..=20).contains(&made), "{made} for 64 writes in a second");
+}
+
 /// The pool's own check, a `PING`, would find its connection in order.
 #[actix_web::test]
 async fn a_write_that_meets_a_demoted_master_is_repeated_on_new_connections() {

@@ -160,6 +160,49 @@ async fn the_app_may_start_before_redis() {
     store.ping().await.unwrap();
 }
 
+/// The thread that waits is the one that would have to notice the answer.
+#[actix_web::test]
+async fn handlers_that_block_their_worker_are_no_outage() {
+    let redis = TestRedis::start().await;
+    let app = TestApp::on(impatient_store(&redis));
+    let browsers: Vec<_> = (0..8).map(|_| app.browser()).collect();
+    let blocking = join_all((0..20).map(async |_| {
+        let browser = app.browser();
+        for _ in 0..4 {
+            browser.get("/compute").await.text();
+        }
+    }));
+    let counting = join_all(browsers.iter().map(async |browser| {
+        for n in 1..=5 {
+            assert_eq!(browser.get("/count").await.text(), format!("n={n}"));
+        }
+    }));
+    join(blocking, counting).await;
+}
+
+#[actix_web::test]
+async fn a_replica_that_comes_up_in_the_place_of_the_master_serves_reads() {
+    let redis = TestRedis::start_with(&["--appendonly", "yes"]).await;
+    let store = impatient_store(&redis);
+    let key = store.save(state("n", "1"), &HOUR).await.unwrap();
+    redis.stop();
+    waited(store.ping().await.unwrap_err());
+    redis.start_again().await;
+    redis.run::<()>("REPLICAOF 127.0.0.1 1");
+
+    let writes = join_all((0..16).map(|_| store.save(state("n", "2"), &HOUR)));
+    let (writes, ()) = join(writes, async {
+        // A probe that writes finds out that Redis is there, though it may not write.
+        let asked = || redis.command_count("set") > 0;
+        eventually("a write was refused", asked).await;
+        for _ in 0..10 {
+            assert_eq!(store.load(&key).await.unwrap(), Some(state("n", "1")));
+        }
+    })
+    .await;
+    assert!(writes.into_iter().all(|write| write.is_err()));
+}
+
 #[actix_web::test]
 async fn a_redis_that_hangs_is_an_outage_too() {
     let redis = TestRedis::start().await;

@@ -1,6 +1,10 @@
 //! What the app does at which path.
 
-use std::{collections::BTreeMap, thread};
+use std::{
+    collections::BTreeMap,
+    thread,
+    time::{Duration, Instant},
+};
 
 use actix_session::Session;
 use actix_session_redis::CurrentSession;
@@ -19,7 +23,7 @@ use tokio::sync::Semaphore;
 pub(crate) fn all(app: &mut ServiceConfig) {
     let routes = scope("")
         .wrap(from_fn(wait_at_the_desk))
-        .service((hello, read, worker, current))
+        .service((hello, read, worker, current, compute))
         .service((set, add, count, grow, remove, clear))
         .service((renew, login, purge))
         .service((count_with_own_cookies, count_and_fail));
@@ -73,6 +77,16 @@ async fn wait_at_the_desk(
         desk.expect("the app has a desk").wait().await;
     }
     Ok(response)
+}
+
+/// Keeps its worker thread from everything else for a while, as a password hash does.
+#[get("/compute")]
+async fn compute() -> impl Responder {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(30) {
+        std::hint::spin_loop();
+    }
+    "done"
 }
 
 /// `field=json` for each field, in order.

@@ -1,0 +1,85 @@
+//! How soon to look for a connection again.
+
+use std::{future::pending, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::{
+    error::{Error, Failure, Fault},
+    patience::Patience,
+};
+
+/// What came of the thread's latest search for a connection. The requests that follow at its
+/// heels neither repeat what has just failed nor connect as fast as connections break.
+#[derive(Default)]
+pub(crate) struct LastSearch {
+    ended: Option<Instant>,
+    fault: Option<Fault>,
+    refusal: Option<Error>,
+}
+
+impl LastSearch {
+    pub(crate) const RECENT: Duration = Duration::from_millis(100);
+
+    /// With a connection, or with this failure.
+    pub(crate) fn ended(&mut self, failure: Option<&Failure>) {
+        let (fault, refusal) = match failure {
+            None => (None, None),
+            Some(Failure::Lost(fault)) => (Some(fault.clone()), None),
+            Some(Failure::Final(refusal)) => (None, Some(refusal.clone())),
+        };
+        *self = Self {
+            ended: Some(Instant::now()),
+            fault,
+            refusal,
+        };
+    }
+
+    fn is_recent(&self) -> bool {
+        self.ended
+            .is_some_and(|ended| ended.elapsed() < Self::RECENT)
+    }
+
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.fault.clone()
+    }
+
+    /// Redis would refuse the next one as well.
+    pub(crate) fn refusal(&self) -> Option<Error> {
+        self.refusal.clone().filter(|_| self.is_recent())
+    }
+
+    /// How long the next search has to wait.
+    pub(crate) fn pause(&self) -> Duration {
+        if self.is_recent() {
+            Backoff::SHORTEST
+        } else {
+            Duration::ZERO
+        }
+    }
+}
+
+/// Pauses between tries: none before the second, then from 10 ms doubling up to 100 ms. Each is
+/// cut by a random part of up to a half, so that workers that broke together return one by one.
+#[derive(Default)]
+pub(crate) struct Backoff(Duration);
+
+impl Backoff {
+    const SHORTEST: Duration = Duration::from_millis(10);
+    const LONGEST: Duration = Duration::from_millis(100);
+
+    pub(crate) fn starting_at(pause: Duration) -> Self {
+        Self(pause)
+    }
+
+    /// Returns `false`, at once, when the pause would use up all patience.
+    pub(crate) async fn pause(&mut self, patience: &Patience) -> bool {
+        let pause = self.0.mul_f64(rand::random_range(0.5..=1.0));
+        self.0 = (self.0 * 2).clamp(Self::SHORTEST, Self::LONGEST);
+        let in_time = pause < patience.left();
+        if in_time {
+            patience.wait(pause, pending::<()>()).await;
+        }
+        in_time
+    }
+}
