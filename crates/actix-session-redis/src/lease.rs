@@ -89,7 +89,7 @@ impl Operation<'_> {
             waited: self.started.elapsed(),
             fault,
         };
-        if self.is_over() {
+        if self.patience.left().is_zero() {
             return Err(unavailable(Fault::no_answer()));
         }
 
@@ -121,9 +121,14 @@ impl Operation<'_> {
         }
     }
 
-    /// Whether the deadline has passed.
-    pub(crate) fn is_over(&self) -> bool {
-        self.patience.is_exhausted()
+    /// Whether a command that is sent now can wait for its answer for as long as any other.
+    pub(crate) fn has_time_for_a_try(&self) -> bool {
+        self.patience.left() >= self.time_for_a_try()
+    }
+
+    /// A quarter: when no answer comes, there is time left to ask again elsewhere.
+    fn time_for_a_try(&self) -> Duration {
+        self.patience.part(4)
     }
 
     async fn try_once<T>(
@@ -133,11 +138,15 @@ impl Operation<'_> {
         command: &impl AsyncFn(Connection) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let lease = self.lease(thread, admission).await?;
-        // A quarter: when no answer comes, there is time left to ask again elsewhere.
+        let has_time = self.has_time_for_a_try();
         let answer = command(lease.connection.clone());
-        let outcome = self.patience.wait(self.patience.part(4), answer).await;
+        let outcome = self.patience.wait(self.time_for_a_try(), answer).await;
+        // Silence is the connection's fault only if there was time to speak.
+        let is_to_blame = outcome.is_some() || has_time;
         let outcome = outcome.unwrap_or(Err(Failure::Lost(Fault::no_answer())));
-        if let Err(Failure::Lost(fault)) = &outcome {
+        if let Err(Failure::Lost(fault)) = &outcome
+            && is_to_blame
+        {
             lease.retire(fault);
         }
         outcome

@@ -95,7 +95,9 @@ impl RedisSessionStore {
             let theirs = match written {
                 Written::Done => return Ok(true),
                 Written::Gone => return Ok(false),
-                Written::Conflict(_) if redis.is_over() => return Err(Error::Contended { tries }),
+                Written::Conflict(_) if !redis.has_time_for_a_try() => {
+                    return Err(Error::Contended { tries });
+                }
                 Written::Conflict(theirs) => theirs,
             };
             // What nobody can read holds no change that could be lost.

@@ -32,10 +32,6 @@ impl Patience {
         }
     }
 
-    pub(crate) fn is_exhausted(&self) -> bool {
-        self.left().is_zero()
-    }
-
     pub(crate) fn left(&self) -> Duration {
         let spent = Duration::from_nanos(self.spent.load(Relaxed));
         self.total.saturating_sub(spent)
@@ -88,7 +84,7 @@ mod tests {
         );
         assert_eq!(patience.left(), SECOND * 3 / 4);
         assert!(patience.wait(SECOND, pending::<()>()).await.is_none());
-        assert!(patience.is_exhausted());
+        assert!(patience.left().is_zero());
         assert!(patience.wait(SECOND, ready(())).await.is_none());
     }
 
