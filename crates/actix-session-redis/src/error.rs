@@ -82,8 +82,8 @@ pub enum Error {
         field: String,
     },
 
-    /// Other requests wrote the same session again and again, until the
-    /// [`deadline`](crate::RedisSessionStoreBuilder::deadline) had passed.
+    /// Other requests wrote the same session again and again, until too little of the
+    /// [`deadline`](crate::RedisSessionStoreBuilder::deadline) was left for another try.
     ///
     /// What they wrote is stored, this change is not. Only inside
     /// [`ConsistentSessions`](crate::ConsistentSessions).
