@@ -6,6 +6,8 @@ use deadpool_redis::{
     redis::{ErrorKind, RedisError, ServerErrorKind},
 };
 
+use crate::connection::Connection;
+
 /// What can go wrong between the store and Redis.
 ///
 /// Whoever calls a [`SessionStore`](actix_session::storage::SessionStore) gets it as an
@@ -138,7 +140,9 @@ impl Fault {
     /// Whether Redis can serve nothing at all: not for a reply that only concerns this command.
     pub(crate) fn is_outage(&self) -> bool {
         match &self.0 {
-            Kind::Reply(code) => !matches!(code.as_str(), "READONLY" | "TRYAGAIN"),
+            Kind::Reply(code) => {
+                !matches!(code.as_str(), "READONLY" | "TRYAGAIN" | "MOVED" | "ASK")
+            }
             _ => true,
         }
     }
@@ -228,6 +232,19 @@ impl Failure {
         matches!(self, Self::Lost(Fault(Kind::NoConnectionFree)))
     }
 
+    /// Within a cluster a redirection is no refusal: its client has followed as many as it does,
+    /// and the slot is still moving.
+    pub(crate) fn on(self, connection: &Connection) -> Self {
+        match self {
+            Self::Final(Error::Refused { code, .. })
+                if connection.is_cluster() && ["MOVED", "ASK"].contains(&code.as_str()) =>
+            {
+                Self::Lost(Fault(Kind::Reply(code)))
+            }
+            failure => failure,
+        }
+    }
+
     fn refused(code: &str) -> Self {
         Self::Final(Error::Refused {
             code: code.to_owned(),
@@ -236,8 +253,8 @@ impl Failure {
                 "WRONGPASS" => "check the user name and the password in the URL",
                 "NOPERM" => {
                     "give the Redis user access to the key prefix and to the commands \
-                     GET, GETDEL, SET, DEL, EXISTS, PTTL, PEXPIRE, EVALSHA, EVAL, PING, and SELECT if the URL \
-                     names a database"
+                     GET, SET, DEL, EXISTS, PTTL, PEXPIRE, EVALSHA, EVAL, PING, and SELECT if the \
+                     URL names a database"
                 }
                 "OOM" => {
                     "Redis is full; raise its maxmemory, or set a maxmemory-policy that evicts"

@@ -3,12 +3,14 @@
 
 mod builder;
 mod codec;
+mod connection;
 mod consistent;
 mod entry;
 mod error;
 mod keyspace;
 mod lease;
 mod merge;
+mod operation;
 mod outage;
 mod overlap;
 mod patience;
@@ -17,6 +19,8 @@ mod scope;
 mod script;
 mod search;
 mod store;
+#[cfg(feature = "rustls")]
+mod tls;
 
 pub use deadpool_redis;
 

@@ -10,7 +10,7 @@ use crate::{
     codec::{self, State},
     entry,
     error::Error,
-    lease::Operation,
+    operation::Operation,
     scope::{self, Base, Renewed},
     script::{Receipt, Target, Written},
     store::RedisSessionStore,
@@ -52,7 +52,7 @@ impl RedisSessionStore {
             ttl_ms: entry::ttl_ms(ttl)?,
             receipt: counts_twice.then(|| Receipt {
                 redis_key: self.keyspace.receipt(session_key),
-                lifetime: self.leases.deadline(),
+                lifetime: self.leases.deadline,
             }),
         };
 

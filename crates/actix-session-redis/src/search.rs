@@ -2,7 +2,7 @@
 
 use std::{future::pending, time::Duration};
 
-use tokio::time::Instant;
+use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
     error::{Error, Failure, Fault},
@@ -16,6 +16,7 @@ pub(crate) struct LastSearch {
     ended: Option<Instant>,
     fault: Option<Fault>,
     refusal: Option<Error>,
+    connecting: Option<JoinHandle<Result<(), Failure>>>,
 }
 
 impl LastSearch {
@@ -32,7 +33,18 @@ impl LastSearch {
             ended: Some(Instant::now()),
             fault,
             refusal,
+            connecting: self.connecting.take(),
         };
+    }
+
+    /// The connect that is under way, or else a new one.
+    pub(crate) fn connecting(
+        &mut self,
+        connect: impl FnOnce() -> JoinHandle<Result<(), Failure>>,
+    ) -> &mut JoinHandle<Result<(), Failure>> {
+        self.connecting
+            .take_if(|connecting| connecting.is_finished());
+        self.connecting.get_or_insert_with(connect)
     }
 
     fn is_recent(&self) -> bool {

@@ -5,7 +5,7 @@ use std::sync::{
 
 use actix_session::storage::{LoadError, SaveError, SessionKey, SessionStore, UpdateError};
 use actix_web::cookie::time::Duration;
-use deadpool_redis::redis::{AsyncCommands, ExistenceCheck, SetExpiry, SetOptions, pipe};
+use deadpool_redis::redis::{ExistenceCheck, SetExpiry, SetOptions, pipe};
 
 use crate::{
     builder::RedisSessionStoreBuilder,
@@ -15,6 +15,7 @@ use crate::{
     keyspace::{Keyspace, draw_id, draw_session_key, is_session_key},
     lease::Leases,
     merge::MergeRules,
+    operation::Operation,
     pool::RedisPool,
     scope,
 };
@@ -103,10 +104,14 @@ impl RedisSessionStore {
     ///
     /// [`Error::Unavailable`] and [`Error::Refused`], as for every operation.
     pub async fn ping(&self) -> Result<(), Error> {
-        self.leases
-            .operation()
+        self.operation()
             .run(async |mut redis| Ok(redis.ping().await?))
             .await
+    }
+
+    /// Starts the clock of one operation.
+    fn operation(&self) -> Operation<'_> {
+        Operation::start(&self.leases)
     }
 
     pub(crate) fn entry(&self, state: &State, ttl: &Duration) -> Result<Entry, Error> {
@@ -122,7 +127,6 @@ impl SessionStore for RedisSessionStore {
         let redis_key = self.keyspace.session(session_key);
         let with_ttl = scope::is_open() && self.refreshes.load(Relaxed);
         let (body, ttl_left_ms) = self
-            .leases
             .operation()
             .run(async |mut redis| entry::read(&mut redis, &redis_key, with_ttl).await)
             .await
@@ -140,8 +144,7 @@ impl SessionStore for RedisSessionStore {
         }
         let state = self.with_late_changes(state).map_err(into_save_error)?;
         let entry = self.entry(&state, ttl).map_err(into_save_error)?;
-        self.leases
-            .operation()
+        self.operation()
             .run(async |mut redis| entry.create(&mut redis, &self.keyspace).await)
             .await
             .map_err(into_save_error)
@@ -153,7 +156,7 @@ impl SessionStore for RedisSessionStore {
         state: State,
         ttl: &Duration,
     ) -> Result<SessionKey, UpdateError> {
-        let redis = self.leases.operation();
+        let redis = self.operation();
         let written = match scope::base(&self.keyspace, &session_key) {
             Some(base) => self.merge(&redis, &session_key, &base, &state, ttl).await,
             None => self.replace(&redis, &session_key, &state, ttl).await,
@@ -168,7 +171,7 @@ impl SessionStore for RedisSessionStore {
     }
 
     async fn update_ttl(&self, session_key: &SessionKey, ttl: &Duration) -> anyhow::Result<()> {
-        let redis = self.leases.operation();
+        let redis = self.operation();
         let alive = self.refresh(&redis, session_key, ttl).await;
         if !alive.map_err(logged)? {
             // A cookie would name a session that is gone, and may replace that of its successor.
@@ -198,7 +201,6 @@ impl SessionStore for RedisSessionStore {
             end.del(session).ignore();
         }
         let replies: Vec<Option<Vec<u8>>> = self
-            .leases
             .operation()
             .run(async |mut redis| Ok(end.query_async(&mut redis).await?))
             .await

@@ -1,0 +1,89 @@
+//! A connection that any number of commands can use at once: clones share it.
+
+use deadpool_redis::redis::{
+    Cmd, Pipeline, RedisFuture, RedisResult, Value,
+    aio::{ConnectionLike, MultiplexedConnection},
+    cmd,
+};
+#[cfg(feature = "cluster")]
+use deadpool_redis::{
+    cluster::ClusterConnection,
+    redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo},
+};
+#[cfg(feature = "cluster")]
+use futures_util::future::try_join_all;
+
+#[derive(Clone)]
+pub(crate) enum Connection {
+    Server(MultiplexedConnection),
+    /// One to each of the masters.
+    #[cfg(feature = "cluster")]
+    Cluster(ClusterConnection),
+}
+
+impl Connection {
+    pub(crate) fn is_cluster(&self) -> bool {
+        match self {
+            Self::Server(_) => false,
+            #[cfg(feature = "cluster")]
+            Self::Cluster(_) => true,
+        }
+    }
+
+    /// Asks for a sign of life: of any of the servers, when there are several.
+    pub(crate) async fn ping(&mut self) -> RedisResult<()> {
+        let ping = cmd("PING");
+        match self {
+            Self::Server(server) => ping.exec_async(server).await,
+            #[cfg(feature = "cluster")]
+            Self::Cluster(cluster) => {
+                let any = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
+                cluster.route_command(ping, any).await?.extract_error()?;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        match self {
+            Self::Server(server) => server.req_packed_command(command),
+            #[cfg(feature = "cluster")]
+            Self::Cluster(cluster) => cluster.req_packed_command(command),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        commands: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        match self {
+            Self::Server(server) => server.req_packed_commands(commands, offset, count),
+            #[cfg(feature = "cluster")]
+            Self::Cluster(cluster) => {
+                if commands.is_transaction() {
+                    return cluster.req_packed_commands(commands, offset, count);
+                }
+                // While a slot moves, a server lets in only the one command that follows `ASKING`,
+                // so the rest of a pipeline would be sent to and fro until the move has ended.
+                let cluster = &*cluster;
+                let each = commands.cmd_iter().map(|command| {
+                    let mut cluster = cluster.clone();
+                    async move { cluster.req_packed_command(command).await }
+                });
+                Box::pin(try_join_all(each.collect::<Vec<_>>()))
+            }
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match self {
+            Self::Server(server) => server.get_db(),
+            #[cfg(feature = "cluster")]
+            Self::Cluster(cluster) => cluster.get_db(),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! What one call of the store does with Redis, all of it before one deadline.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::{
+    connection::Connection,
+    error::{Error, Failure, Fault},
+    lease::{Lease, Leases, ThreadLease},
+    outage::Admission,
+    patience::Patience,
+    search::{Backoff, LastSearch},
+};
+
+pub(crate) struct Operation<'a> {
+    leases: &'a Arc<Leases>,
+    started: Instant,
+    patience: Patience,
+}
+
+impl<'a> Operation<'a> {
+    /// Starts the clock.
+    pub(crate) fn start(leases: &'a Arc<Leases>) -> Self {
+        Self {
+            leases,
+            started: Instant::now(),
+            patience: Patience::new(leases.deadline),
+        }
+    }
+
+    /// Runs `command`, and runs it again on another connection when the one it had is lost, until
+    /// the deadline. A try whose reply was lost may have been carried out: `command` must be safe
+    /// to repeat.
+    pub(crate) async fn run<T>(
+        &self,
+        command: impl AsyncFn(Connection) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        let unavailable = |fault| Error::Unavailable {
+            waited: self.started.elapsed(),
+            fault,
+        };
+        if self.patience.left().is_zero() {
+            return Err(unavailable(Fault::no_answer()));
+        }
+
+        let thread = self.leases.of_this_thread();
+        let mut admission = thread.gate.admit().map_err(unavailable)?;
+        let mut backoff = Backoff::default();
+        loop {
+            let fault = match self.try_once(thread, &admission, &command).await {
+                Ok(reply) => {
+                    admission.answered();
+                    return Ok(reply);
+                }
+                Err(Failure::Final(error)) => {
+                    admission.answered();
+                    return Err(error);
+                }
+                Err(Failure::Lost(fault)) => fault,
+            };
+            if !fault.is_outage() {
+                admission.answered();
+            }
+            if let Some(outage) = admission.revoked() {
+                return Err(unavailable(outage));
+            }
+            if !backoff.pause(&self.patience).await {
+                admission.gave_up(&fault);
+                return Err(unavailable(fault));
+            }
+        }
+    }
+
+    /// Whether a command that is sent now can wait for its answer for as long as any other.
+    pub(crate) fn has_time_for_a_try(&self) -> bool {
+        self.patience.left() >= self.time_for_a_try()
+    }
+
+    /// A quarter: when no answer comes, there is time left to ask again elsewhere.
+    fn time_for_a_try(&self) -> Duration {
+        self.patience.part(4)
+    }
+
+    async fn try_once<T>(
+        &self,
+        thread: &Arc<ThreadLease>,
+        admission: &Admission<'_>,
+        command: &impl AsyncFn(Connection) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let lease = self.lease(thread, admission).await?;
+        let has_time = self.has_time_for_a_try();
+        let number = lease.sends();
+        let answer = command(lease.connection.clone());
+        let Some(outcome) = self.patience.wait(self.time_for_a_try(), answer).await else {
+            // Silence is the connection's fault only if there was time to speak.
+            if has_time {
+                self.heard_nothing_of(number, thread, &lease);
+            }
+            return Err(Failure::Lost(Fault::no_answer()));
+        };
+        let outcome = outcome.map_err(|failure| failure.on(&lease.connection));
+        match &outcome {
+            Err(Failure::Lost(fault)) => lease.retire(fault),
+            _ => lease.answers(number),
+        }
+        outcome
+    }
+
+    fn heard_nothing_of(&self, number: u64, thread: &Arc<ThreadLease>, lease: &Lease) {
+        if !lease.has_answered_after(number) {
+            lease.retire(&Fault::no_answer());
+            return;
+        }
+        // One server of a cluster is silent, others are not. Its client would ask the silent one
+        // for ever; a new one learns who has taken over. That may take seconds, in which those
+        // who need the others should not have to wait.
+        if lease.since.elapsed() >= self.leases.deadline
+            && let Ok(mut last) = thread.search.try_lock()
+        {
+            lease.leave_pool();
+            last.connecting(|| self.leases.connect(thread));
+        }
+    }
+
+    /// The thread's lease. When there is none, the first to come searches, and the others wait
+    /// for what it finds.
+    async fn lease(
+        &self,
+        thread: &Arc<ThreadLease>,
+        admission: &Admission<'_>,
+    ) -> Result<Arc<Lease>, Failure> {
+        if let Some(lease) = thread.usable() {
+            return Ok(lease);
+        }
+        let left = self.patience.left();
+        let Some(mut last) = self.patience.wait(left, thread.search.lock()).await else {
+            return Err(Failure::Lost(Fault::no_answer()));
+        };
+        if let Some(lease) = thread.usable() {
+            return Ok(lease);
+        }
+        if let Some(outage) = admission.revoked() {
+            return Err(Failure::Lost(outage));
+        }
+        if let Some(refusal) = last.refusal() {
+            return Err(Failure::Final(refusal));
+        }
+
+        let mut backoff = Backoff::starting_at(last.pause());
+        loop {
+            if !backoff.pause(&self.patience).await {
+                // Before the next in line may search: it would do so in vain.
+                let fault = last.fault().unwrap_or_else(Fault::no_answer);
+                admission.gave_up(&fault);
+                return Err(Failure::Lost(fault));
+            }
+            // Boxed, because it is large and rare, and part of every request's future.
+            let found = Box::pin(self.search(thread, &mut last)).await;
+            last.ended(found.as_ref().err());
+            match found {
+                Ok(lease) => return Ok(lease),
+                Err(Failure::Final(refusal)) => return Err(Failure::Final(refusal)),
+                Err(Failure::Lost(_)) => {}
+            }
+        }
+    }
+
+    /// A connection of the thread's own while the pool has one, else a share in another thread's.
+    async fn search(
+        &self,
+        thread: &Arc<ThreadLease>,
+        last: &mut LastSearch,
+    ) -> Result<Arc<Lease>, Failure> {
+        let Leases { pool, leased, .. } = &**self.leases;
+        let leased_elsewhere = leased.notified();
+        let connecting = last.connecting(|| self.leases.connect(thread));
+        let left = self.patience.left();
+        let failure = match self.patience.wait(left, connecting).await {
+            Some(Ok(Err(failure))) => failure,
+            // Neither in time, nor if the runtime that was to connect has ended.
+            None | Some(Err(_)) => Failure::Lost(Fault::no_answer()),
+            Some(Ok(Ok(()))) => match thread.usable() {
+                Some(lease) => return Ok(lease),
+                None => Failure::Lost(Fault::no_answer()),
+            },
+        };
+        if !failure.is_pool_exhausted() {
+            return Err(failure);
+        }
+        let share = || {
+            self.leases
+                .least_shared()
+                .inspect(|lease| thread.keep(lease))
+        };
+        if let Some(lease) = share() {
+            return Ok(lease);
+        }
+        let turn_or_share = async {
+            tokio::select! {
+                pooled = pool.get_in_line() => Some(pooled.map(|pooled| {
+                    let lease = Lease::new(pooled, self.leases.deadline);
+                    thread.keep(&lease);
+                    leased.notify_waiters();
+                    lease
+                })),
+                () = leased_elsewhere => share().map(Ok),
+            }
+        };
+        let left = self.patience.left();
+        match self.patience.wait(left, turn_or_share).await.flatten() {
+            Some(lease) => Ok(lease?),
+            None => Err(failure),
+        }
+    }
+}
