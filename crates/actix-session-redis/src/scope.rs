@@ -128,12 +128,11 @@ pub(crate) fn end_session() {
 pub(crate) fn session_ended_with(
     store: &Arc<Keyspace>,
     session_key: &SessionKey,
-    last_state: Option<&[u8]>,
+    last_state: Option<Vec<u8>>,
 ) {
     if let (Some(scope), Some(base), Some(theirs)) =
         (Scope::current(), base(store, session_key), last_state)
     {
-        let theirs = theirs.to_vec();
         *scope.renewed.borrow_mut() = Some(Renewed { base, theirs });
     }
 }

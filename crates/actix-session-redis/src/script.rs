@@ -5,8 +5,9 @@ use std::{borrow::Cow, sync::LazyLock, time::Duration};
 use deadpool_redis::redis::{Cmd, ServerErrorKind, Value, cmd};
 use sha1_smol::Sha1;
 
-use crate::{error::Failure, merge::Change, pool::Connection};
+use crate::{connection::Connection, error::Failure, merge::Change};
 
+static END: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("end.lua")));
 static REPLACE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("replace.lua")));
 static MERGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("merge.lua")));
 
@@ -38,6 +39,12 @@ pub(crate) enum Written {
     Conflict(Vec<u8>),
 }
 
+pub(crate) enum Ended {
+    /// What it held, unless it was gone.
+    Now(Option<Vec<u8>>),
+    BySomebodyElse,
+}
+
 impl Target {
     /// Stores `body` if Redis still holds `expected`.
     pub(crate) async fn replace(
@@ -46,7 +53,7 @@ impl Target {
         expected: &[u8],
         body: &[u8],
     ) -> Result<Written, Failure> {
-        self.run(&REPLACE, redis, |command| {
+        self.write(&REPLACE, redis, |command| {
             command
                 .arg(&*comparable(expected))
                 .arg(body)
@@ -64,45 +71,58 @@ impl Target {
         max_bytes: usize,
     ) -> Result<Written, Failure> {
         let changes = serde_json::to_vec(changes).expect("texts are always JSON");
-        self.run(&MERGE, redis, |command| {
+        self.write(&MERGE, redis, |command| {
             command.arg(&changes).arg(self.ttl_ms).arg(max_bytes);
         })
         .await
     }
 
-    /// By the script's SHA-1; a server that has not seen the script, because it was restarted or
-    /// has just taken over, gets the code.
-    async fn run(
+    async fn write(
         &self,
         script: &Script,
         redis: &mut Connection,
         add_arguments: impl Fn(&mut Cmd),
     ) -> Result<Written, Failure> {
-        let call = |how: &str, script: &str| {
-            let mut command = cmd(how);
-            command.arg(script);
-            match &self.receipt {
-                None => command.arg(1).arg(&self.redis_key),
-                Some(receipt) => command.arg(2).arg(&self.redis_key).arg(&receipt.redis_key),
-            };
-            add_arguments(&mut command);
-            if let Some(receipt) = &self.receipt {
-                command.arg(receipt.ttl_ms());
-            }
-            command
-        };
-        let mut reply = call("EVALSHA", &script.sha1).query_async(redis).await;
-        if let Err(error) = &reply
-            && error.kind() == ServerErrorKind::NoScript.into()
-        {
-            reply = call("EVAL", script.code).query_async(redis).await;
-        }
-        match reply? {
-            Value::Int(0) => Ok(Written::Gone),
-            Value::BulkString(theirs) => Ok(Written::Conflict(theirs)),
-            _ => Ok(Written::Done),
-        }
+        let receipt = self.receipt.as_ref();
+        let reply = script
+            .run(redis, |command| {
+                match receipt {
+                    None => command.arg(1).arg(&self.redis_key),
+                    Some(receipt) => command.arg(2).arg(&self.redis_key).arg(&receipt.redis_key),
+                };
+                add_arguments(command);
+                if let Some(receipt) = receipt {
+                    command.arg(receipt.ttl_ms());
+                }
+            })
+            .await?;
+        Ok(match reply {
+            Value::Int(0) => Written::Gone,
+            Value::BulkString(theirs) => Written::Conflict(theirs),
+            _ => Written::Done,
+        })
     }
+}
+
+/// Ends the session under `redis_key`, on behalf of `who`, and remembers that for a while.
+pub(crate) async fn end(
+    redis: &mut Connection,
+    redis_key: &str,
+    marker: &str,
+    who: &str,
+    remembered_for_ms: u64,
+) -> Result<Ended, Failure> {
+    let reply = END
+        .run(redis, |command| {
+            command.arg(2).arg(redis_key).arg(marker);
+            command.arg(who).arg(remembered_for_ms);
+        })
+        .await?;
+    Ok(match reply {
+        Value::Int(0) => Ended::BySomebodyElse,
+        Value::BulkString(state) => Ended::Now(Some(state)),
+        _ => Ended::Now(None),
+    })
 }
 
 impl Receipt {
@@ -118,6 +138,28 @@ impl Script {
             code,
             sha1: sha1(code.as_bytes()),
         }
+    }
+
+    /// By the script's SHA-1; a server that has not seen the script, because it was restarted or
+    /// has just taken over, gets the code.
+    async fn run(
+        &self,
+        redis: &mut Connection,
+        add_keys_and_arguments: impl Fn(&mut Cmd),
+    ) -> Result<Value, Failure> {
+        let call = |how: &str, script: &str| {
+            let mut command = cmd(how);
+            command.arg(script);
+            add_keys_and_arguments(&mut command);
+            command
+        };
+        let mut reply = call("EVALSHA", &self.sha1).query_async(redis).await;
+        if let Err(error) = &reply
+            && error.kind() == ServerErrorKind::NoScript.into()
+        {
+            reply = call("EVAL", self.code).query_async(redis).await;
+        }
+        Ok(reply?)
     }
 }
 

@@ -5,7 +5,6 @@ use std::sync::{
 
 use actix_session::storage::{LoadError, SaveError, SessionKey, SessionStore, UpdateError};
 use actix_web::cookie::time::Duration;
-use deadpool_redis::redis::{ExistenceCheck, SetExpiry, SetOptions, pipe};
 
 use crate::{
     builder::RedisSessionStoreBuilder,
@@ -18,6 +17,7 @@ use crate::{
     operation::Operation,
     pool::RedisPool,
     scope,
+    script::{self, Ended},
 };
 
 /// How long Redis remembers that a session has ended: longer than any request that was running
@@ -181,36 +181,21 @@ impl SessionStore for RedisSessionStore {
     }
 
     async fn delete(&self, session_key: &SessionKey) -> anyhow::Result<()> {
+        let redis_key = self.keyspace.session(session_key);
         let marker = self.keyspace.ended(session_key);
-        let ours = draw_id();
-        let mut end = pipe();
-        // The marker first: a session that is gone without one would be taken for expired.
-        end.set_options(
-            &marker,
-            &ours,
-            SetOptions::default()
-                .conditional_set(ExistenceCheck::NX)
-                .with_expiration(SetExpiry::PX(ENDED_MARKER_MS)),
-        )
-        .ignore();
-        let session = self.keyspace.session(session_key);
-        if scope::is_open() {
-            // In one step, so that who ends the session also gets what it held.
-            end.atomic().get(&marker).get_del(session);
-        } else {
-            end.del(session).ignore();
-        }
-        let replies: Vec<Option<Vec<u8>>> = self
+        let who = draw_id();
+        let ended = self
             .operation()
-            .run(async |mut redis| Ok(end.query_async(&mut redis).await?))
+            .run(async |mut redis| {
+                script::end(&mut redis, &redis_key, &marker, &who, ENDED_MARKER_MS).await
+            })
             .await
             .map_err(logged)?;
-        if let [Some(ended_by), last_state] = &replies[..] {
-            if ended_by == ours.as_bytes() {
-                scope::session_ended_with(&self.keyspace, session_key, last_state.as_deref());
-            } else {
-                scope::end_session();
+        match ended {
+            Ended::Now(last_state) => {
+                scope::session_ended_with(&self.keyspace, session_key, last_state);
             }
+            Ended::BySomebodyElse => scope::end_session(),
         }
         Ok(())
     }

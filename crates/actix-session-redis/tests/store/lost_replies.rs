@@ -81,7 +81,7 @@ async fn a_prolongation_is_repeated() {
 
 #[actix_web::test]
 async fn a_delete_is_repeated_whichever_of_its_replies_is_lost() {
-    for lost in ["SET", "DEL"] {
+    for lost in ["EVALSHA", "EVAL"] {
         let redis = TestRedis::start().await;
         let key = redis.store().save(state("n", "1"), &HOUR).await.unwrap();
         let proxy = proxy_losing(&redis, move |command| command.name() == lost).await;
