@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use actix_session_redis::{RedisPool, RedisSessionStore};
+use actix_session_redis::RedisSessionStore;
 use actix_web::{
     App, HttpServer,
     rt::{
@@ -16,7 +16,7 @@ use anyhow::Context as _;
 use clap::Args;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use crate::{CookieKey, Demo, InstanceName, SessionTtl, routes::REFRESHED};
+use crate::{CookieKey, Demo, InstanceName, RedisAddress, SessionTtl, routes::REFRESHED};
 
 /// What an instance prints, followed by its address, once it accepts connections.
 pub(crate) const LISTENING: &str = "listening on http://";
@@ -36,14 +36,8 @@ pub(crate) struct ServeOptions {
     /// What the instance calls itself [default: pid-<its process id>]
     #[arg(long)]
     name: Option<InstanceName>,
-    /// Redis that holds the sessions
-    #[arg(
-        long,
-        env,
-        hide_env_values = true,
-        default_value = "redis://127.0.0.1:6379"
-    )]
-    redis_url: String,
+    #[command(flatten)]
+    redis: RedisAddress,
     /// How long a session lives after its last request: seconds, or with a unit as in 90s, 500ms
     #[arg(long, default_value = "1h")]
     session_ttl: SessionTtl,
@@ -70,15 +64,18 @@ pub(crate) fn serve(options: ServeOptions) -> anyhow::Result<()> {
         )
         .init();
 
+    let redis = if options.redis.is_given() {
+        options.redis
+    } else {
+        RedisAddress::standalone("redis://127.0.0.1:6379")
+    };
     let demo = Demo {
         instance: options
             .name
             .map_or_else(InstanceName::of_this_process, Ok)?,
-        store: RedisSessionStore::builder(
-            RedisPool::from_url(&options.redis_url).context("REDIS_URL")?,
-        )
-        .counter(REFRESHED)
-        .build(),
+        store: RedisSessionStore::builder(redis.pool()?)
+            .counter(REFRESHED)
+            .build(),
         cookie_key: CookieKey::from_env()?,
         session_ttl: options.session_ttl,
         cookie_secure: options.cookie_secure,

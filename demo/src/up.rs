@@ -6,14 +6,14 @@ use std::{
 
 use actix_session_redis::RedisSessionStore;
 use actix_web::rt::System;
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{anyhow, bail};
 use clap::Args;
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
 };
 
-use crate::{CookieKey, Event, SessionTtl, Stack, StackOptions};
+use crate::{CookieKey, Event, RedisAddress, SessionTtl, Stack, StackOptions};
 
 #[derive(Debug, Args)]
 pub(crate) struct UpOptions {
@@ -23,9 +23,8 @@ pub(crate) struct UpOptions {
     /// Port of nginx on 127.0.0.1; 0 takes any free one
     #[arg(long, env, default_value_t = 8080)]
     port: u16,
-    /// Redis that holds the sessions [default: a private one that forgets everything at the end]
-    #[arg(long, env, hide_env_values = true)]
-    redis_url: Option<String>,
+    #[command(flatten)]
+    redis: RedisAddress,
     /// How long a session lives after its last request: seconds, or with a unit as in 90s, 500ms
     #[arg(long, default_value = "1h")]
     session_ttl: SessionTtl,
@@ -33,8 +32,9 @@ pub(crate) struct UpOptions {
 
 /// Runs the whole stack until SIGTERM, SIGINT or SIGHUP.
 pub(crate) fn up(options: UpOptions) -> anyhow::Result<()> {
-    if let Some(url) = &options.redis_url {
-        check_redis(url)?;
+    let redis = options.redis.is_given().then_some(options.redis);
+    if let Some(redis) = &redis {
+        check_redis(redis)?;
     }
     // From here on a signal ends nothing by itself: one that comes while the stack starts waits
     // until it can be stopped in good order.
@@ -44,7 +44,7 @@ pub(crate) fn up(options: UpOptions) -> anyhow::Result<()> {
         instances: options.instances.into(),
         port: options.port,
         session_ttl: options.session_ttl,
-        redis_url: options.redis_url,
+        redis,
         cookie_key: CookieKey::from_env_if_set()?.unwrap_or_else(CookieKey::generate),
         show_logs: true,
         ..StackOptions::new(env::current_exe()?)
@@ -78,8 +78,8 @@ pub(crate) fn up(options: UpOptions) -> anyhow::Result<()> {
     }
 }
 
-fn check_redis(url: &str) -> anyhow::Result<()> {
-    let store = RedisSessionStore::from_url(url).context("REDIS_URL")?;
+fn check_redis(redis: &RedisAddress) -> anyhow::Result<()> {
+    let store = RedisSessionStore::new(redis.pool()?);
     System::new()
         .block_on(store.ping())
         // Its text is complete: the sources would only repeat it.

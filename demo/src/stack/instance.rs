@@ -5,7 +5,7 @@ use super::{
     port::ReservedPort,
     process::{Process, Program},
 };
-use crate::{CookieKey, SessionTtl, serve::LISTENING};
+use crate::{CookieKey, RedisAddress, SessionTtl, serve::LISTENING};
 
 /// Two show that the threads of one process share sessions too, on any machine.
 const WORKERS: &str = "2";
@@ -13,7 +13,7 @@ const WORKERS: &str = "2";
 /// What all instances have in common.
 #[derive(Debug)]
 pub(super) struct InstanceSettings {
-    pub(super) redis_url: String,
+    pub(super) redis: RedisAddress,
     pub(super) cookie_key: CookieKey,
     pub(super) session_ttl: SessionTtl,
     pub(super) show_log: bool,
@@ -33,7 +33,7 @@ impl InstanceSettings {
             .args(["--session-ttl", &self.session_ttl.to_string()])
             // A command line can be read by every user of the machine, so whatever may be secret
             // goes by environment.
-            .env("REDIS_URL", &self.redis_url)
+            .envs(self.redis.to_env())
             .env(CookieKey::VARIABLE, self.cookie_key.to_base64());
         let program = Program {
             name,

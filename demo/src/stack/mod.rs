@@ -73,12 +73,12 @@ impl Stack {
             notices: sender,
         };
 
-        let redis = match options.redis_url {
-            Some(url) => Redis::given(url),
+        let redis = match options.redis {
+            Some(address) => Redis::given(address),
             None => Redis::spawn(&launcher, folder.path())?,
         };
         let settings = InstanceSettings {
-            redis_url: redis.url(),
+            redis: redis.address(),
             cookie_key: options.cookie_key,
             session_ttl: options.session_ttl,
             show_log: options.show_logs,
@@ -118,9 +118,9 @@ impl Stack {
         self.nginx.url()
     }
 
-    /// Where the sessions are.
-    pub fn redis_url(&self) -> &str {
-        &self.settings.redis_url
+    /// Where the sessions are; several addresses have commas in between.
+    pub fn redis_url(&self) -> String {
+        self.settings.redis.url()
     }
 
     /// What the instances call themselves in the `x-demo-instance` header, dead ones included.

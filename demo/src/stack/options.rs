@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use crate::{CookieKey, SessionTtl};
+use crate::{CookieKey, RedisAddress, SessionTtl};
 
 /// What a [`Stack`](crate::Stack) consists of.
 #[derive(Debug)]
@@ -12,7 +12,7 @@ pub struct StackOptions {
     /// Where nginx listens on 127.0.0.1; 0, unless changed, for any free port.
     pub port: u16,
     /// The Redis that holds the sessions; a private one unless given.
-    pub redis_url: Option<String>,
+    pub redis: Option<RedisAddress>,
     /// Encrypts the session cookie; a new one unless given.
     pub cookie_key: CookieKey,
     /// How long a session lives after its last request; an hour unless changed.
@@ -28,7 +28,7 @@ impl StackOptions {
             program: program.into(),
             instances: 3,
             port: 0,
-            redis_url: None,
+            redis: None,
             cookie_key: CookieKey::generate(),
             session_ttl: SessionTtl::default(),
             show_logs: false,

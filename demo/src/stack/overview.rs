@@ -8,7 +8,7 @@ impl fmt::Display for Stack {
         let redis = self
             .redis
             .process()
-            .map(|process| (process, self.redis.url()));
+            .map(|process| (process, self.redis.address().url()));
         let instances = self
             .instances
             .iter()

@@ -2,6 +2,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 
+use crate::RedisAddress;
+
 use super::{
     installed::installed,
     launcher::Launcher,
@@ -13,7 +15,7 @@ use super::{
 #[derive(Debug)]
 pub(super) enum Redis {
     /// Somebody else's: we only know where it is.
-    Given { url: String },
+    Given { address: RedisAddress },
     /// One of our own, on a free port. It keeps its data in the folder of the stack, so that it
     /// has the sessions again after a restart.
     Private {
@@ -24,8 +26,8 @@ pub(super) enum Redis {
 }
 
 impl Redis {
-    pub(super) fn given(url: String) -> Self {
-        Self::Given { url }
+    pub(super) fn given(address: RedisAddress) -> Self {
+        Self::Given { address }
     }
 
     pub(super) fn spawn(launcher: &Launcher, folder: &Path) -> anyhow::Result<Self> {
@@ -76,10 +78,12 @@ impl Redis {
         Process::spawn(program, launcher)
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(super) fn address(&self) -> RedisAddress {
         match self {
-            Self::Given { url } => url.clone(),
-            Self::Private { port, .. } => format!("redis://{}", port.address()),
+            Self::Given { address } => address.clone(),
+            Self::Private { port, .. } => {
+                RedisAddress::standalone(format!("redis://{}", port.address()))
+            }
         }
     }
 
