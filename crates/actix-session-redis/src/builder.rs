@@ -28,6 +28,7 @@ pub struct RedisSessionStoreBuilder {
     key_prefix: String,
     deadline: Duration,
     max_state_bytes: usize,
+    anonymous_during_outage: bool,
     merge_rules: MergeRules,
 }
 
@@ -38,6 +39,7 @@ impl RedisSessionStoreBuilder {
             key_prefix: "session:".to_owned(),
             deadline: Duration::from_secs(2),
             max_state_bytes: 1 << 20,
+            anonymous_during_outage: false,
             merge_rules: MergeRules::default(),
         }
     }
@@ -74,6 +76,25 @@ impl RedisSessionStoreBuilder {
     /// stored as it was. States that are already stored are read whatever their size.
     pub fn max_state_bytes(mut self, bytes: usize) -> Self {
         self.max_state_bytes = bytes;
+        self
+    }
+
+    /// Whether a request that carries a session cookie goes on as that of an anonymous visitor while
+    /// Redis is away: for sites whose public pages should stay up. Only inside
+    /// [`ConsistentSessions`](crate::ConsistentSessions), which tell which request a later write
+    /// belongs to.
+    ///
+    /// Default: `false`. The request fails with a 500 before its handler runs, so nobody is ever
+    /// taken for somebody else, or for nobody.
+    ///
+    /// With `true`, the handler finds an empty session. What it changes there, `renew` and `purge`
+    /// included, fails the request with [`Error::Unavailable`](crate::Error::Unavailable), even if
+    /// Redis is back by then: the stored session is never overwritten by one that was empty for
+    /// want of an answer. The response does not touch the session cookie, so the user is still
+    /// logged in afterwards. A [`Refused`](crate::Error::Refused) command is no outage, and a 500
+    /// either way. [Read the consequences](crate#what-it-promises) first, under "Redis away".
+    pub fn anonymous_during_outage(mut self, anonymous: bool) -> Self {
+        self.anonymous_during_outage = anonymous;
         self
     }
 
@@ -132,6 +153,7 @@ impl RedisSessionStoreBuilder {
             leases: Arc::new(Leases::new(self.pool, self.deadline)),
             keyspace: Arc::new(Keyspace::new(self.key_prefix)),
             max_state_bytes: self.max_state_bytes,
+            anonymous_during_outage: self.anonymous_during_outage,
             merge_rules: Arc::new(self.merge_rules),
             refreshes: Arc::default(),
         }

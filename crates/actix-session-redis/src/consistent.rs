@@ -110,8 +110,8 @@ where
     }
 }
 
-/// Inside the session middleware: notes which cookies are the application's own. What comes on
-/// top of them is the session cookie, whatever its name.
+/// Inside the session middleware: notes when the application begins, and which cookies are its own.
+/// What comes on top of them is the session cookie, whatever its name.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Application<S> {
@@ -130,10 +130,14 @@ where
     forward_ready!(application);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
+        let scope = Scope::current();
+        if let Some(scope) = &scope {
+            scope.application_begins();
+        }
         let response = self.application.call(request);
         Box::pin(async {
             let response = response.await?;
-            if let Some(scope) = Scope::current() {
+            if let Some(scope) = scope {
                 scope.set_application_cookies(response.headers().get_all(SET_COOKIE).count());
             }
             Ok(response)
@@ -151,8 +155,9 @@ fn remove_cookies_after(count: usize, headers: &mut HeaderMap) {
 /// The session key of the request, for a handler that has to tell this session from others of
 /// the same user.
 ///
-/// A session that the request itself begins has none yet. The key is a secret, as good as a
-/// password: `Debug` does not show it.
+/// A session that the request itself begins has none yet, and one that was loaded as anonymous
+/// [during an outage](crate::RedisSessionStoreBuilder::anonymous_during_outage) has none either.
+/// The key is a secret, as good as a password: `Debug` does not show it.
 ///
 /// ```
 /// use actix_session_redis::CurrentSession;
@@ -171,7 +176,7 @@ fn remove_cookies_after(count: usize, headers: &mut HeaderMap) {
 pub struct CurrentSession(Option<SessionKey>);
 
 impl CurrentSession {
-    /// The session key, if the request came with a session.
+    /// The session key, if the request came with a session that could be loaded.
     pub fn key(&self) -> Option<&SessionKey> {
         self.0.as_ref()
     }

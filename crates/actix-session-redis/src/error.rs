@@ -32,7 +32,10 @@ pub enum Error {
 
     /// Redis could not be reached, or gave no usable answer, before the
     /// [`deadline`](crate::RedisSessionStoreBuilder::deadline), or it is known to be away and
-    /// another request is already looking for it.
+    /// another request is already looking for it. Or it was, when the session of the request was
+    /// loaded as
+    /// [anonymous](crate::RedisSessionStoreBuilder::anonymous_during_outage), and now the request
+    /// writes.
     ///
     /// Remedy: none in the application; the store reconnects by itself.
     #[error("Redis is unavailable (waited {} ms): {fault}", waited.as_millis())]

@@ -1,5 +1,5 @@
-//! What one request has loaded: the base of a later merge, and whether its session has ended
-//! meanwhile.
+//! What one request has loaded: the base of a later merge, or nothing because Redis is away; and
+//! whether its session has ended meanwhile.
 
 use std::{
     cell::{Cell, RefCell},
@@ -12,7 +12,7 @@ use std::{
 use actix_session::storage::SessionKey;
 use tokio::{task::futures::TaskLocalFuture, time::Instant};
 
-use crate::keyspace::Keyspace;
+use crate::{error::Error, keyspace::Keyspace};
 
 tokio::task_local! {
     static CURRENT: Rc<Scope>;
@@ -22,6 +22,9 @@ tokio::task_local! {
 #[derive(Default)]
 pub(crate) struct Scope {
     loaded: RefCell<Vec<Loaded>>,
+    /// Which stores could not load the session of the request, which goes on as anonymous.
+    outages: RefCell<Vec<(Arc<Keyspace>, Error)>>,
+    application_has_begun: Cell<bool>,
     session_ended: Cell<bool>,
     renewed: RefCell<Option<Renewed>>,
     leave_cookie: Cell<bool>,
@@ -71,6 +74,11 @@ impl Scope {
         session_key.try_into().ok()
     }
 
+    /// The session has been loaded, if there is one.
+    pub(crate) fn application_begins(&self) {
+        self.application_has_begun.set(true);
+    }
+
     /// How many cookies the application itself sets.
     pub(crate) fn set_application_cookies(&self, count: usize) {
         self.application_cookies.set(count);
@@ -113,6 +121,30 @@ pub(crate) fn base(store: &Arc<Keyspace>, session_key: &SessionKey) -> Option<Rc
             Arc::ptr_eq(&loaded.store, store) && loaded.session_key == session_key.as_ref()
         })
         .map(|loaded| Rc::clone(&loaded.base))
+}
+
+/// Lets the request go on without its session, writing nothing and leaving the session cookie as it
+/// is. `false` if that cannot be: outside of a scope, or when it is the application that asks for
+/// a session, which can deal with the error itself.
+pub(crate) fn go_on_as_anonymous(store: &Arc<Keyspace>, outage: &Error) -> bool {
+    let loading = |scope: &Rc<Scope>| !scope.application_has_begun.get();
+    let Some(scope) = Scope::current().filter(loading) else {
+        return false;
+    };
+    let outage = (Arc::clone(store), outage.clone());
+    scope.outages.borrow_mut().push(outage);
+    scope.leave_cookie.set(true);
+    true
+}
+
+/// Why the request goes on as anonymous, if it does.
+pub(crate) fn outage(store: &Arc<Keyspace>) -> Option<Error> {
+    let scope = Scope::current()?;
+    let outages = scope.outages.borrow();
+    outages
+        .iter()
+        .find(|(of, _)| Arc::ptr_eq(of, store))
+        .map(|(_, outage)| outage.clone())
 }
 
 /// Another request has ended the session: nothing of it may be stored, and the cookie in the

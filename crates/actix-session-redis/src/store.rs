@@ -51,7 +51,9 @@ const ENDED_MARKER_MS: u64 = 5 * 60 * 1000;
 /// Every operation of [`SessionStore`] fails with an [`Error`] that can be downcast from the
 /// [`anyhow::Error`] which the trait asks for:
 ///
-/// - [`Error::Unavailable`] when Redis gives no answer before the deadline;
+/// - [`Error::Unavailable`] when Redis gives no answer before the deadline, and whatever a request
+///   writes that was loaded as anonymous
+///   [during an outage](RedisSessionStoreBuilder::anonymous_during_outage);
 /// - [`Error::Refused`] when Redis declines the command;
 /// - [`Error::Unreadable`] (`load` only, as [`LoadError::Deserialization`]);
 /// - [`Error::StateTooLarge`] (`save`, `update`) and [`Error::InvalidTtl`] (those and
@@ -63,6 +65,7 @@ pub struct RedisSessionStore {
     pub(crate) leases: Arc<Leases>,
     pub(crate) keyspace: Arc<Keyspace>,
     pub(crate) max_state_bytes: usize,
+    pub(crate) anonymous_during_outage: bool,
     pub(crate) merge_rules: Arc<MergeRules>,
     /// Whether sessions are prolonged here without being written. Only then it pays to ask for
     /// their TTL when they are loaded.
@@ -117,6 +120,22 @@ impl RedisSessionStore {
     pub(crate) fn entry(&self, state: &State, ttl: &Duration) -> Result<Entry, Error> {
         Entry::new(codec::encode(state, self.max_state_bytes)?, ttl)
     }
+
+    /// Whether the request goes on although its session could not be loaded.
+    fn go_on_as_anonymous(&self, error: &Error) -> bool {
+        self.anonymous_during_outage
+            && matches!(error, Error::Unavailable { .. })
+            && scope::go_on_as_anonymous(&self.keyspace, error)
+    }
+
+    /// Starts the clock of one operation, unless the request goes on as anonymous: it would
+    /// overwrite, or end, a session that it has never seen.
+    fn write_operation(&self) -> Result<Operation<'_>, Error> {
+        match scope::outage(&self.keyspace) {
+            Some(outage) => Err(outage),
+            None => Ok(self.operation()),
+        }
+    }
 }
 
 impl SessionStore for RedisSessionStore {
@@ -126,11 +145,16 @@ impl SessionStore for RedisSessionStore {
         }
         let redis_key = self.keyspace.session(session_key);
         let with_ttl = scope::is_open() && self.refreshes.load(Relaxed);
-        let (body, ttl_left_ms) = self
+        let read = self
             .operation()
             .run(async |mut redis| entry::read(&mut redis, &redis_key, with_ttl).await)
-            .await
-            .map_err(into_load_error)?;
+            .await;
+        let (body, ttl_left_ms) = match read {
+            // Not `None`: to the middleware that is a visitor without a session. It would set a new
+            // cookie for what the request writes, and answer a logout as if there had been one.
+            Err(error) if self.go_on_as_anonymous(&error) => return Ok(Some(State::new())),
+            read => read.map_err(into_load_error)?,
+        };
         let Some(body) = body else { return Ok(None) };
         let state = codec::decode(&body).map_err(into_load_error)?;
         scope::remember(&self.keyspace, session_key, body, ttl_left_ms);
@@ -138,13 +162,14 @@ impl SessionStore for RedisSessionStore {
     }
 
     async fn save(&self, state: State, ttl: &Duration) -> Result<SessionKey, SaveError> {
+        let redis = self.write_operation().map_err(into_save_error)?;
         if scope::session_has_ended() {
             // Another request has ended the session that this one renews.
             return Ok(draw_session_key());
         }
         let state = self.with_late_changes(state).map_err(into_save_error)?;
         let entry = self.entry(&state, ttl).map_err(into_save_error)?;
-        self.operation()
+        redis
             .run(async |mut redis| entry.create(&mut redis, &self.keyspace).await)
             .await
             .map_err(into_save_error)
@@ -156,7 +181,7 @@ impl SessionStore for RedisSessionStore {
         state: State,
         ttl: &Duration,
     ) -> Result<SessionKey, UpdateError> {
-        let redis = self.operation();
+        let redis = self.write_operation().map_err(into_update_error)?;
         let written = match scope::base(&self.keyspace, &session_key) {
             Some(base) => self.merge(&redis, &session_key, &base, &state, ttl).await,
             None => self.replace(&redis, &session_key, &state, ttl).await,
@@ -171,7 +196,10 @@ impl SessionStore for RedisSessionStore {
     }
 
     async fn update_ttl(&self, session_key: &SessionKey, ttl: &Duration) -> anyhow::Result<()> {
-        let redis = self.operation();
+        let Ok(redis) = self.write_operation() else {
+            // The request has only read, as an anonymous visitor may.
+            return Ok(());
+        };
         let alive = self.refresh(&redis, session_key, ttl).await;
         if !alive.map_err(logged)? {
             // A cookie would name a session that is gone, and may replace that of its successor.
@@ -181,11 +209,11 @@ impl SessionStore for RedisSessionStore {
     }
 
     async fn delete(&self, session_key: &SessionKey) -> anyhow::Result<()> {
+        let redis = self.write_operation().map_err(logged)?;
         let redis_key = self.keyspace.session(session_key);
         let marker = self.keyspace.ended(session_key);
         let who = draw_id();
-        let ended = self
-            .operation()
+        let ended = redis
             .run(async |mut redis| {
                 script::end(&mut redis, &redis_key, &marker, &who, ENDED_MARKER_MS).await
             })

@@ -4,6 +4,8 @@
 #[macro_use]
 mod support;
 
+/// Redis is away, and public pages stay up: nobody is taken for somebody else, and nothing is lost.
+mod anonymous;
 /// A new session never overwrites an existing one.
 mod collisions;
 /// A cookie that is not from us costs nothing and gives nothing.

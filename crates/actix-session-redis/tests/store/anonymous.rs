@@ -1,0 +1,260 @@
+use std::time::Duration;
+
+use actix_session::{config::TtlExtensionPolicy, storage::SessionStore};
+use actix_session_redis::{ConsistentSessions, Error, RedisSessionStore};
+use actix_web::web::{self, ServiceConfig};
+
+use crate::support::{
+    app::{Setup, TestApp},
+    browser::{Answer, Browser},
+    redis::{TestRedis, commands, pool_at},
+    scope::in_a_request,
+    sessions::{HOUR, State, Typed, copy, session_key, state, state_of},
+};
+
+const DEADLINE: Duration = Duration::from_millis(200);
+
+/// For who has to find Redis again, on the busiest machine.
+const PATIENT: Duration = Duration::from_secs(20);
+
+fn store(redis: &TestRedis) -> RedisSessionStore {
+    redis.store_with(|options| options.deadline(DEADLINE).anonymous_during_outage(true))
+}
+
+/// Redis went away after Ada had logged in.
+struct Outage {
+    redis: TestRedis,
+    app: TestApp,
+    cookie: String,
+    session: String,
+    stored: (Vec<u8>, i64),
+}
+
+impl Outage {
+    async fn begin() -> Self {
+        Self::begin_with(&Setup::consistent()).await
+    }
+
+    async fn begin_with(setup: &Setup) -> Self {
+        let redis = TestRedis::start_with(&["--appendonly", "yes"]).await;
+        let app = TestApp::with(store(&redis), setup);
+        let browser = app.browser();
+        browser.get("/set/user/Ada").await.text();
+        let (cookie, session) = (browser.cookie(), redis.only_session());
+        let stored = redis.dump(&session);
+        redis.stop();
+        Self {
+            redis,
+            app,
+            cookie,
+            session,
+            stored,
+        }
+    }
+
+    fn browser(&self) -> Browser<'_> {
+        self.app.browser_with_cookie(&self.cookie)
+    }
+
+    async fn end(&self) {
+        self.redis.start_again().await;
+    }
+
+    /// Neither the session nor what the browser knows of it, and there is nothing else.
+    #[track_caller]
+    fn assert_nothing_has_changed(&self, answer: &Answer, browser: &Browser<'_>) {
+        assert!(!answer.touches_session_cookie());
+        assert_eq!(browser.cookie(), self.cookie);
+        assert_eq!(self.redis.keys(), [self.session.as_str()]);
+        assert!(self.redis.dump(&self.session) == self.stored);
+    }
+}
+
+/// Every way in which a request can write its session: changed, counted, removed, cleared, renewed,
+/// logged in, purged, failed.
+const WRITES: [&str; 8] = [
+    "/set/user/Eve",
+    "/count",
+    "/remove/user",
+    "/clear",
+    "/renew",
+    "/login/Eve",
+    "/purge",
+    "/count-and-fail",
+];
+
+#[actix_web::test]
+async fn a_public_page_stays_up_and_reads_nothing() {
+    let outage = Outage::begin().await;
+    let browser = outage.browser();
+    let read = browser.get("/read").await;
+    outage.end().await;
+    outage.assert_nothing_has_changed(&read, &browser);
+    assert_eq!(read.text(), "empty");
+}
+
+#[actix_web::test]
+async fn whoever_was_logged_in_still_is_when_redis_is_back() {
+    let redis = TestRedis::start_with(&["--appendonly", "yes"]).await;
+    let patient = Duration::from_secs(1);
+    let store = redis.store_with(|options| options.deadline(patient).anonymous_during_outage(true));
+    let app = TestApp::consistent_on(store);
+    let browser = app.browser();
+    browser.get("/set/user/Ada").await.text();
+    redis.stop();
+    assert_eq!(browser.get("/read").await.text(), "empty");
+    browser.get("/login/Eve").await.assert_empty_500();
+    redis.start_again().await;
+    assert_eq!(browser.get("/count").await.text(), "n=1 user=\"Ada\"");
+}
+
+#[actix_web::test]
+async fn a_write_is_an_empty_500_and_changes_nothing() {
+    let outage = Outage::begin().await;
+    let browser = outage.browser();
+    let mut answers = Vec::new();
+    for write in WRITES {
+        answers.push(browser.get(write).await);
+    }
+    outage.end().await;
+    for answer in answers {
+        answer.assert_empty_500();
+        outage.assert_nothing_has_changed(&answer, &browser);
+    }
+}
+
+#[actix_web::test]
+async fn a_write_is_an_empty_500_and_changes_nothing_even_if_redis_is_back_by_then() {
+    for write in WRITES {
+        let outage = Outage::begin().await;
+        let browser = outage.browser();
+        let (answer, ()) = browser.get_slowly(write, outage.end()).await;
+        answer.assert_empty_500();
+        outage.assert_nothing_has_changed(&answer, &browser);
+    }
+}
+
+#[actix_web::test]
+async fn a_session_that_lives_by_being_read_is_not_prolonged_and_its_cookie_not_set() {
+    let setup = Setup {
+        policy: TtlExtensionPolicy::OnEveryRequest,
+        persistent: true,
+        ..Setup::consistent()
+    };
+    let outage = Outage::begin_with(&setup).await;
+    let browser = outage.browser();
+    let during = browser.get("/read").await;
+    let (until_after, ()) = browser.get_slowly("/read", outage.end()).await;
+    for read in [during, until_after] {
+        outage.assert_nothing_has_changed(&read, &browser);
+        assert_eq!(read.text(), "empty");
+    }
+}
+
+#[actix_web::test]
+async fn it_has_no_current_session() {
+    let outage = Outage::begin().await;
+    let current = outage.browser().get("/current").await.text();
+    assert_eq!(current, "none CurrentSession { .. }");
+}
+
+#[actix_web::test]
+async fn a_visitor_who_had_no_session_gets_one_as_soon_as_redis_is_back() {
+    let redis = TestRedis::not_started();
+    let store = redis.store_with(|options| options.deadline(PATIENT).anonymous_during_outage(true));
+    let app = TestApp::consistent_on(store);
+    let browser = app.browser();
+    let (answer, ()) = browser.get_slowly("/count", redis.start_again()).await;
+    assert_eq!(answer.text(), "n=1");
+    assert_eq!(browser.get("/read").await.text(), "n=1");
+}
+
+#[actix_web::test]
+async fn by_default_it_is_an_empty_500() {
+    let redis = TestRedis::not_started();
+    let setup = Setup::consistent();
+    let store = redis.store_with(|options| options.deadline(DEADLINE));
+    let app = TestApp::with(store, &setup);
+    let browser = app.browser_with_cookie(setup.signed_cookie("any"));
+    browser.get("/read").await.assert_empty_500();
+}
+
+#[actix_web::test]
+async fn without_consistent_sessions_it_is_an_empty_500() {
+    let redis = TestRedis::not_started();
+    let setup = Setup::default();
+    let app = TestApp::with(store(&redis), &setup);
+    let browser = app.browser_with_cookie(setup.signed_cookie("any"));
+    browser.get("/read").await.assert_empty_500();
+}
+
+#[actix_web::test]
+async fn when_redis_refuses_it_is_an_empty_500() {
+    let redis = TestRedis::start().await;
+    redis.run::<()>("CONFIG SET requirepass another");
+    let setup = Setup::consistent();
+    let pool = pool_at(&redis.url_as(":open-sesame@"));
+    let store = RedisSessionStore::builder(pool).anonymous_during_outage(true);
+    let app = TestApp::with(store.build(), &setup);
+    let browser = app.browser_with_cookie(setup.signed_cookie("any"));
+    browser.get("/read").await.assert_empty_500();
+}
+
+#[track_caller]
+fn assert_unavailable(error: impl Typed) {
+    assert_matches!(error.typed(), Error::Unavailable { .. });
+}
+
+#[actix_web::test]
+async fn its_writes_fail_with_the_outage_and_do_not_reach_redis() {
+    in_a_request(async {
+        let redis = TestRedis::not_started();
+        let store = store(&redis);
+        let (key, n) = (session_key("any"), || state("n", "1"));
+        assert_eq!(store.load(&key).await.unwrap(), Some(State::new()));
+
+        redis.start_again().await;
+        let writes = async {
+            store.update_ttl(&key, &HOUR).await.unwrap();
+            assert_unavailable(store.update(copy(&key), n(), &HOUR).await.unwrap_err());
+            assert_unavailable(store.delete(&key).await.unwrap_err());
+            assert_unavailable(store.save(n(), &HOUR).await.unwrap_err());
+        };
+        let ((), sent) = redis.commands_during(writes).await;
+        assert_eq!(sent, commands([]));
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn what_it_writes_to_another_store_is_written() {
+    in_a_request(async {
+        let (away, here) = (TestRedis::not_started(), TestRedis::start().await);
+        let loaded = store(&away).load(&session_key("any")).await;
+        assert_eq!(loaded.unwrap(), Some(State::new()));
+        let key = store(&here).save(state("n", "1"), &HOUR).await.unwrap();
+        assert_eq!(here.only_session(), state_of(&key));
+    })
+    .await;
+}
+
+/// It may have asked for the session of somebody else, and knows best what to make of it.
+#[actix_web::test]
+async fn a_handler_that_loads_a_session_itself_gets_the_error() {
+    let redis = TestRedis::not_started();
+    let store = store(&redis);
+    let setup = Setup::consistent();
+    let app = TestApp::configured(move |app: &mut ServiceConfig| {
+        let sessions = ConsistentSessions::new(setup.sessions(store.clone()));
+        let store = store.clone();
+        let load = move || {
+            let store = store.clone();
+            async move {
+                assert_unavailable(store.load(&session_key("any")).await.unwrap_err());
+                "unavailable"
+            }
+        };
+        app.service(web::resource("/load").wrap(sessions).to(load));
+    });
+    assert_eq!(app.browser().get("/load").await.text(), "unavailable");
+}
