@@ -32,7 +32,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
 
     let store = RedisSessionStore::from_url(url)?;
-    HttpServer::new(move || {
+    let server = HttpServer::new(move || {
         App::new()
             .wrap(
                 SessionMiddleware::builder(store.clone(), key.clone())
@@ -41,8 +41,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             )
             .service(index)
     })
-    .bind(("127.0.0.1", port))?
-    .run()
-    .await?;
+    .bind(("127.0.0.1", port))?;
+    println!("http://{}", server.addrs()[0]);
+    server.run().await?;
     Ok(())
 }

@@ -156,6 +156,9 @@ impl fmt::Display for Fault {
         match &self.0 {
             Kind::Io(error) => write!(f, "{error}"),
             Kind::Reply(code) => write!(f, "Redis replied {code}"),
+            Kind::Protocol(ErrorKind::MasterNameNotFoundBySentinel) => {
+                f.write_str("the Sentinels know no master of this name that is up")
+            }
             Kind::Protocol(kind) => write!(f, "the connection broke ({kind:?})"),
             Kind::NoAnswer => f.write_str("no answer in time"),
             Kind::NoConnectionFree => {
@@ -188,6 +191,14 @@ impl From<RedisError> for Failure {
     /// repeats the arguments, and those hold session keys.
     fn from(error: RedisError) -> Self {
         match error.kind() {
+            // What a cluster's client failed to connect for is only in the text.
+            ErrorKind::Io
+                if error
+                    .detail()
+                    .is_some_and(|why| why.contains("Authentication")) =>
+            {
+                Self::refused("WRONGPASS")
+            }
             ErrorKind::Io => Self::Lost(Fault(Kind::Io(error))),
             ErrorKind::Server(
                 ServerErrorKind::ReadOnly
