@@ -6,6 +6,9 @@ mod support;
 
 /// Redis is away, and public pages stay up: nobody is taken for somebody else, and nothing is lost.
 mod anonymous;
+/// Sessions on all masters of a Redis Cluster, also while slots move between them.
+#[cfg(feature = "cluster")]
+mod cluster;
 /// A new session never overwrites an existing one.
 mod collisions;
 /// A cookie that is not from us costs nothing and gives nothing.
@@ -14,6 +17,8 @@ mod cookies;
 mod cost;
 /// An ended session is never brought back.
 mod ended;
+/// The examples, run as a reader would.
+mod examples;
 /// The store built into actix-session and ours read each other's sessions.
 mod formats;
 /// A request that outlasts its session brings nothing back, and leaves the cookie alone.
@@ -39,8 +44,14 @@ mod protocol;
 mod refusals;
 /// The script that stores a session: on any server, whatever it compares, however often it runs.
 mod script;
+/// Sessions on the master that Sentinels name, whoever that is.
+#[cfg(feature = "sentinel")]
+mod sentinel;
 /// A state that is too large is refused, and what was stored stays.
 mod size;
+/// TLS with an authority of one's own, and with client certificates.
+#[cfg(any(feature = "native-tls", feature = "rustls"))]
+mod tls;
 /// TTLs are milliseconds, and no session lives for ever.
 mod ttl;
 /// What is not changed is not written.

@@ -5,15 +5,8 @@ use actix_session_redis::RedisSessionStore;
 
 use crate::support::{
     redis::{TestRedis, commands},
-    sessions::{HOUR, copy, marker_of, session_key, state, state_of},
+    sessions::{HOUR, assert_works, copy, marker_of, session_key, state, state_of},
 };
-
-/// Saves and reads one session.
-async fn assert_works(store: &RedisSessionStore) {
-    store.ping().await.unwrap();
-    let key = store.save(state("n", "1"), &HOUR).await.unwrap();
-    assert_eq!(store.load(&key).await.unwrap(), Some(state("n", "1")));
-}
 
 #[actix_web::test]
 async fn a_missing_session_loads_as_none() {

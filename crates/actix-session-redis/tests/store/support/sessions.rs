@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use actix_session::storage::{LoadError, SaveError, SessionKey, UpdateError};
-use actix_session_redis::Error;
+use actix_session::storage::{LoadError, SaveError, SessionKey, SessionStore, UpdateError};
+use actix_session_redis::{Error, RedisSessionStore};
 use actix_web::cookie::time::Duration;
 
 pub(crate) type State = HashMap<String, String>;
@@ -32,6 +32,13 @@ pub(crate) fn state_of(session_key: &SessionKey) -> String {
 /// The Redis key that says that the session has ended.
 pub(crate) fn marker_of(session_key: &SessionKey) -> String {
     format!("session:ended:{{{}}}", state_of(session_key))
+}
+
+/// Saves and reads one session.
+pub(crate) async fn assert_works(store: &RedisSessionStore) {
+    store.ping().await.unwrap();
+    let key = store.save(state("n", "1"), &HOUR).await.unwrap();
+    assert_eq!(store.load(&key).await.unwrap(), Some(state("n", "1")));
 }
 
 /// The store's own error, out of what actix-session's trait makes of it.

@@ -1,0 +1,160 @@
+use std::time::Duration;
+
+use actix_session::{
+    config::TtlExtensionPolicy,
+    storage::{SessionKey, SessionStore},
+};
+use actix_session_redis::{
+    RedisSessionStore, RedisSessionStoreBuilder,
+    deadpool_redis::{Runtime, cluster::Config, redis::InfoDict},
+};
+use futures_util::future::join;
+use redis_fixtures::{Cluster, Server};
+
+use crate::support::{
+    app::{Setup, TestApp},
+    browser::Browser,
+    eventually,
+    scope::in_a_request,
+    sessions::{HOUR, assert_works, copy, marker_of, state, state_of},
+};
+
+fn options(redis: &Cluster) -> RedisSessionStoreBuilder {
+    let pool = Config::from_urls(redis.urls()).create_pool(Some(Runtime::Tokio1));
+    // Time enough for whatever the test does to the cluster, on the busiest machine.
+    RedisSessionStore::builder(pool.unwrap()).deadline(Duration::from_secs(20))
+}
+
+/// A session with `n` at 1 on this master.
+async fn session_on(store: &RedisSessionStore, redis: &Cluster, master: &Server) -> SessionKey {
+    loop {
+        let key = store.save(state("n", "1"), &HOUR).await.unwrap();
+        if redis.node_of_key(&state_of(&key)) == master {
+            return key;
+        }
+    }
+}
+
+/// Loads the session in one request, changes `n` to this, and stores it.
+async fn change(store: &RedisSessionStore, key: &SessionKey, n: &'static str) {
+    let (store, key) = (store.clone(), copy(key));
+    in_a_request(async move {
+        store.load(&key).await.unwrap().unwrap();
+        let updated = store.update(copy(&key), state("n", n), &HOUR).await;
+        assert_eq!(updated.unwrap(), key);
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn sessions_live_and_end_on_every_master() {
+    let redis = Cluster::start();
+    let store = options(&redis).counter("n").build();
+    assert_works(&store).await;
+    for master in redis.masters() {
+        let key = session_on(&store, &redis, master).await;
+        change(&store, &key, "2").await;
+        assert_eq!(store.load(&key).await.unwrap(), Some(state("n", "2")));
+        store.update_ttl(&key, &(HOUR * 2)).await.unwrap();
+        let pttl: i64 = master.run(&format!("PTTL {}", state_of(&key)));
+        assert!(pttl > 3_600_000);
+
+        store.delete(&key).await.unwrap();
+        assert_eq!(store.load(&key).await.unwrap(), None);
+        assert_eq!(master.run::<u64>(&format!("EXISTS {}", marker_of(&key))), 1);
+        let late = store.update(copy(&key), state("n", "3"), &HOUR).await;
+        assert_eq!(store.load(&late.unwrap()).await.unwrap(), None);
+    }
+}
+
+#[actix_web::test]
+async fn requests_that_overlap_lose_nothing() {
+    let redis = Cluster::start();
+    let app = TestApp::consistent_on(options(&redis).counter("n").build());
+    let browser = app.browser();
+    browser.get("/count").await.text();
+    let (slow, ()) = browser
+        .get_slowly("/count", async {
+            browser.get("/count").await.text();
+            browser.get("/set/name/Ada").await.text();
+        })
+        .await;
+    slow.text();
+    let read = browser.get("/read").await.text();
+    assert_eq!(read, "n=3 name=\"Ada\"");
+}
+
+/// The Redis key of the browser's session, which its signed cookie ends with.
+fn session_of(browser: &Browser<'_>) -> String {
+    let cookie = browser.cookie();
+    format!("session:{}", &cookie[cookie.len() - 64..])
+}
+
+/// Of an interrupted `redis-cli --cluster reshard`, too.
+#[actix_web::test]
+async fn a_session_between_two_masters_is_read_and_written() {
+    let redis = Cluster::start();
+    let setup = Setup {
+        policy: TtlExtensionPolicy::OnEveryRequest,
+        ..Setup::consistent()
+    };
+    let app = TestApp::with(options(&redis).build(), &setup);
+    let masters = redis.masters();
+    for moved in [false, true] {
+        let browser = app.browser();
+        browser.get("/count").await.text();
+        let session = session_of(&browser);
+        let source = redis.node_of_key(&session);
+        let target = *masters.iter().find(|&&master| master != source).unwrap();
+        let slot = redis.begin_move(redis.slot_of_key(&session), target);
+        if moved {
+            slot.move_keys();
+        }
+        for n in 2..=10 {
+            assert_eq!(browser.get("/count").await.text(), format!("n={n}"));
+            assert_eq!(browser.get("/read").await.text(), format!("n={n}"));
+        }
+        slot.move_keys();
+        slot.finish();
+        assert_eq!(browser.get("/read").await.text(), "n=10");
+    }
+}
+
+/// Its receipt, or the marker, is where the session is not. (Only for as long as one slot moves.)
+#[actix_web::test]
+async fn a_counted_write_and_a_logout_between_two_masters_wait_for_the_end_of_the_move() {
+    let redis = Cluster::start();
+    let app = TestApp::consistent_on(options(&redis).counter("n").build());
+    let browser = app.browser();
+    browser.get("/count").await.text();
+    for (path, moved, then) in [
+        ("/count", false, "n=2"),
+        ("/count", true, "n=3"),
+        ("/purge", false, "empty"),
+    ] {
+        let session = session_of(&browser);
+        let source = redis.node_of_key(&session);
+        let target = *redis.masters().iter().find(|&&m| m != source).unwrap();
+        let slot = redis.begin_move(redis.slot_of_key(&session), target);
+        if moved {
+            slot.move_keys();
+        }
+        let told_to_wait = || -> u64 {
+            let replies = [source, target].map(|node| node.run::<InfoDict>("INFO errorstats"));
+            let try_again = |stats: &InfoDict| stats.get::<String>("errorstat_TRYAGAIN");
+            replies
+                .iter()
+                .filter_map(try_again)
+                .map(|count| count["count=".len()..].parse::<u64>().unwrap())
+                .sum()
+        };
+        let before = told_to_wait();
+        let finish = async {
+            eventually("it is told to wait", || told_to_wait() > before).await;
+            slot.move_keys();
+            slot.finish();
+        };
+        join(async { browser.get(path).await.text() }, finish).await;
+        assert_eq!(browser.get("/read").await.text(), then);
+    }
+}

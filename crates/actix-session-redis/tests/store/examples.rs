@@ -1,0 +1,122 @@
+use std::{
+    env,
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+};
+
+use actix_web::http::header;
+#[cfg(feature = "cluster")]
+use redis_fixtures::Cluster;
+#[cfg(feature = "sentinel")]
+use redis_fixtures::Sentinels;
+#[cfg(feature = "rustls")]
+use redis_fixtures::{Certificates, PemFile, Server};
+
+use crate::support::redis::TestRedis;
+
+/// A running example, killed when dropped.
+struct Example {
+    process: Child,
+    url: String,
+}
+
+impl Example {
+    /// On any free port. Reads where that is.
+    fn start<'a>(name: &str, variables: impl IntoIterator<Item = (&'a str, String)>) -> Self {
+        // Cargo builds a package's examples along with its tests, into the folder next to theirs.
+        let tests = env::current_exe().unwrap();
+        let program = tests
+            .ancestors()
+            .nth(2)
+            .unwrap()
+            .join("examples")
+            .join(name);
+        let mut process = Command::new(&program)
+            .envs(variables)
+            .env("PORT", "0")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+        let mut url = String::new();
+        let output = process.stdout.take().unwrap();
+        BufReader::new(output).read_line(&mut url).unwrap();
+        let url = url.trim().to_owned();
+        Self { process, url }
+    }
+
+    /// Two visits with one cookie are counted.
+    async fn assert_counts(&self) {
+        let client = actix_test::Client::default();
+        let mut first = client.get(&self.url).send().await.unwrap();
+        let cookie = first.headers().get(header::SET_COOKIE).cloned();
+        let cookie = cookie.unwrap_or_else(|| panic!("no cookie in {first:?}"));
+        assert_eq!(first.body().await.unwrap(), "You have been here 1 times\n");
+
+        let second = client
+            .get(&self.url)
+            .insert_header((header::COOKIE, cookie));
+        let mut second = second.send().await.unwrap();
+        assert_eq!(second.body().await.unwrap(), "You have been here 2 times\n");
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+#[actix_web::test]
+async fn the_counter_works_on_one_server() {
+    let redis = TestRedis::start().await;
+    let example = Example::start("counter", [("REDIS_URL", redis.url())]);
+    example.assert_counts().await;
+}
+
+#[actix_web::test]
+async fn the_unix_socket_works_as_another_user_in_another_database() {
+    let redis = TestRedis::start_on_unix_socket().await;
+    redis.run::<()>(
+        "ACL SETUSER shop on >secret ~session:* +@read +@write +@scripting +@connection",
+    );
+    redis.run::<()>("ACL SETUSER default off");
+    let url = format!("{}?db=1&user=shop&pass=secret", redis.url());
+    let example = Example::start("unix_socket", [("REDIS_URL", url)]);
+    example.assert_counts().await;
+}
+
+#[cfg(feature = "sentinel")]
+#[actix_web::test]
+async fn sentinel_works() {
+    let redis = Sentinels::start();
+    let variables = [
+        ("SENTINEL_URLS", redis.urls().join(",")),
+        ("MASTER", redis.master_name().to_owned()),
+    ];
+    Example::start("sentinel", variables).assert_counts().await;
+}
+
+#[cfg(feature = "cluster")]
+#[actix_web::test]
+async fn a_cluster_works() {
+    let redis = Cluster::start();
+    let example = Example::start("cluster", [("REDIS_URLS", redis.urls().join(","))]);
+    example.assert_counts().await;
+}
+
+#[cfg(feature = "rustls")]
+#[actix_web::test]
+async fn tls_works_with_certificates_on_both_sides() {
+    let certificates = Certificates::new();
+    let redis = Server::start_with_mutual_tls(&certificates);
+    let path = |file: &PemFile| file.path().display().to_string();
+    let client = certificates.client();
+    let variables = [
+        ("REDIS_URL", redis.url()),
+        ("CA", path(certificates.authority())),
+        ("CERTIFICATE", path(client.certificate())),
+        ("CERTIFICATE_KEY", path(client.key())),
+    ];
+    Example::start("tls", variables).assert_counts().await;
+}

@@ -1,0 +1,71 @@
+use actix_session::storage::SessionStore;
+use actix_session_redis::{
+    RedisSessionStore,
+    deadpool_redis::{
+        Runtime,
+        sentinel::{Config, Pool, SentinelServerType},
+    },
+};
+use redis_fixtures::{Sentinels, Server};
+
+use crate::support::sessions::{HOUR, assert_works, copy, state};
+
+fn pool(redis: &Sentinels) -> Pool {
+    let master = redis.master_name().to_owned();
+    let config = Config::from_urls(redis.urls(), master, SentinelServerType::Master);
+    config.create_pool(Some(Runtime::Tokio1)).unwrap()
+}
+
+/// How many commands with these names a server was asked for.
+fn commands(server: &Server, names: &[&str]) -> usize {
+    let stats: String = server.run("INFO commandstats");
+    let is_named = |line: &&str| {
+        let name = line.strip_prefix("cmdstat_");
+        name.is_some_and(|line| {
+            names
+                .iter()
+                .any(|name| line.starts_with(&format!("{name}:")))
+        })
+    };
+    stats.lines().filter(is_named).count()
+}
+
+#[actix_web::test]
+async fn a_store_works_through_sentinel() {
+    let redis = Sentinels::start();
+    assert_works(&RedisSessionStore::new(pool(&redis))).await;
+    assert!(commands(redis.master(), &["set"]) > 0);
+}
+
+#[actix_web::test]
+async fn a_store_works_while_one_sentinel_answers() {
+    let redis = Sentinels::start();
+    redis.sentinels()[0].pause();
+    redis.sentinels()[1].kill();
+    assert_works(&RedisSessionStore::new(pool(&redis))).await;
+}
+
+#[actix_web::test]
+async fn writes_go_to_the_new_master_and_never_to_the_old_one_when_it_returns() {
+    let redis = Sentinels::start();
+    let store = RedisSessionStore::new(pool(&redis));
+    let key = store.save(state("n", "1"), &HOUR).await.unwrap();
+    let old = redis.master();
+
+    old.kill();
+    let new = redis.wait_for_failover_from(old);
+    let updated = store.update(copy(&key), state("n", "2"), &HOUR).await;
+    assert_eq!(updated.unwrap(), key);
+    assert!(commands(new, &["set"]) > 0);
+
+    // For a moment it takes itself for a master.
+    old.start_again();
+    for n in 3..=20 {
+        let n = state("n", &n.to_string());
+        store.update(copy(&key), n, &HOUR).await.unwrap();
+    }
+    redis.wait_until_replica(old);
+    let another = RedisSessionStore::new(pool(&redis));
+    assert_eq!(another.load(&key).await.unwrap(), Some(state("n", "20")));
+    assert_works(&another).await;
+}
