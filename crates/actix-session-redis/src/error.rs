@@ -199,7 +199,8 @@ impl From<RedisError> for Failure {
             {
                 Self::refused("WRONGPASS")
             }
-            ErrorKind::Io => Self::Lost(Fault(Kind::Io(error))),
+            // `Client` is what a handshake by native-tls fails with.
+            ErrorKind::Io | ErrorKind::Client => Self::Lost(Fault(Kind::Io(error))),
             ErrorKind::Server(
                 ServerErrorKind::ReadOnly
                 | ServerErrorKind::MasterDown

@@ -178,8 +178,10 @@ impl<'a> Operation<'a> {
         let left = self.patience.left();
         let failure = match self.patience.wait(left, connecting).await {
             Some(Ok(Err(failure))) => failure,
-            // Neither in time, nor if the runtime that was to connect has ended.
-            None | Some(Err(_)) => Failure::Lost(Fault::no_answer()),
+            // Out of patience: what the try before ran into says more.
+            None => Failure::Lost(last.fault().unwrap_or_else(Fault::no_answer)),
+            // The runtime that was to connect has ended.
+            Some(Err(_)) => Failure::Lost(Fault::no_answer()),
             Some(Ok(Ok(()))) => match thread.usable() {
                 Some(lease) => return Ok(lease),
                 None => Failure::Lost(Fault::no_answer()),
