@@ -1,14 +1,20 @@
 //! Whether Redis is away, as far as one thread knows, and who may go and look.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use tokio::sync;
+use tokio::{sync, time::Instant};
 
 use crate::error::Fault;
 
 /// Lets every operation through while Redis answers. Once one has found it away for a whole
 /// deadline, lets a single one through at a time, the probe, and fails the others at once, until
 /// a probe is answered.
+///
+/// A thread that had nothing to do since then knows no more: Redis may long be back. There, all
+/// are let through again.
 #[derive(Default)]
 pub(crate) struct Gate {
     state: Mutex<State>,
@@ -19,22 +25,40 @@ pub(crate) struct Gate {
 struct State {
     /// How many operations Redis has answered so far.
     answers: u64,
-    outage: Option<Fault>,
+    outage: Option<Outage>,
+    /// How many operations have found it away so far.
+    findings: u64,
+}
+
+struct Outage {
+    fault: Fault,
+    found: Instant,
+}
+
+impl Outage {
+    fn is_old(&self) -> bool {
+        self.found.elapsed() >= Duration::from_secs(1)
+    }
 }
 
 impl Gate {
     /// # Errors
     ///
-    /// In an outage, while there is a probe under way: what the outage began with.
+    /// In an outage, while there is a probe under way: what the outage was found by.
     pub(crate) fn admit(&self) -> Result<Admission<'_>, Fault> {
         let state = self.state();
         let probe = match &state.outage {
             None => None,
-            Some(outage) => Some(self.probe.try_lock().map_err(|_| outage.clone())?),
+            Some(outage) => match self.probe.try_lock() {
+                Err(_) => return Err(outage.fault.clone()),
+                Ok(_) if outage.is_old() => None,
+                Ok(probe) => Some(probe),
+            },
         };
         Ok(Admission {
             gate: self,
             answers_before: state.answers,
+            findings_before: state.findings,
             probe,
         })
     }
@@ -48,16 +72,21 @@ impl Gate {
 pub(crate) struct Admission<'a> {
     gate: &'a Gate,
     answers_before: u64,
+    findings_before: u64,
     probe: Option<sync::MutexGuard<'a, ()>>,
 }
 
 impl Admission<'_> {
     /// The outage that another operation has found since this one was let through.
     pub(crate) fn revoked(&self) -> Option<Fault> {
-        match self.probe {
-            Some(_) => None,
-            None => self.gate.state().outage.clone(),
+        if self.probe.is_some() {
+            return None;
         }
+        let state = self.gate.state();
+        let outage = state.outage.as_ref();
+        outage
+            .filter(|_| state.findings > self.findings_before)
+            .map(|outage| outage.fault.clone())
     }
 
     pub(crate) fn answered(&mut self) {
@@ -74,7 +103,11 @@ impl Admission<'_> {
     pub(crate) fn gave_up(&self, fault: &Fault) {
         let mut state = self.gate.state();
         if fault.is_outage() && state.answers == self.answers_before {
-            let known = state.outage.replace(fault.clone());
+            state.findings += 1;
+            let known = state.outage.replace(Outage {
+                fault: fault.clone(),
+                found: Instant::now(),
+            });
             if known.is_none() {
                 tracing::warn!(%fault, "Redis is unavailable; failing fast until it is back");
             }
@@ -111,6 +144,22 @@ mod tests {
         probe.answered();
         assert!(gate.admit().is_ok());
         assert!(waiting.revoked().is_none());
+    }
+
+    #[actix_web::test]
+    async fn what_an_idle_thread_knows_of_an_outage_grows_old() {
+        tokio::time::pause();
+        let gate = Gate::default();
+        gate.admit().unwrap().gave_up(&Fault::no_answer());
+        tokio::time::advance(Duration::from_secs(2)).await;
+
+        let first = gate.admit().unwrap();
+        let second = gate.admit().unwrap();
+        assert!(first.revoked().is_none() && second.revoked().is_none());
+        first.gave_up(&Fault::no_answer());
+        assert!(second.revoked().is_some());
+        let _probe = gate.admit().unwrap();
+        assert!(gate.admit().is_err());
     }
 
     #[test]
