@@ -1,20 +1,23 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt doc deps
+.PHONY: help demo test lint fmt doc deps deps-test
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: deps ## the demo on http://127.0.0.1:8080: nginx, three instances, Redis (INSTANCES, PORT, REDIS_URL change that)
 	cargo build --locked --release --package demo
 	exec target/release/demo up
 
-test: deps ## every test, documentation examples included
+test: deps-test ## every test, documentation examples included
 	cargo test --locked --workspace --all-features
+	cargo test --locked --package actix-session-redis --features native-tls --test store tls::
 
-lint: ## formatting, clippy and rustdoc, with warnings as errors
+lint: deps-test ## formatting, clippy and rustdoc, with warnings as errors
 	cargo fmt --all --check
-	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+	for features in "" cluster native-tls rustls sentinel; do \
+		cargo clippy --locked --package actix-session-redis --all-targets --features "$$features" -- -D warnings || exit; \
+	done
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --all-features --no-deps
 
 fmt: ## formats the code
@@ -25,3 +28,6 @@ doc: ## the documentation of the library, in a browser
 
 deps: ## installs redis-server and nginx where they are missing
 	@demo/deps.sh
+
+deps-test: ## the same, and OpenSSL, which the tests are built with
+	@demo/deps.sh test

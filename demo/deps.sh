@@ -1,15 +1,21 @@
 #!/bin/sh
-# Installs what the demo and the tests start: redis-server and nginx. Does nothing when both are
-# there.
+# Installs what the demo and the tests start: redis-server and nginx. With the argument "test", also
+# what the library's feature native-tls is built with: OpenSSL. Does nothing when all is there.
 set -eu
 
 # Debian keeps nginx where the PATH of an ordinary user does not look.
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin:/opt/homebrew/bin"
 
+what_for="${1:-demo}"
+
 missing() {
     for program in redis-server nginx; do
         command -v "$program" >/dev/null || printf ' %s' "$program"
     done
+    # On a Mac native-tls uses the system's own TLS.
+    if [ "$what_for" = test ] && [ "$(uname)" = Linux ]; then
+        pkg-config --exists openssl 2>/dev/null || printf ' openssl'
+    fi
 }
 
 # What the packages of what is missing are called.
@@ -18,6 +24,9 @@ packages() {
         case "$1 $program" in
             "debian nginx") printf ' nginx-light' ;;
             "debian redis-server") printf ' redis-server' ;;
+            "debian openssl") printf ' libssl-dev pkg-config' ;;
+            "fedora openssl") printf ' openssl-devel pkgconf-pkg-config' ;;
+            "alpine openssl") printf ' openssl-dev pkgconf' ;;
             *" redis-server") printf ' redis' ;;
             *) printf ' %s' "$program" ;;
         esac
