@@ -120,3 +120,13 @@ async fn tls_works_with_certificates_on_both_sides() {
     ];
     Example::start("tls", variables).assert_counts().await;
 }
+
+#[cfg(feature = "rustls")]
+#[actix_web::test]
+async fn the_counter_works_over_tls_with_an_authority_that_the_system_trusts() {
+    let certificates = Certificates::new();
+    let redis = Server::start_with_tls(&certificates);
+    let authority = certificates.authority().path().display().to_string();
+    let variables = [("REDIS_URL", redis.url()), ("SSL_CERT_FILE", authority)];
+    Example::start("counter", variables).assert_counts().await;
+}
