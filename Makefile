@@ -10,7 +10,9 @@ demo: deps ## the demo on http://127.0.0.1:8080: nginx, three instances, Redis (
 
 test: deps-test ## every test, documentation examples included
 	cargo test --locked --workspace --all-features
-	cargo test --locked --package actix-session-redis --features native-tls --test store tls::
+	for tls in native-tls rustls; do \
+		cargo test --locked --package actix-session-redis --features $$tls tls || exit; \
+	done
 
 lint: deps-test ## formatting, clippy and rustdoc, with warnings as errors
 	cargo fmt --all --check

@@ -7,10 +7,12 @@ use std::{
 use actix_web::http::header;
 #[cfg(feature = "cluster")]
 use redis_fixtures::Cluster;
+#[cfg(feature = "rustls")]
+use redis_fixtures::PemFile;
 #[cfg(feature = "sentinel")]
 use redis_fixtures::Sentinels;
-#[cfg(feature = "rustls")]
-use redis_fixtures::{Certificates, PemFile, Server};
+#[cfg(any(feature = "native-tls", feature = "rustls"))]
+use redis_fixtures::{Certificates, Server};
 
 use crate::support::redis::TestRedis;
 
@@ -121,7 +123,11 @@ async fn tls_works_with_certificates_on_both_sides() {
     Example::start("tls", variables).assert_counts().await;
 }
 
-#[cfg(feature = "rustls")]
+/// With both features, redis-rs trusts nobody by itself.
+#[cfg(any(
+    all(feature = "native-tls", not(feature = "rustls")),
+    all(feature = "rustls", not(feature = "native-tls"))
+))]
 #[actix_web::test]
 async fn the_counter_works_over_tls_with_an_authority_that_the_system_trusts() {
     let certificates = Certificates::new();
