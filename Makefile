@@ -11,7 +11,7 @@ demo: deps ## the demo on http://127.0.0.1:8080: nginx, three instances, Redis (
 test: deps-test ## every test, documentation examples included
 	cargo test --locked --workspace --all-features
 	for tls in native-tls rustls; do \
-		cargo test --locked --package actix-session-redis --features $$tls tls || exit; \
+		cargo test --locked --package actix-session-redis --features $$tls -- tls || exit; \
 	done
 
 lint: deps-test ## formatting, clippy and rustdoc, with warnings as errors

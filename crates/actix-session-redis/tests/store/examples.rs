@@ -25,7 +25,8 @@ struct Example {
 impl Example {
     /// On any free port. Reads where that is.
     fn start<'a>(name: &str, variables: impl IntoIterator<Item = (&'a str, String)>) -> Self {
-        // Cargo builds a package's examples along with its tests, into the folder next to theirs.
+        // Cargo builds a package's examples along with its tests, into the folder next to theirs;
+        // but not when it is told which test to run (`cargo test counter`; after `--` is fine).
         let tests = env::current_exe().unwrap();
         let program = tests
             .ancestors()
