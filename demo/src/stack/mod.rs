@@ -139,6 +139,24 @@ impl Stack {
         format!("http://{}", self.instances[i].address())
     }
 
+    /// The process id of instance `i`, for as long as it runs.
+    ///
+    /// # Panics
+    ///
+    /// If there is no instance `i`.
+    pub fn instance_pid(&self, i: usize) -> u32 {
+        self.instances[i].process.pid()
+    }
+
+    /// The last lines of the log of instance `i`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no instance `i`.
+    pub fn instance_log(&self, i: usize) -> String {
+        self.instances[i].process.log().to_string()
+    }
+
     /// Kills instance `i` with SIGKILL; returns when it is gone.
     ///
     /// # Errors
@@ -166,8 +184,8 @@ impl Stack {
         self.instances[i].restart(&self.settings, &self.launcher)
     }
 
-    /// Stops the private Redis and starts it again on the same port, with the same data. Returns
-    /// when the new one accepts connections.
+    /// Stops the private Redis, if it runs, and starts it again on the same port, with the same
+    /// data. Returns when the new one accepts connections.
     ///
     /// # Errors
     ///
@@ -177,9 +195,47 @@ impl Stack {
         self.redis.restart(&self.launcher)
     }
 
+    /// Stops the private Redis in good order; returns when it is gone.
+    ///
+    /// # Errors
+    ///
+    /// If the stack uses a Redis that is not its own, or if the system does not let us.
+    pub fn stop_redis(&mut self) -> anyhow::Result<()> {
+        self.redis.ours()?.stop()?;
+        Ok(())
+    }
+
+    /// Kills the private Redis with SIGKILL; returns when it is gone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stack::stop_redis`].
+    pub fn kill_redis(&mut self) -> anyhow::Result<()> {
+        self.redis.ours()?.kill()?;
+        Ok(())
+    }
+
+    /// Makes the private Redis hang: its connections stay open, and nothing is answered.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stack::stop_redis`].
+    pub fn pause_redis(&mut self) -> anyhow::Result<()> {
+        Ok(self.redis.ours()?.pause()?)
+    }
+
+    /// Lets the private Redis go on after [`Stack::pause_redis`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Stack::stop_redis`].
+    pub fn resume_redis(&mut self) -> anyhow::Result<()> {
+        Ok(self.redis.ours()?.resume()?)
+    }
+
     /// Waits until a part of the stack ends, or until the wait is interrupted.
     ///
-    /// [`Stack::kill_instance`] counts too, [`Stack::restart_instance`] does not.
+    /// What the stack itself was told to stop or kill counts too, what it restarts does not.
     ///
     /// # Errors
     ///

@@ -117,12 +117,23 @@ impl Process {
 
     /// Asks the program to end, and leaves it the time to do so.
     pub(super) fn terminate(&mut self) -> io::Result<()> {
+        self.signal(Signal::SIGTERM)
+    }
+
+    /// Stops the program where it is: it is there, but does nothing.
+    pub(super) fn pause(&mut self) -> io::Result<()> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// Lets a paused program go on.
+    pub(super) fn resume(&mut self) -> io::Result<()> {
+        self.signal(Signal::SIGCONT)
+    }
+
+    fn signal(&mut self, signal: Signal) -> io::Result<()> {
         // Until we have reaped it, its id belongs to no other process.
         if self.child.try_wait()?.is_none() {
-            kill(
-                Pid::from_raw(self.child.id().cast_signed()),
-                Signal::SIGTERM,
-            )?;
+            kill(Pid::from_raw(self.child.id().cast_signed()), signal)?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
 use crate::RedisAddress;
 
@@ -10,6 +10,8 @@ use super::{
     port::ReservedPort,
     process::{Process, Program},
 };
+
+const NOT_OURS: &str = "the Redis of REDIS_URL is not ours to stop or start";
 
 /// The Redis that holds the sessions.
 #[derive(Debug)]
@@ -39,10 +41,15 @@ impl Redis {
         })
     }
 
+    /// The server, if it is ours to do something to.
+    pub(super) fn ours(&mut self) -> anyhow::Result<&mut Process> {
+        self.process_mut().context(NOT_OURS)
+    }
+
     /// Stops the server in good order, and returns when the successor accepts connections.
     pub(super) fn restart(&mut self, launcher: &Launcher) -> anyhow::Result<()> {
         match self {
-            Self::Given { .. } => bail!("the Redis of REDIS_URL is not ours to restart"),
+            Self::Given { .. } => bail!(NOT_OURS),
             Self::Private {
                 process,
                 port,
