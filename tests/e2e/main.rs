@@ -1,6 +1,8 @@
 //! The demo as people run it, seen from outside: browsers in front of nginx, and signals, files
 //! and exit codes around it.
 
+use support::browser;
+
 /// What the blog post claims of its sessions.
 mod claims;
 /// `demo up` and `demo serve` as a person types them: wrong input, signals, nothing left behind.
@@ -12,8 +14,6 @@ mod instances;
 /// What the page says, and what names it takes.
 mod page;
 
-/// A browser: an HTTP client that keeps cookies and reads the page.
-mod browser;
 /// A command line of the demo that runs, `demo up` among them.
 mod running;
 /// The stack under test, and a connection to its Redis.

@@ -1,3 +1,5 @@
+//! A browser: an HTTP client that keeps cookies and reads the page.
+
 use std::sync::Arc;
 
 use reqwest::{
@@ -9,21 +11,26 @@ use reqwest::{
 };
 
 /// One browser, with its own cookies. Follows redirects.
-pub(crate) struct Browser {
+#[derive(Debug)]
+pub struct Browser {
     client: Client,
     url: String,
 }
 
 /// What the browser shows after a request.
 #[derive(Debug)]
-pub(crate) struct Page {
-    pub(crate) status: StatusCode,
-    pub(crate) instance: String,
-    pub(crate) body: String,
+pub struct Page {
+    /// Of the last response, when there were redirects.
+    pub status: StatusCode,
+    /// Who answered.
+    pub instance: String,
+    /// As it was sent: HTML, or the text of a refusal.
+    pub body: String,
 }
 
 impl Browser {
-    pub(crate) fn new(url: &str) -> Self {
+    /// One that has not been anywhere yet.
+    pub fn new(url: &str) -> Self {
         let client = Client::builder()
             .no_proxy()
             .cookie_store(true)
@@ -36,7 +43,7 @@ impl Browser {
     }
 
     /// Another tab of the browser that has this cookie.
-    pub(crate) fn with_cookie(url: &str, cookie: &str) -> Self {
+    pub fn with_cookie(url: &str, cookie: &str) -> Self {
         let jar = Arc::new(Jar::default());
         jar.add_cookie_str(cookie, &url.parse().unwrap());
         let client = Client::builder()
@@ -50,7 +57,8 @@ impl Browser {
         }
     }
 
-    pub(crate) fn open(&self, path: &str) -> Page {
+    /// Follows a link to this path.
+    pub fn open(&self, path: &str) -> Page {
         let response = self.client.get(self.url(path)).send().unwrap();
         Page {
             status: response.status(),
@@ -60,12 +68,12 @@ impl Browser {
     }
 
     /// What a `HEAD` of the page is answered with.
-    pub(crate) fn probe(&self) -> Response {
+    pub fn probe(&self) -> Response {
         self.client.head(self.url("/")).send().unwrap()
     }
 
     /// The count that the page shows.
-    pub(crate) fn refresh(&self) -> u64 {
+    pub fn refresh(&self) -> u64 {
         self.open("/").refreshed()
     }
 
@@ -75,15 +83,16 @@ impl Browser {
 }
 
 impl Page {
-    pub(crate) fn refreshed(&self) -> u64 {
+    /// The count that the page shows.
+    pub fn refreshed(&self) -> u64 {
         assert_eq!(self.status, StatusCode::OK, "{self:?}");
         self.between("You refreshed the page ", " times")
             .parse()
             .unwrap()
     }
 
-    /// As it stands in the HTML source.
-    pub(crate) fn dbname(&self) -> &str {
+    /// The name that the page shows, as it stands in the HTML source.
+    pub fn dbname(&self) -> &str {
         self.between("dbname=\"", "\"")
     }
 
@@ -95,7 +104,7 @@ impl Page {
 }
 
 /// One request by hand, with this `Cookie` header; redirects are not followed.
-pub(crate) fn request(url: &str, cookie: Option<&str>) -> Response {
+pub fn request(url: &str, cookie: Option<&str>) -> Response {
     let client = Client::builder()
         .no_proxy()
         .redirect(redirect::Policy::none())
@@ -111,12 +120,13 @@ pub(crate) fn request(url: &str, cookie: Option<&str>) -> Response {
 }
 
 /// The `name=value` of the cookie that a response sets.
-pub(crate) fn cookie_of(response: &Response) -> String {
+pub fn cookie_of(response: &Response) -> String {
     let set_cookie = header(response, SET_COOKIE.as_str());
     set_cookie.split(';').next().unwrap().to_owned()
 }
 
-pub(crate) fn header(response: &Response, name: &str) -> String {
+/// A header that the response must have.
+pub fn header(response: &Response, name: &str) -> String {
     let value = response.headers().get(name);
     let value = value.unwrap_or_else(|| panic!("no {name} in {response:?}"));
     value.to_str().unwrap().to_owned()
