@@ -1,0 +1,166 @@
+use std::{
+    fmt,
+    ops::Range,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    trial::{DEADLINE, VISITORS},
+    visitor::Visitor,
+};
+
+/// How much more than the control a visitor may be held up by the machine: afterwards all of them
+/// stand in line at once, and an instance that waits for Redis does so in many short steps.
+/// Well below the quarter of the deadline after which it would ask a second time.
+const SLACK: Duration = Duration::from_millis(200);
+
+pub(crate) struct Request {
+    pub(crate) sent: Instant,
+    pub(crate) took: Duration,
+    /// With what was asked for, not with an error.
+    pub(crate) answered: bool,
+}
+
+impl Request {
+    pub(crate) fn done(&self) -> Instant {
+        self.sent + self.took
+    }
+}
+
+/// What came of a load.
+pub(crate) struct Figures {
+    pub(crate) visits: Requests,
+    /// Requests for a path without a session, at the same time: how late an answer is when Redis
+    /// has no part in it, on this machine with what else it has to do.
+    pub(crate) control: Requests,
+    /// Failed visits that Redis has counted.
+    pub(crate) counted_failures: u64,
+    /// What visitors saw that they must not see.
+    surprises: Vec<String>,
+}
+
+impl Figures {
+    pub(crate) fn new(visits: Requests, control: Requests, visitors: &[Visitor]) -> Self {
+        Self {
+            visits,
+            control,
+            counted_failures: visitors.iter().map(Visitor::counted_failures).sum(),
+            surprises: visitors
+                .iter()
+                .filter_map(Visitor::surprise)
+                .map(str::to_owned)
+                .collect(),
+        }
+    }
+
+    /// Every session holds what its visitor knows it must hold, and the control was one.
+    pub(crate) fn assert_sound(&self) {
+        assert!(self.surprises.is_empty(), "{:#?}", self.surprises);
+        let by_itself = self.control.longest();
+        assert!(
+            by_itself < DEADLINE / 2,
+            "a request without a session took {by_itself:?}: did it wait for Redis?"
+        );
+    }
+
+    pub(crate) fn assert_none_failed(&self) {
+        assert_eq!(self.visits.failed().count(), 0, "requests failed");
+    }
+
+    /// Every visit was answered within this time, as far as this machine can tell.
+    pub(crate) fn assert_answered_within(&self, limit: Duration) {
+        let (longest, by_itself) = (self.visits.longest(), self.control.longest());
+        assert!(
+            longest <= limit + by_itself + SLACK,
+            "{longest:?} is longer than {limit:?}, and {by_itself:?} is no excuse"
+        );
+    }
+
+    /// The first visitor is served within a second of Redis coming back, and whoever comes after
+    /// that second is.
+    pub(crate) fn assert_served_again(&self, back: Instant) {
+        let second = Duration::from_secs(1) + self.control.longest();
+        let first = self.first_answer_after(back);
+        assert!(first <= second, "the first answer took {first:?}");
+        let late = self.visits.failed().filter(|it| it.sent > back + second);
+        assert_eq!(late.count(), 0, "requests failed long after Redis was back");
+    }
+
+    /// How long after `back` the first visitor is served.
+    pub(crate) fn first_answer_after(&self, back: Instant) -> Duration {
+        let answers = self.visits.answered().map(Request::done);
+        answers.filter(|&done| done > back).min().unwrap() - back
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            visits, control, ..
+        } = self;
+        write!(
+            f,
+            "{} requests, {} failed{}, longest {} ms (without a session {} ms), \
+             {} of {VISITORS} sessions exact",
+            thousands(visits.0.len()),
+            thousands(visits.failed().count()),
+            match self.counted_failures {
+                0 => String::new(),
+                counted => format!(" ({counted} of them counted)"),
+            },
+            visits.longest().as_millis(),
+            control.longest().as_millis(),
+            VISITORS - self.surprises.len(),
+        )
+    }
+}
+
+fn thousands(number: usize) -> String {
+    match (number / 1_000, number % 1_000) {
+        (0, rest) => rest.to_string(),
+        (thousands, rest) => format!("{thousands},{rest:03}"),
+    }
+}
+
+pub(crate) struct Requests(Vec<Request>);
+
+impl Requests {
+    pub(crate) fn answered(&self) -> impl Iterator<Item = &Request> {
+        self.0.iter().filter(|request| request.answered)
+    }
+
+    pub(crate) fn failed(&self) -> impl Iterator<Item = &Request> {
+        self.0.iter().filter(|request| !request.answered)
+    }
+
+    pub(crate) fn longest(&self) -> Duration {
+        self.0.iter().map(|request| request.took).max().unwrap()
+    }
+
+    /// Of what was sent in this time.
+    pub(crate) fn median_in(&self, time: &Range<Instant>) -> Duration {
+        let sent = self.0.iter().filter(|request| time.contains(&request.sent));
+        let mut took: Vec<_> = sent.map(|request| request.took).collect();
+        took.sort();
+        took[took.len() / 2]
+    }
+
+    /// How many requests were under way at once in this time, on average; those that are answered
+    /// sooner than `short` do not count.
+    pub(crate) fn at_once_in(&self, time: &Range<Instant>, short: Duration) -> f64 {
+        let long = self.0.iter().filter(|request| request.took > short);
+        let under_way: Duration = long
+            .map(|request| {
+                let (from, to) = (request.sent.max(time.start), request.done().min(time.end));
+                to.saturating_duration_since(from)
+            })
+            .sum();
+        under_way.div_duration_f64(time.end - time.start)
+    }
+}
+
+impl FromIterator<Request> for Requests {
+    fn from_iter<I: IntoIterator<Item = Request>>(requests: I) -> Self {
+        Self(requests.into_iter().collect())
+    }
+}

@@ -1,0 +1,48 @@
+use std::time::{Duration, Instant};
+
+use support::browser::{Browser, header};
+
+use crate::trial::{INSTANCES, Trial, configure_redis};
+
+#[test]
+fn a_full_redis_serves_readers_and_refuses_writers_with_a_reason() {
+    let mut trial = Trial::of("Redis full for a second");
+    let reader = Browser::new(&trial.stack.url());
+    reader.open("/dbset/reader");
+    let page = reader.open("/");
+
+    let (figures, (reads, full)) = trial.under_load(|stack| {
+        // Too little for anything; by default Redis evicts nothing.
+        configure_redis(stack, "maxmemory", "1");
+        let begun = Instant::now();
+        let mut reads = 0;
+        while begun.elapsed() < Duration::from_secs(1) {
+            let read = reader.probe();
+            assert_eq!(read.status(), 200);
+            // With another name on the page, or none, it would be longer or shorter.
+            assert_eq!(header(&read, "content-length"), page.body.len().to_string());
+            reads += 1;
+        }
+        let full = begun..Instant::now();
+        configure_redis(stack, "maxmemory", "0");
+        (reads, full)
+    });
+    trial.say(format!("{reads} reads meanwhile, none failed"));
+
+    let written = figures
+        .visits
+        .answered()
+        .filter(|visit| full.contains(&visit.sent) && full.contains(&visit.done()));
+    assert_eq!(written.count(), 0);
+    assert_eq!(figures.counted_failures, 0);
+    // Nobody waits for a no that stands.
+    figures.assert_answered_within(Duration::ZERO);
+    figures.assert_served_again(full.end);
+    for i in 0..INSTANCES {
+        let log = trial.stack.instance_log(i);
+        assert!(
+            log.contains("(OOM)") && log.contains("raise its maxmemory"),
+            "{log}"
+        );
+    }
+}

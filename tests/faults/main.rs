@@ -1,0 +1,25 @@
+//! What people notice when Redis is in trouble: 64 of them keep refreshing their pages meanwhile.
+//!
+//! Each test prints its figures as a line on stderr; `make chaos` shows them.
+
+/// Redis is demoted to a replica, and promoted again.
+mod demotion;
+/// Redis closes every connection, again and again.
+mod disconnections;
+/// Redis is full.
+mod full;
+/// Redis hangs: it accepts connections and answers nothing.
+mod hang;
+/// Redis is there only after the instances, or long after they have lost it.
+mod late;
+/// Redis ends and comes back.
+mod restart;
+
+/// What came of the requests, and what is asserted of them.
+mod figures;
+/// What the stack takes of the machine and of Redis.
+mod footprint;
+/// The stack under test, and the load on it.
+mod trial;
+/// One of those who refresh.
+mod visitor;

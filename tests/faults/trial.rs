@@ -1,0 +1,161 @@
+use std::{
+    fmt,
+    io::{self, Write as _},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use deadpool_redis::redis::cmd;
+use demo::{Stack, StackOptions};
+use support::{browser::Browser, redis, sessions};
+
+use crate::{
+    figures::{Figures, Request},
+    visitor::Visitor,
+};
+
+pub(crate) const INSTANCES: usize = 4;
+pub(crate) const VISITORS: usize = 64;
+
+/// How long the library lets an operation wait for Redis, unless told otherwise.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(2);
+
+/// The deadline, and the time it takes until the visitor hears of it. (A page needs Redis twice,
+/// but here nobody has to wait for long both times.)
+pub(crate) const LONGEST_WAIT: Duration = DEADLINE.saturating_add(Duration::from_millis(100));
+
+/// The longest pause between two looks for Redis: so much later than Redis itself, its answers may
+/// be back.
+pub(crate) const LOOKS_AGAIN_WITHIN: Duration = Duration::from_millis(100);
+
+/// Between an answer and the next refresh, so that a busy machine keeps up with all visitors.
+const THINKING: Duration = Duration::from_millis(50);
+
+/// The same for the one who passes by, and looks out for every hold-up of the machine.
+const PASSING: Duration = Duration::from_millis(5);
+
+/// How long everybody refreshes before the trouble begins, and when it is over.
+const BEFORE: Duration = Duration::from_secs(1);
+const AFTER: Duration = Duration::from_millis(2_500);
+
+/// Tests of time cannot share the machine.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// A stack, and what happens to it.
+pub(crate) struct Trial {
+    what: &'static str,
+    pub(crate) stack: Stack,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Trial {
+    /// Waits for its turn, and starts the stack.
+    pub(crate) fn of(what: &'static str) -> Self {
+        // A test that failed says nothing about the next.
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let options = StackOptions {
+            instances: INSTANCES,
+            ..StackOptions::new(env!("CARGO_BIN_EXE_demo-under-test"))
+        };
+        Self {
+            what,
+            stack: Stack::start(options).unwrap(),
+            _turn: turn,
+        }
+    }
+
+    /// Everybody refreshes: before the trouble, while it goes on, and after it.
+    pub(crate) fn under_load<T>(&mut self, trouble: impl FnOnce(&mut Stack) -> T) -> (Figures, T) {
+        let url = self.stack.url();
+        let passer_by = Browser::new(&url);
+        let mut visitors: Vec<_> = (0..VISITORS)
+            .map(|i| Visitor::arrive(&url, format!("visitor-{i}")))
+            .collect();
+        let sessions_at_first = self.sessions();
+
+        let over = AtomicBool::new(false);
+        let (visits, control, outcome) = thread::scope(|scope| {
+            let over_at_last = SetOnDrop(&over);
+            let visiting: Vec<_> = visitors
+                .iter_mut()
+                .map(|visitor| scope.spawn(|| repeat(|| visitor.refresh(), THINKING, &over)))
+                .collect();
+            let passing_by = scope.spawn(|| repeat(|| pass_by(&passer_by), PASSING, &over));
+
+            thread::sleep(BEFORE);
+            let outcome = trouble(&mut self.stack);
+            thread::sleep(AFTER);
+            drop(over_at_last);
+
+            let visits = visiting.into_iter().flat_map(|it| it.join().unwrap());
+            let control = passing_by.join().unwrap().into_iter();
+            (visits.collect(), control.collect(), outcome)
+        });
+
+        let last_looks: Vec<_> = visitors.iter_mut().map(Visitor::refresh).collect();
+        let figures = Figures::new(visits, control, &visitors);
+        self.say(&figures);
+        figures.assert_sound();
+        assert!(last_looks.iter().all(|look| look.answered));
+        assert_eq!(self.sessions(), sessions_at_first);
+        (figures, outcome)
+    }
+
+    /// To the person who runs the tests, whether they pass or fail.
+    pub(crate) fn say(&self, figures: impl fmt::Display) {
+        // Unlike `eprintln!`, this is not captured.
+        writeln!(io::stderr(), "{}: {figures}", self.what).ok();
+    }
+
+    fn sessions(&self) -> Vec<String> {
+        let mut sessions = sessions(&mut redis(&self.stack));
+        sessions.sort();
+        sessions
+    }
+}
+
+/// Changes a setting of the Redis of the stack while it runs.
+pub(crate) fn configure_redis(stack: &Stack, parameter: &str, value: &str) {
+    let mut set = cmd("CONFIG");
+    set.arg(&["SET", parameter, value]);
+    set.exec(&mut redis(stack)).unwrap();
+}
+
+fn repeat(
+    mut request: impl FnMut() -> Request,
+    pause: Duration,
+    over: &AtomicBool,
+) -> Vec<Request> {
+    let mut requests = Vec::new();
+    while !over.load(Ordering::Relaxed) {
+        requests.push(request());
+        thread::sleep(pause);
+    }
+    requests
+}
+
+/// Asks for a page that has nothing to do with sessions: it does not exist.
+fn pass_by(browser: &Browser) -> Request {
+    let sent = Instant::now();
+    let page = browser.open("/nothing/here");
+    let took = sent.elapsed();
+    assert_eq!(page.status, 404);
+    Request {
+        sent,
+        took,
+        answered: true,
+    }
+}
+
+/// Ends the load also when the trouble panics: a scope waits for its threads.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,80 @@
+use std::time::Instant;
+
+use support::browser::{Browser, Page};
+
+use crate::figures::Request;
+
+/// Somebody with a session of their own, who knows what it must hold.
+pub(crate) struct Visitor {
+    browser: Browser,
+    name: String,
+    answered: u64,
+    failed: u64,
+    /// How many of the failed refreshes have been counted all the same.
+    counted_failures: u64,
+    /// The first page that was not what it must be.
+    surprise: Option<String>,
+}
+
+impl Visitor {
+    /// Opens the page for the first time, and leaves a name there.
+    pub(crate) fn arrive(url: &str, name: String) -> Self {
+        let browser = Browser::new(url);
+        let page = browser.open(&format!("/dbset/{name}"));
+        assert_eq!((page.refreshed(), page.dbname()), (0, &*name));
+        Self {
+            browser,
+            name,
+            answered: 1,
+            failed: 0,
+            counted_failures: 0,
+            surprise: None,
+        }
+    }
+
+    pub(crate) fn refresh(&mut self) -> Request {
+        let sent = Instant::now();
+        let page = self.browser.open("/");
+        let request = Request {
+            sent,
+            took: sent.elapsed(),
+            answered: page.status == 200,
+        };
+        if request.answered {
+            self.compare(&page);
+            self.answered += 1;
+        } else {
+            assert_eq!((page.status.as_u16(), &*page.body), (500, ""));
+            self.failed += 1;
+        }
+        request
+    }
+
+    /// Every answered refresh counts once. One that failed may have been counted, even after its
+    /// answer: what was sent to a Redis that hangs is carried out when it goes on.
+    fn compare(&mut self, page: &Page) {
+        let (shown, name) = (page.refreshed(), page.dbname());
+        let possible = self.counted_failures..=self.failed;
+        match shown.checked_sub(self.answered) {
+            Some(extra) if possible.contains(&extra) && name == self.name => {
+                self.counted_failures = extra;
+            }
+            _ => {
+                let surprise = format!(
+                    "{} had {} answers, {} failures of which {} were counted, and now sees {name} \
+                     and {shown}",
+                    self.name, self.answered, self.failed, self.counted_failures
+                );
+                self.surprise.get_or_insert(surprise);
+            }
+        }
+    }
+
+    pub(crate) fn counted_failures(&self) -> u64 {
+        self.counted_failures
+    }
+
+    pub(crate) fn surprise(&self) -> Option<&str> {
+        self.surprise.as_deref()
+    }
+}
