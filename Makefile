@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt doc deps deps-test
+.PHONY: help demo test chaos lint fmt doc deps deps-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ test: deps-test ## every test, documentation examples included
 	for tls in native-tls rustls; do \
 		cargo test --locked --package actix-session-redis --features $$tls -- tls || exit; \
 	done
+
+chaos: deps-test ## only the tests in which Redis is in trouble under load, with their figures
+	cargo test --locked --package e2e --test faults
 
 lint: deps-test ## formatting, clippy and rustdoc, with warnings as errors
 	cargo fmt --all --check
