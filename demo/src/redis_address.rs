@@ -75,7 +75,11 @@ impl RedisAddress {
     pub(crate) fn to_env(&self) -> Vec<(&'static str, String)> {
         vec![
             (Self::URL, self.url()),
-            (Self::CLUSTER, self.cluster.to_string()),
+            // Set to nothing, they count as not set, whatever we ourselves were told.
+            (
+                Self::CLUSTER,
+                if self.cluster { "true" } else { "" }.to_owned(),
+            ),
             (
                 Self::SENTINEL_MASTER,
                 self.sentinel_master.clone().unwrap_or_default(),

@@ -35,8 +35,11 @@ pub(crate) struct Figures {
     pub(crate) control: Requests,
     /// Failed visits that Redis has counted.
     pub(crate) counted_failures: u64,
+    /// Answered visits that a server took with it when it died.
+    lost: u64,
     /// What visitors saw that they must not see.
     surprises: Vec<String>,
+    visitors_who_saw_a_failure: usize,
 }
 
 impl Figures {
@@ -45,6 +48,11 @@ impl Figures {
             visits,
             control,
             counted_failures: visitors.iter().map(Visitor::counted_failures).sum(),
+            visitors_who_saw_a_failure: visitors
+                .iter()
+                .filter(|it| it.has_seen_a_failure())
+                .count(),
+            lost: visitors.iter().map(Visitor::lost).sum(),
             surprises: visitors
                 .iter()
                 .filter_map(Visitor::surprise)
@@ -67,6 +75,10 @@ impl Figures {
         assert_eq!(self.visits.failed().count(), 0, "requests failed");
     }
 
+    pub(crate) fn visitors_who_saw_a_failure(&self) -> usize {
+        self.visitors_who_saw_a_failure
+    }
+
     /// Every visit was answered within this time, as far as this machine can tell.
     pub(crate) fn assert_answered_within(&self, limit: Duration) {
         let (longest, by_itself) = (self.visits.longest(), self.control.longest());
@@ -74,6 +86,13 @@ impl Figures {
             longest <= limit + by_itself + SLACK,
             "{longest:?} is longer than {limit:?}, and {by_itself:?} is no excuse"
         );
+    }
+
+    /// Who came before the trouble could be noticed, or long after it, was served.
+    pub(crate) fn assert_failed_only_in(&self, trouble: &Range<Instant>) {
+        let too_early = self.visits.failed().filter(|it| it.done() < trouble.start);
+        assert_eq!(too_early.count(), 0, "requests failed before the trouble");
+        self.assert_served_again(trouble.end);
     }
 
     /// The first visitor is served within a second of Redis coming back, and whoever comes after
@@ -101,7 +120,7 @@ impl fmt::Display for Figures {
         write!(
             f,
             "{} requests, {} failed{}, longest {} ms (without a session {} ms), \
-             {} of {VISITORS} sessions exact",
+             {} of {VISITORS} sessions exact{}",
             thousands(visits.0.len()),
             thousands(visits.failed().count()),
             match self.counted_failures {
@@ -111,6 +130,10 @@ impl fmt::Display for Figures {
             visits.longest().as_millis(),
             control.longest().as_millis(),
             VISITORS - self.surprises.len(),
+            match self.lost {
+                0 => String::new(),
+                lost => format!(" but for {lost} writes"),
+            },
         )
     }
 }

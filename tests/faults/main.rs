@@ -2,10 +2,14 @@
 //!
 //! Each test prints its figures as a line on stderr; `make chaos` shows them.
 
+/// A Redis Cluster, in which servers fail and slots move.
+mod cluster;
 /// Redis is demoted to a replica, and promoted again.
 mod demotion;
 /// Redis closes every connection, again and again.
 mod disconnections;
+/// The master dies, and Sentinels choose another.
+mod failover;
 /// Redis is full.
 mod full;
 /// Redis hangs: it accepts connections and answers nothing.

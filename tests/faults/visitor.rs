@@ -12,13 +12,16 @@ pub(crate) struct Visitor {
     failed: u64,
     /// How many of the failed refreshes have been counted all the same.
     counted_failures: u64,
+    may_lose_a_write: bool,
+    /// Answered refreshes that are not counted any more.
+    lost: u64,
     /// The first page that was not what it must be.
     surprise: Option<String>,
 }
 
 impl Visitor {
     /// Opens the page for the first time, and leaves a name there.
-    pub(crate) fn arrive(url: &str, name: String) -> Self {
+    pub(crate) fn arrive(url: &str, name: String, may_lose_a_write: bool) -> Self {
         let browser = Browser::new(url);
         let page = browser.open(&format!("/dbset/{name}"));
         assert_eq!((page.refreshed(), page.dbname()), (0, &*name));
@@ -28,6 +31,8 @@ impl Visitor {
             answered: 1,
             failed: 0,
             counted_failures: 0,
+            may_lose_a_write,
+            lost: 0,
             surprise: None,
         }
     }
@@ -53,7 +58,12 @@ impl Visitor {
     /// Every answered refresh counts once. One that failed may have been counted, even after its
     /// answer: what was sent to a Redis that hangs is carried out when it goes on.
     fn compare(&mut self, page: &Page) {
-        let (shown, name) = (page.refreshed(), page.dbname());
+        let (mut shown, name) = (page.refreshed(), page.dbname());
+        if self.may_lose_a_write && shown + 1 == self.answered + self.counted_failures {
+            self.may_lose_a_write = false;
+            self.lost += 1;
+        }
+        shown += self.lost;
         let possible = self.counted_failures..=self.failed;
         match shown.checked_sub(self.answered) {
             Some(extra) if possible.contains(&extra) && name == self.name => {
@@ -72,6 +82,14 @@ impl Visitor {
 
     pub(crate) fn counted_failures(&self) -> u64 {
         self.counted_failures
+    }
+
+    pub(crate) fn has_seen_a_failure(&self) -> bool {
+        self.failed > 0
+    }
+
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost
     }
 
     pub(crate) fn surprise(&self) -> Option<&str> {

@@ -1,0 +1,67 @@
+use std::time::{Duration, Instant};
+
+use deadpool_redis::redis::InfoDict;
+use demo::RedisAddress;
+use redis_fixtures::{Sentinels, Server};
+
+use crate::trial::{DEADLINE, Trial, Turn};
+
+/// How often a server was asked to read or write a session. (What it gets as a replica are the
+/// effects of that.)
+fn asked(server: &Server) -> usize {
+    let stats: InfoDict = server.run("INFO commandstats");
+    let commands = ["cmdstat_get", "cmdstat_evalsha", "cmdstat_eval"];
+    let is_asked = |command: &&&str| stats.get::<String>(command).is_some();
+    commands.iter().filter(is_asked).count()
+}
+
+/// Visitors come while the master fails, another is chosen, and the old one comes back.
+fn fail_over(
+    what: &'static str,
+    fail: impl FnOnce(&Server),
+    come_back: impl FnOnce(&Server),
+) -> Sentinels {
+    let turn = Turn::wait();
+    let redis = Sentinels::start();
+    let address = RedisAddress::sentinel(redis.urls(), redis.master_name());
+    let mut trial = Trial::on(what, address, turn);
+    let (figures, without_master) = trial.under_load(|_| {
+        let old = redis.master();
+        let failed = Instant::now();
+        fail(old);
+        redis.wait_for_failover_from(old);
+        let promoted = Instant::now();
+        // For a moment it takes itself for a master.
+        come_back(old);
+        redis.wait_until_replica(old);
+        failed..promoted
+    });
+    trial.say(format!(
+        "{:.1?} without a master, first answer {:.0?} after the promotion",
+        without_master.end - without_master.start,
+        figures.first_answer_after(without_master.end)
+    ));
+    figures.assert_failed_only_in(&without_master);
+    figures.assert_answered_within(DEADLINE + Duration::from_millis(100));
+    drop(trial);
+    redis
+}
+
+#[test]
+fn requests_fail_only_while_there_is_no_master_and_an_old_one_gets_none() {
+    let redis = fail_over(
+        "Sentinel: the master killed",
+        Server::kill,
+        Server::start_again,
+    );
+    for server in redis.servers() {
+        // The old one has been asked nothing since it was started again.
+        assert_eq!(asked(server) > 0, server == redis.master(), "{server}");
+    }
+}
+
+/// As when its machine is cut off: nobody refuses connections, nobody answers.
+#[test]
+fn requests_fail_only_until_another_master_is_chosen_when_the_old_one_hangs() {
+    fail_over("Sentinel: the master hangs", Server::pause, Server::resume);
+}
