@@ -9,6 +9,8 @@ mod anonymous;
 /// Sessions on all masters of a Redis Cluster, also while slots move between them.
 #[cfg(feature = "cluster")]
 mod cluster;
+/// Whatever happens to a connection, each request gets the reply that is its own.
+mod broken_replies;
 /// A new session never overwrites an existing one.
 mod collisions;
 /// A cookie that is not from us costs nothing and gives nothing.

@@ -1,16 +1,19 @@
 //! A proxy in front of Redis that can do, at a chosen command, what chance does rarely.
 
-use std::{cell::RefCell, future::pending, io, net::SocketAddr, rc::Rc};
+use std::{cell::RefCell, io, net::SocketAddr, pin::pin, rc::Rc, time::Duration};
 
 use actix_session_redis::{
     RedisSessionStore, RedisSessionStoreBuilder,
     deadpool_redis::redis::{self, Value},
 };
 use actix_web::rt::{spawn, task::JoinHandle};
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{LocalBoxFuture, select};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, tcp::ReadHalf},
+    sync::mpsc,
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::redis::{TestRedis, pool_at};
@@ -20,8 +23,18 @@ pub(crate) enum Fate {
     Forward,
     /// Redis gets it once something else has happened.
     ForwardAfter(LocalBoxFuture<'static, ()>),
+    /// Redis carries it out, and this is how long the answer takes, however many are under way.
+    Latency(Duration),
+    /// Redis carries it out, and the answer comes through one byte at a time.
+    Dribble,
     /// Redis carries it out, and the connection breaks before the answer is through.
     LoseReply,
+    /// The same, in the middle of the answer.
+    CutReply,
+    /// The same, before the answer, and without a farewell (RST).
+    Reset,
+    /// Redis does not get it, and these bytes come back.
+    Reply(Vec<u8>),
     /// The connection stays open, and nothing comes through any more.
     Silence,
     /// What somebody decides later.
@@ -104,11 +117,7 @@ impl Proxy {
             while let Ok((client, _)) = listener.accept().await {
                 let redis = TcpStream::connect(&redis).await.unwrap();
                 // A broken connection is what some of the tests are about.
-                spawn(relay(
-                    Frames::of(client),
-                    Frames::of(redis),
-                    Rc::clone(&fate),
-                ));
+                spawn(relay(client, redis, Rc::clone(&fate)));
             }
         });
         Self {
@@ -155,41 +164,78 @@ impl Drop for Proxy {
     }
 }
 
+/// Commands go one way while replies go the other, so that any number can be under way.
 async fn relay(
-    mut client: Frames,
-    mut redis: Frames,
+    mut client: TcpStream,
+    mut redis: TcpStream,
     fate: Rc<RefCell<impl FnMut(Command) -> Fate>>,
 ) -> io::Result<()> {
-    loop {
-        let frame = client.next().await?;
-        let mut fate = fate.borrow_mut()(Command::parse(&frame));
-        while let Fate::Undecided(decision) = fate {
-            fate = decision.await;
-        }
-        let lose_reply = matches!(fate, Fate::LoseReply);
-        match fate {
-            Fate::ForwardAfter(event) => event.await,
-            Fate::Silence => pending().await,
-            Fate::Forward | Fate::LoseReply | Fate::Undecided(_) => {}
-        }
-        redis.send(&frame).await?;
-        let reply = redis.next().await?;
-        if lose_reply {
-            return Ok(());
-        }
-        client.send(&reply).await?;
+    for stream in [&client, &redis] {
+        stream.set_nodelay(true)?;
     }
+    let (commands, mut client) = client.split();
+    let (replies, mut redis) = redis.split();
+    let (mut commands, mut replies) = (Frames::of(commands), Frames::of(replies));
+    let (under_way, mut expected) = mpsc::unbounded_channel();
+
+    let forward = async {
+        loop {
+            let frame = commands.next().await?;
+            let mut fate = fate.borrow_mut()(Command::parse(&frame));
+            while let Fate::Undecided(decision) = fate {
+                fate = decision.await;
+            }
+            match &mut fate {
+                Fate::ForwardAfter(event) => event.await,
+                Fate::Silence => return commands.end().await,
+                _ => {}
+            }
+            if !matches!(fate, Fate::Reply(_)) {
+                redis.write_all(&frame).await?;
+            }
+            let _ = under_way.send((fate, Instant::now()));
+        }
+    };
+    let answer = async {
+        while let Some((fate, begun)) = expected.recv().await {
+            let reply = match fate {
+                Fate::Reply(bytes) => {
+                    client.write_all(&bytes).await?;
+                    continue;
+                }
+                _ => replies.next().await?,
+            };
+            match fate {
+                Fate::LoseReply => break,
+                Fate::CutReply => return client.write_all(&reply[..reply.len() / 2]).await,
+                Fate::Reset => {
+                    return SockRef::from(client.as_ref()).set_linger(Some(Duration::ZERO));
+                }
+                Fate::Dribble => {
+                    for byte in reply.chunks(1) {
+                        client.write_all(byte).await?;
+                        sleep(Duration::from_millis(1)).await;
+                    }
+                    continue;
+                }
+                Fate::Latency(latency) => sleep_until(begun + latency).await,
+                _ => {}
+            }
+            client.write_all(&reply).await?;
+        }
+        Ok(())
+    };
+    select(pin!(forward), pin!(answer)).await.factor_first().0
 }
 
 /// Cuts what comes in on a connection into commands or replies.
-struct Frames {
-    stream: TcpStream,
+struct Frames<'a> {
+    stream: ReadHalf<'a>,
     received: Vec<u8>,
 }
 
-impl Frames {
-    fn of(stream: TcpStream) -> Self {
-        stream.set_nodelay(true).unwrap();
+impl<'a> Frames<'a> {
+    fn of(stream: ReadHalf<'a>) -> Self {
         Self {
             stream,
             received: Vec::new(),
@@ -207,8 +253,10 @@ impl Frames {
         }
     }
 
-    async fn send(&mut self, frame: &[u8]) -> io::Result<()> {
-        self.stream.write_all(frame).await
+    /// Returns when the other side has hung up.
+    async fn end(&mut self) -> io::Result<()> {
+        while self.stream.read_buf(&mut self.received).await? > 0 {}
+        Ok(())
     }
 }
 
