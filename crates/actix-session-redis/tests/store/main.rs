@@ -31,6 +31,8 @@ mod lost_connection;
 mod lost_replies;
 /// `ConsistentSessions` wherever an app may wrap it, and `CurrentSession` inside and outside of it.
 mod middleware;
+/// Redis says that it cannot answer now: it is asked again until the deadline, and not too often.
+mod not_now;
 /// The five operations do what they say, however the store is connected.
 mod operations;
 /// Redis is away: requests fail soon, and work again once it is back.

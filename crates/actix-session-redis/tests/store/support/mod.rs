@@ -6,7 +6,11 @@ pub(crate) mod routes;
 pub(crate) mod scope;
 pub(crate) mod sessions;
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt::Display,
+    io::Write,
+    time::{Duration, Instant},
+};
 
 use actix_web::rt::System;
 use tokio::sync::oneshot;
@@ -28,6 +32,11 @@ pub(crate) async fn eventually(fact: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "never: {fact}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+}
+
+/// Shows what was counted, whether or not the test fails: this way is not captured.
+pub(crate) fn report(figures: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{figures}");
 }
 
 /// Does the work on a thread with a runtime of its own, as a worker of actix does. The runtime has

@@ -308,6 +308,15 @@ impl TestRedis {
             .collect()
     }
 
+    /// How often it has replied with this error code.
+    pub(crate) fn error_count(&self, code: &str) -> u64 {
+        let errors: InfoDict = self.run("INFO errorstats");
+        let stats: Option<String> = errors.get(&format!("errorstat_{code}"));
+        stats.map_or(0, |stats| {
+            stats.strip_prefix("count=").unwrap().parse().unwrap()
+        })
+    }
+
     fn info<T: FromRedisValue>(&self, section: &str, field: &str) -> T {
         let info: InfoDict = self.run(&format!("INFO {section}"));
         info.get(field).unwrap()

@@ -1,0 +1,229 @@
+use std::{cell::Cell, iter::repeat, rc::Rc, time::Duration};
+
+use actix_session::storage::SessionStore;
+use actix_session_redis::{Error, RedisSessionStore};
+use futures_util::future::{join, join_all};
+
+use crate::support::{
+    eventually,
+    proxy::{Command, Fate, Proxy},
+    redis::TestRedis,
+    report,
+    sessions::{HOUR, Typed, copy, session_key, state},
+};
+
+/// What Redis says when another try, or another connection, may be answered.
+const NOT_NOW: [&str; 6] = [
+    "READONLY",
+    "MASTERDOWN",
+    "LOADING",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "BUSY",
+];
+
+/// Time enough for whatever the test does to Redis, on the busiest machine.
+const PATIENT: Duration = Duration::from_secs(20);
+
+fn patient_store(redis: &TestRedis) -> RedisSessionStore {
+    redis.store_with(|options| options.deadline(PATIENT))
+}
+
+fn says(code: &str) -> Fate {
+    Fate::Reply(format!("-{code} not now\r\n").into())
+}
+
+/// Those that set a connection up are answered even then.
+fn sets_up(command: &Command) -> bool {
+    command.name() == "CLIENT"
+}
+
+/// Says it to so many commands of those to come.
+struct Moody {
+    proxy: Proxy,
+    times: Rc<Cell<usize>>,
+}
+
+impl Moody {
+    async fn before(redis: &TestRedis, code: &'static str) -> Self {
+        let times = Rc::new(Cell::new(0));
+        let left = Rc::clone(&times);
+        let proxy = Proxy::before(redis, move |command| {
+            if sets_up(command) || left.get() == 0 {
+                return Fate::Forward;
+            }
+            left.set(left.get() - 1);
+            says(code)
+        })
+        .await;
+        Self { proxy, times }
+    }
+
+    /// Runs an operation of the store, of which three commands are told to come back later.
+    async fn delays<T>(&self, operation: impl Future<Output = T>) -> T {
+        self.times.set(3);
+        let output = operation.await;
+        assert_eq!(self.times.get(), 0);
+        output
+    }
+}
+
+#[actix_web::test]
+async fn whoever_is_told_three_times_does_not_notice() {
+    for code in NOT_NOW {
+        let redis = TestRedis::start().await;
+        let moody = Moody::before(&redis, code).await;
+        let store = moody.proxy.store_with(|options| options.deadline(PATIENT));
+        let [n1, n2] = ["1", "2"].map(|n| state("n", n));
+
+        moody.delays(store.ping()).await.unwrap();
+        let key = moody.delays(store.save(n1.clone(), &HOUR)).await.unwrap();
+        let loaded = moody.delays(store.load(&key)).await.unwrap();
+        assert_eq!(loaded, Some(n1), "{code}");
+        let update = store.update(copy(&key), n2.clone(), &HOUR);
+        assert_eq!(moody.delays(update).await.unwrap(), key, "{code}");
+        let prolong = store.update_ttl(&key, &HOUR);
+        moody.delays(prolong).await.unwrap();
+        assert_eq!(store.load(&key).await.unwrap(), Some(n2), "{code}");
+        moody.delays(store.delete(&key)).await.unwrap();
+        assert_eq!(redis.sessions(), [""; 0], "{code}");
+    }
+}
+
+#[actix_web::test]
+async fn requests_wait_while_redis_loads_its_data() {
+    let slowly = ["--key-load-delay", "5000", "--rdbcompression", "no"];
+    let in_parts = ["--loading-process-events-interval-bytes", "1024"];
+    let redis = TestRedis::start_with(&[&slowly[..], &in_parts].concat()).await;
+    let store = patient_store(&redis);
+    let key = store.save(state("n", "1"), &HOUR).await.unwrap();
+    for n in 0..100 {
+        redis.put(&format!("ballast:{n}"), &[b'x'; 500]);
+    }
+    redis.run::<()>("SAVE");
+    redis.stop();
+
+    let loads = join_all((0..50).map(|_| store.load(&key)));
+    for loaded in join(loads, redis.start_again()).await.0 {
+        assert_eq!(loaded.unwrap(), Some(state("n", "1")));
+    }
+    assert!(redis.command_count("get") > 50, "some were rejected");
+}
+
+/// Returns when the store has been told so a few times.
+async fn has_been_told(redis: &TestRedis, code: &str) {
+    let told = || redis.error_count(code) >= 3;
+    eventually("it asks again", told).await;
+}
+
+#[actix_web::test]
+async fn requests_wait_while_a_replica_has_no_master() {
+    let redis = TestRedis::start().await;
+    let store = patient_store(&redis);
+    let key = store.save(state("n", "1"), &HOUR).await.unwrap();
+    redis.run::<()>("CONFIG SET replica-serve-stale-data no");
+    redis.run::<()>("REPLICAOF 127.0.0.1 1");
+    let failover = async {
+        has_been_told(&redis, "MASTERDOWN").await;
+        redis.run::<()>("REPLICAOF NO ONE");
+    };
+    let (loaded, ()) = join(store.load(&key), failover).await;
+    assert_eq!(loaded.unwrap(), Some(state("n", "1")));
+    eventually("one connection", || redis.client_count() == 1).await;
+}
+
+#[actix_web::test]
+async fn requests_wait_while_a_cluster_is_down() {
+    let redis = TestRedis::start_with(&["--cluster-enabled", "yes"]).await;
+    let store = patient_store(&redis);
+    let mend = async {
+        has_been_told(&redis, "CLUSTERDOWN").await;
+        redis.run::<()>("CLUSTER ADDSLOTSRANGE 0 16383");
+    };
+    let (saved, ()) = join(store.save(state("n", "1"), &HOUR), mend).await;
+    let loaded = store.load(&saved.unwrap()).await.unwrap();
+    assert_eq!(loaded, Some(state("n", "1")));
+}
+
+const DEADLINE: Duration = Duration::from_millis(400);
+
+/// So much later than the deadline an answer may come on a busy machine.
+const SLACK: Duration = Duration::from_millis(1_500);
+
+/// Pauses are 0, 10, 20, 40, 80, and then 100 ms, and each may be cut by a half.
+fn most_tries() -> usize {
+    let shortest = [0, 5, 10, 20, 40].into_iter().chain(repeat(50));
+    let begins = shortest.scan(0, |passed, pause| {
+        *passed += pause;
+        Some(*passed)
+    });
+    let in_time = begins.take_while(|&begin| begin < DEADLINE.as_millis());
+    1 + in_time.count()
+}
+
+/// One that says it for ever.
+async fn proxy_saying(redis: &TestRedis, code: &'static str) -> Proxy {
+    Proxy::before(redis, move |command| {
+        if sets_up(command) {
+            Fate::Forward
+        } else {
+            says(code)
+        }
+    })
+    .await
+}
+
+#[actix_web::test]
+async fn whoever_is_told_until_the_deadline_fails_then_and_has_not_asked_too_often() {
+    for code in NOT_NOW {
+        let redis = TestRedis::start().await;
+        let proxy = proxy_saying(&redis, code).await;
+        let store = proxy.store_with(|options| options.deadline(DEADLINE));
+        let before = redis.connections_made();
+        let error = store.load(&session_key("any")).await.unwrap_err().typed();
+        // The deadline may cut the last try.
+        let reason = error.to_string();
+        let reasons = [code, "no answer in time"];
+        assert!(reasons.iter().any(|r| reason.ends_with(r)), "{reason}");
+        let Error::Unavailable { waited, .. } = error else {
+            panic!("{error:?}");
+        };
+        // Another pause would have been too long.
+        let in_time = DEADLINE - Duration::from_millis(100)..DEADLINE + SLACK;
+        assert!(in_time.contains(&waited), "{code}: {waited:?}");
+
+        let tries = proxy.seen("GET").len();
+        assert!((4..=most_tries()).contains(&tries), "{code}: {tries} tries");
+        // For such a reply a connection is given up once it is 100 ms old.
+        let made = redis.connections_made() - before;
+        assert!((2..=5).contains(&made), "{code}: {made} connections");
+        report(format!(
+            "told {code} for 400 ms: {tries} tries on {made} connections"
+        ));
+    }
+}
+
+#[actix_web::test]
+async fn fifty_who_are_told_until_the_deadline_are_no_storm_and_those_who_follow_wait_for_one() {
+    let redis = TestRedis::start().await;
+    let proxy = proxy_saying(&redis, "LOADING").await;
+    let store = proxy.store_with(|options| options.deadline(DEADLINE));
+    let key = session_key("any");
+    let all_fail = async || {
+        let loads = join_all((0..50).map(|_| store.load(&key))).await;
+        assert!(loads.into_iter().all(|loaded| loaded.is_err()));
+    };
+
+    let before = redis.connections_made();
+    all_fail().await;
+    let (tries, made) = (proxy.seen("GET").len(), redis.connections_made() - before);
+    assert!(tries <= 50 * most_tries(), "{tries} tries");
+    assert!(made <= 5, "{made} connections");
+
+    all_fail().await;
+    let more = proxy.seen("GET").len() - tries;
+    assert!(more <= most_tries(), "{more} more tries");
+    report(format!(
+        "50 told LOADING for 400 ms: {tries} tries on {made} connections; 50 more: {more} tries"
+    ));
+}
