@@ -2,11 +2,13 @@ use std::{fmt::Debug, time::Duration};
 
 use actix_session::storage::SessionStore;
 use actix_session_redis::{Error, RedisSessionStore};
+use futures_util::future::join_all;
 
 use crate::support::{
     app::TestApp,
     proxy::Proxy,
     redis::{TestRedis, pool_at},
+    report,
     sessions::{HOUR, Typed, copy, session_key, state, state_of},
 };
 
@@ -32,10 +34,21 @@ fn assert_is_discreet(error: Error) {
     assert_tells_no_secrets(&debug, texts);
 }
 
-/// It is a refusal, with this code.
+/// What to do about it, in words that its sentence must have.
+const REMEDIES: [(&str, &str); 5] = [
+    ("NOAUTH", "put it into the URL"),
+    ("WRONGPASS", "check the user name and the password"),
+    ("NOPERM", "give the Redis user access"),
+    ("OOM", "raise its maxmemory"),
+    ("ERR", "that no command is renamed or disabled"),
+];
+
+/// It is a refusal, with this code, and says what to do.
 #[track_caller]
 fn assert_refused(error: Error, expected: &str) {
     assert_matches!(&error, Error::Refused { code, .. } if code == expected);
+    let (_, remedy) = REMEDIES.iter().find(|(code, _)| *code == expected).unwrap();
+    assert!(error.to_string().contains(remedy), "{error}");
     assert_is_discreet(error);
 }
 
@@ -119,6 +132,54 @@ async fn a_disabled_command_is_named_at_once() {
             assert_refused(error, "ERR");
         }
     }
+}
+
+/// Fifty requests at once are refused, and Redis has been asked this often, on one connection.
+async fn assert_no_storm(
+    redis: &TestRedis,
+    credentials: &str,
+    request: impl AsyncFn(&RedisSessionStore) -> Error,
+    code: &str,
+    (command, times): (&str, usize),
+) {
+    let proxy = Proxy::watching(redis).await;
+    let store = proxy.store_as(credentials);
+    let before = redis.connections_made();
+    for error in join_all((0..50).map(|_| request(&store))).await {
+        assert_refused(error, code);
+    }
+    assert_eq!(proxy.seen(command).len(), times, "{code}");
+    assert_eq!(redis.connections_made(), before + 1, "{code}");
+    report(format!(
+        "50 requests refused with {code}: {times} x {command} on one connection"
+    ));
+}
+
+#[actix_web::test]
+async fn fifty_refused_requests_are_no_storm() {
+    let load = async |store: &RedisSessionStore| {
+        let loaded = store.load(&session_key(SESSION_KEY)).await;
+        loaded.unwrap_err().typed()
+    };
+    let save = async |store: &RedisSessionStore| {
+        let saved = store.save(state("n", "1"), &HOUR).await;
+        saved.unwrap_err().typed()
+    };
+    let redis = TestRedis::start_with(&["--rename-command", "GET", ""]).await;
+    assert_no_storm(&redis, "", load, "ERR", ("GET", 50)).await;
+
+    let redis = TestRedis::start().await;
+    redis.run::<()>("CONFIG SET maxmemory 1");
+    assert_no_storm(&redis, "", save, "OOM", ("SET", 50)).await;
+
+    redis.run::<()>(&format!("ACL SETUSER shop on >{PASSWORD} ~other:* +@all"));
+    let shop = format!("shop:{PASSWORD}@");
+    assert_no_storm(&redis, &shop, load, "NOPERM", ("GET", 50)).await;
+
+    redis.run::<()>("CONFIG SET requirepass another");
+    assert_no_storm(&redis, "", load, "NOAUTH", ("GET", 50)).await;
+    let wrong = format!(":{PASSWORD}@");
+    assert_no_storm(&redis, &wrong, load, "WRONGPASS", ("AUTH", 1)).await;
 }
 
 #[actix_web::test]
