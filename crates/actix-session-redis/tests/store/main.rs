@@ -9,6 +9,8 @@ mod anonymous;
 /// Sessions on all masters of a Redis Cluster, also while slots move between them.
 #[cfg(feature = "cluster")]
 mod cluster;
+/// A handler that blocks its worker thread does not hold up the sessions of the other workers.
+mod blocked_worker;
 /// Whatever happens to a connection, each request gets the reply that is its own.
 mod broken_replies;
 /// A new session never overwrites an existing one.

@@ -1,11 +1,9 @@
-use std::{io::Write, net::TcpStream, time::Duration};
-
 use actix_session_redis::{ConsistentSessions, RedisSessionStore, RedisSessionStoreBuilder};
 use actix_web::web::{ServiceConfig, scope};
-use socket2::SockRef;
 
 use crate::support::{
     app::{Setup, TestApp},
+    line::Line,
     redis::TestRedis,
     routes,
 };
@@ -96,24 +94,6 @@ async fn clones_of_the_middleware_keep_the_sessions_of_nested_scopes_consistent(
     assert_eq!(redis.sessions(), [""; 0]);
 }
 
-/// Sends a request that nobody will read the answer of.
-fn send_alone(app: &TestApp, path: &str, cookie: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(app.address()).unwrap();
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: test\r\nCookie: {cookie}\r\n\r\n"
-    )
-    .unwrap();
-    stream
-}
-
-/// As when a process dies.
-fn reset(stream: TcpStream) {
-    SockRef::from(&stream)
-        .set_linger(Some(Duration::ZERO))
-        .unwrap();
-}
-
 #[actix_web::test]
 async fn a_request_that_is_dropped_half_way_stores_nothing_and_disturbs_nobody() {
     let redis = TestRedis::start().await;
@@ -124,10 +104,11 @@ async fn a_request_that_is_dropped_half_way_stores_nothing_and_disturbs_nobody()
     let before = redis.dump(&session);
 
     for _ in 0..3 {
-        let connection = send_alone(&app, "/count?at-the-desk", &browser.cookie());
+        let mut line = Line::to(&app).await;
+        line.send("/count?at-the-desk", &browser.cookie()).await;
         app.arrival_at_the_desk().await;
-        reset(connection);
-        app.drop_at_the_desk().await;
+        line.reset();
+        app.drop_of_a_request().await;
     }
     assert!(redis.dump(&session) == before);
     assert_eq!(redis.keys(), [session]);

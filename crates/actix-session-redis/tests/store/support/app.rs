@@ -15,7 +15,7 @@ use actix_test::TestServer;
 use actix_web::{
     App,
     cookie::{Cookie, CookieJar, Key, time},
-    middleware::Condition,
+    middleware::{Condition, from_fn},
     web::{Data, ServiceConfig},
 };
 use tokio::{sync::Semaphore, time::timeout};
@@ -123,6 +123,7 @@ impl TestApp {
                 .app_data(app_desk.clone())
                 .wrap(Condition::new(!setup.consistent, sessions()))
                 .wrap(Condition::new(setup.consistent, consistent_sessions))
+                .wrap(from_fn(routes::note_drops))
                 .configure(routes::all)
         });
         Self { server, desk }
@@ -166,8 +167,8 @@ impl TestApp {
         self.desk.let_go.add_permits(1);
     }
 
-    /// Returns when a request that was waiting at the desk has been dropped.
-    pub(crate) async fn drop_at_the_desk(&self) {
+    /// Returns when a request has been dropped before it was answered.
+    pub(crate) async fn drop_of_a_request(&self) {
         observe(&self.desk.dropped).await;
     }
 }

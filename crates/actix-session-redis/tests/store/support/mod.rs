@@ -1,5 +1,6 @@
 pub(crate) mod app;
 pub(crate) mod browser;
+pub(crate) mod line;
 pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod routes;

@@ -18,12 +18,12 @@ use actix_web::{
     middleware::{Next, from_fn},
     web::{Data, Path, ServiceConfig, scope},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub(crate) fn all(app: &mut ServiceConfig) {
     let routes = scope("")
         .wrap(from_fn(wait_at_the_desk))
-        .service((hello, read, worker, current, compute))
+        .service((hello, read, worker, current, compute, block))
         .service((set, add, count, grow, remove, clear))
         .service((renew, login, purge))
         .service((count_with_own_cookies, count_and_fail));
@@ -48,22 +48,26 @@ impl Default for Desk {
     }
 }
 
-impl Desk {
-    async fn wait(&self) {
-        let visit = Visit(self);
-        self.arrived.add_permits(1);
-        self.let_go.acquire().await.unwrap().forget();
-        std::mem::forget(visit);
-    }
-}
-
 /// Dropped only together with the request.
-struct Visit<'a>(&'a Desk);
+struct Unanswered<'a>(&'a Desk);
 
-impl Drop for Visit<'_> {
+impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
         self.0.dropped.add_permits(1);
     }
+}
+
+/// Outside of everything else: tells the desk when a request is dropped before it is answered.
+pub(crate) async fn note_drops(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>> {
+    let desk = request.app_data::<Data<Desk>>().cloned();
+    let desk = desk.expect("the app has a desk");
+    let unanswered = Unanswered(&desk);
+    let response = next.call(request).await;
+    std::mem::forget(unanswered);
+    response
 }
 
 async fn wait_at_the_desk(
@@ -74,7 +78,9 @@ async fn wait_at_the_desk(
     let is_slow = request.query_string() == "at-the-desk";
     let response = next.call(request).await?;
     if is_slow {
-        desk.expect("the app has a desk").wait().await;
+        let desk = desk.expect("the app has a desk");
+        desk.arrived.add_permits(1);
+        desk.let_go.acquire().await.unwrap().forget();
     }
     Ok(response)
 }
@@ -85,6 +91,19 @@ async fn compute() -> impl Responder {
     let start = Instant::now();
     while start.elapsed() < Duration::from_millis(30) {
         std::hint::spin_loop();
+    }
+    "done"
+}
+
+/// Keeps its worker thread from everything else until the desk lets it go.
+#[get("/block")]
+async fn block(desk: Data<Desk>) -> &'static str {
+    desk.arrived.add_permits(1);
+    let let_go = || desk.let_go.try_acquire().map(SemaphorePermit::forget);
+    let patience = Instant::now() + Duration::from_secs(60);
+    while let_go().is_err() {
+        assert!(Instant::now() < patience, "nobody lets go");
+        thread::sleep(Duration::from_millis(1));
     }
     "done"
 }

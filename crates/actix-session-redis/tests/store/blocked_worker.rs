@@ -1,0 +1,129 @@
+//! A handler blocks its worker thread: nothing that the thread has to do is done meanwhile.
+
+use std::time::{Duration, Instant};
+
+use actix_session::storage::SessionStore;
+use actix_session_redis::RedisSessionStore;
+
+use crate::support::{
+    app::{Setup, TestApp},
+    eventually,
+    line::Line,
+    redis::TestRedis,
+    report,
+    sessions::{HOUR, state},
+};
+
+/// Short enough to be outlasted.
+const DEADLINE: Duration = Duration::from_millis(400);
+
+const NO_SESSION: &str = "";
+
+fn two_workers() -> Setup {
+    Setup {
+        workers: 2,
+        ..Setup::default()
+    }
+}
+
+/// The cookie of a session that counts from 0, which the app has had nothing to do with.
+async fn session(redis: &TestRedis, setup: &Setup) -> String {
+    let key = redis.store().save(state("n", "0"), &HOUR).await.unwrap();
+    setup.signed_cookie(key.as_ref())
+}
+
+/// Two lines to one worker, and one to the other.
+async fn lines_to_both(app: &TestApp) -> ([Line; 2], Line) {
+    let mut first = Line::to(app).await;
+    let worker = first.get("/worker", NO_SESSION).await;
+    let (mut same, mut other) = (None, None);
+    while same.is_none() || other.is_none() {
+        let mut line = Line::to(app).await;
+        if line.get("/worker", NO_SESSION).await == worker {
+            same = Some(line);
+        } else {
+            other = Some(line);
+        }
+    }
+    ([first, same.unwrap()], other.unwrap())
+}
+
+/// Returns when the worker does nothing any more but wait until the test lets it go.
+async fn block(app: &TestApp, line: &mut Line) {
+    line.send("/block", NO_SESSION).await;
+    app.arrival_at_the_desk().await;
+}
+
+async fn count_to(line: &mut Line, cookie: &str, numbers: impl Iterator<Item = u32>) {
+    for n in numbers {
+        assert_eq!(line.get("/count", cookie).await, format!("n={n}"));
+    }
+}
+
+#[actix_web::test]
+async fn the_other_worker_goes_on_with_its_sessions() {
+    let redis = TestRedis::start().await;
+    let setup = two_workers();
+    let cookie = session(&redis, &setup).await;
+    let store = redis.store_with(|options| options.deadline(DEADLINE));
+    let app = TestApp::with(store, &setup);
+    let ([mut blocked, mut same], mut other) = lines_to_both(&app).await;
+    count_to(&mut blocked, &cookie, 1..=1).await;
+    count_to(&mut other, &cookie, 2..=2).await;
+    let before = redis.connections_made();
+
+    block(&app, &mut blocked).await;
+    same.send("/read", &cookie).await;
+    let start = Instant::now();
+    let mut n = 2;
+    while start.elapsed() < DEADLINE * 3 {
+        n += 1;
+        count_to(&mut other, &cookie, n..=n).await;
+    }
+    app.let_go();
+
+    assert_eq!(blocked.answer().await, "done");
+    assert_eq!(same.answer().await, format!("n={n}"));
+    assert_eq!(redis.client_count(), 2);
+    assert_eq!(redis.connections_made(), before);
+    report(format!(
+        "{} requests while the other worker was blocked",
+        n - 2
+    ));
+}
+
+/// The connection is driven by the thread that made it. When that is blocked, a thread that
+/// shares it takes it for broken after a quarter of the deadline, and makes one of its own.
+#[actix_web::test]
+async fn whoever_shares_the_connection_of_the_blocked_worker_waits_once_and_goes_on() {
+    let redis = TestRedis::start().await;
+    let setup = two_workers();
+    let cookie = session(&redis, &setup).await;
+    let app = TestApp::with(RedisSessionStore::new(redis.pool_of(1)), &setup);
+    let ([mut driver, _], mut sharer) = lines_to_both(&app).await;
+    let mut n = 1;
+    count_to(&mut driver, &cookie, 1..=1).await;
+
+    for _ in 0..2 {
+        let before = redis.connections_made();
+        block(&app, &mut driver).await;
+        let start = Instant::now();
+        count_to(&mut sharer, &cookie, n + 1..=n + 1).await;
+        let first = start.elapsed();
+        count_to(&mut sharer, &cookie, n + 2..=n + 500).await;
+        let others = start.elapsed() - first;
+        app.let_go();
+        assert_eq!(driver.answer().await, "done");
+        assert_eq!(redis.connections_made(), before + 1);
+
+        count_to(&mut driver, &cookie, n + 501..=n + 501).await;
+        eventually("one connection is left", || redis.client_count() == 1).await;
+        assert_eq!(redis.connections_made(), before + 1);
+        n += 501;
+        report(format!(
+            "the driver of a shared connection is blocked: {first:?} for the first request, \
+             {others:?} for 499 more"
+        ));
+        std::mem::swap(&mut driver, &mut sharer);
+    }
+}
