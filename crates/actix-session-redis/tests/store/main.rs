@@ -25,6 +25,8 @@ mod ended;
 mod examples;
 /// The store built into actix-session and ours read each other's sessions.
 mod formats;
+/// Clients hang up at any moment: it costs no connection and mixes up no sessions.
+mod hang_ups;
 /// A request that outlasts its session brings nothing back, and leaves the cookie alone.
 mod logout_race;
 /// A connection breaks, or Redis restarts: no request fails.

@@ -171,6 +171,11 @@ impl TestApp {
     pub(crate) async fn drop_of_a_request(&self) {
         observe(&self.desk.dropped).await;
     }
+
+    /// How many requests have been dropped before they were answered.
+    pub(crate) fn drops(&self) -> usize {
+        self.desk.dropped.available_permits()
+    }
 }
 
 async fn observe(event: &Semaphore) {

@@ -133,9 +133,12 @@ impl Proxy {
     }
 
     /// With `user:password@`, or empty.
+    pub(crate) fn url_as(&self, credentials: &str) -> String {
+        format!("redis://{credentials}{}", self.address)
+    }
+
     pub(crate) fn store_as(&self, credentials: &str) -> RedisSessionStore {
-        let url = format!("redis://{credentials}{}", self.address);
-        RedisSessionStore::from_url(url).unwrap()
+        RedisSessionStore::from_url(self.url_as(credentials)).unwrap()
     }
 
     pub(crate) fn store(&self) -> RedisSessionStore {
@@ -146,7 +149,7 @@ impl Proxy {
         &self,
         options: impl FnOnce(RedisSessionStoreBuilder) -> RedisSessionStoreBuilder,
     ) -> RedisSessionStore {
-        let pool = pool_at(&format!("redis://{}", self.address));
+        let pool = pool_at(&self.url_as(""));
         options(RedisSessionStore::builder(pool)).build()
     }
 

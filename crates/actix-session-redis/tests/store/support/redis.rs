@@ -183,9 +183,7 @@ impl TestRedis {
     }
 
     pub(crate) fn pool_of(&self, size: usize) -> Pool {
-        let pool = Config::from_url(self.url()).builder().unwrap();
-        let pool = pool.max_size(size).runtime(Runtime::Tokio1);
-        pool.build().unwrap()
+        pool_of(size, &self.url())
     }
 
     pub(crate) fn store(&self) -> RedisSessionStore {
@@ -356,6 +354,12 @@ fn is_receipt(key: &str) -> bool {
 pub(crate) fn pool_at(url: &str) -> Pool {
     let config = Config::from_url(url);
     config.create_pool(Some(Runtime::Tokio1)).unwrap()
+}
+
+pub(crate) fn pool_of(size: usize, url: &str) -> Pool {
+    let pool = Config::from_url(url).builder().unwrap();
+    let pool = pool.max_size(size).runtime(Runtime::Tokio1);
+    pool.build().unwrap()
 }
 
 fn log_of(server: &RedisServer) -> String {
