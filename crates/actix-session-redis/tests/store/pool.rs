@@ -1,7 +1,10 @@
-use std::{sync::Arc, time::Duration};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
 use actix_session::storage::SessionStore;
-use actix_session_redis::{Error, RedisSessionStore};
+use actix_session_redis::{
+    Error, RedisSessionStore,
+    deadpool_redis::{Pool, redis},
+};
 use futures_util::future::{join, join_all};
 use tokio::sync::Barrier;
 
@@ -9,8 +12,12 @@ use crate::support::{
     app::{Setup, TestApp},
     eventually, on_a_worker,
     redis::TestRedis,
+    report,
     sessions::{HOUR, state},
 };
+
+/// Time enough for whatever the test does to the pool, on the busiest machine.
+const PATIENT: Duration = Duration::from_secs(20);
 
 /// One use of the store, on a thread that ends afterwards.
 async fn ping_on_a_worker(store: &RedisSessionStore) {
@@ -42,21 +49,101 @@ async fn four_threads_get_by_on_a_pool_of_one() {
     assert_eq!(redis.connections_made(), 2, "one of them asks this");
 }
 
-#[actix_web::test]
-async fn an_app_with_more_workers_than_connections_serves_everybody() {
-    let redis = TestRedis::start().await;
+/// On connections of this pool.
+fn app_of_four_workers(pool: &Pool) -> TestApp {
+    let store = RedisSessionStore::builder(pool.clone()).deadline(PATIENT);
     let setup = Setup {
         workers: 4,
         ..Setup::default()
     };
-    let app = TestApp::with(RedisSessionStore::new(redis.pool_of(2)), &setup);
-    let browsers: Vec<_> = (0..20).map(|_| app.browser()).collect();
+    TestApp::with(store.build(), &setup)
+}
+
+/// Each of 64 visitors, all at once, sends the next of five requests.
+async fn count_five_times(app: &TestApp) {
+    let browsers: Vec<_> = (0..64).map(|_| app.browser()).collect();
     for n in 1..=5 {
         for answer in join_all(browsers.iter().map(|browser| browser.get("/count"))).await {
             assert_eq!(answer.text(), format!("n={n}"));
         }
     }
+}
+
+#[actix_web::test]
+async fn an_app_with_more_workers_than_connections_serves_everybody() {
+    for connections in [1, 2] {
+        let redis = TestRedis::start().await;
+        let app = app_of_four_workers(&redis.pool_of(connections));
+        count_five_times(&app).await;
+        assert_eq!(redis.client_count(), connections);
+        let all_ever = 1 + u64::try_from(connections).unwrap();
+        assert_eq!(redis.connections_made(), all_ever);
+    }
+}
+
+#[actix_web::test]
+async fn an_app_whose_connections_are_all_taken_goes_on_with_the_first_that_is_given_back() {
+    let redis = TestRedis::start().await;
+    let pool = redis.pool_of(2);
+    let (held, _held_on) = (pool.get().await.unwrap(), pool.get().await.unwrap());
+    let app = app_of_four_workers(&pool);
+    let give_back = async {
+        eventually("all workers wait in line", || pool.status().waiting == 4).await;
+        drop(held);
+    };
+    join(count_five_times(&app), give_back).await;
     assert_eq!(redis.client_count(), 2);
+}
+
+#[actix_web::test]
+async fn an_application_may_take_and_give_back_what_is_left_of_the_pool_all_the_time() {
+    let redis = TestRedis::start().await;
+    let pool = redis.pool_of(5);
+    let app = app_of_four_workers(&pool);
+    let is_over = Cell::new(false);
+    let visits = async {
+        count_five_times(&app).await;
+        is_over.set(true);
+    };
+    let mut times = 0;
+    let application = async {
+        while !is_over.get() {
+            let mut taken = pool.get().await.unwrap();
+            redis::cmd("PING").exec_async(&mut taken).await.unwrap();
+            times += 1;
+        }
+    };
+    join(visits, application).await;
+    assert!(redis.client_count() <= 5);
+    report(format!(
+        "320 requests, while 1 of 5 connections was taken {times} times"
+    ));
+}
+
+#[actix_web::test]
+async fn requests_go_on_when_the_application_has_taken_the_place_of_a_lost_connection() {
+    let redis = TestRedis::start().await;
+    let pool = redis.pool_of(1);
+    let store = RedisSessionStore::builder(pool.clone()).deadline(PATIENT);
+    let store = store.build();
+    store.ping().await.unwrap();
+    let application = async {
+        let taken = pool.get().await.unwrap();
+        eventually("the store waits in line", || pool.status().waiting == 1).await;
+        drop(taken);
+    };
+    let requests = async {
+        eventually("the application waits in line", || {
+            pool.status().waiting == 1
+        })
+        .await;
+        redis.kill_clients();
+        join_all((0..20).map(|_| store.ping())).await
+    };
+    for answered in join(requests, application).await.0 {
+        answered.unwrap();
+    }
+    assert_eq!(redis.client_count(), 1);
 }
 
 #[actix_web::test]
@@ -75,7 +162,7 @@ async fn requests_wait_until_the_application_gives_a_connection_back() {
     let redis = TestRedis::start().await;
     let pool = redis.pool_of(2);
     let store = RedisSessionStore::builder(pool.clone())
-        .deadline(Duration::from_secs(20))
+        .deadline(PATIENT)
         .build();
     let (held, _held_on) = (pool.get().await.unwrap(), pool.get().await.unwrap());
 
