@@ -2,13 +2,14 @@ use std::{cell::Cell, iter::repeat, rc::Rc, time::Duration};
 
 use actix_session::storage::SessionStore;
 use actix_session_redis::{Error, RedisSessionStore};
-use futures_util::future::{join, join_all};
+use futures_util::future::{join, join_all, try_join};
 
 use crate::support::{
     eventually,
     proxy::{Command, Fate, Proxy},
     redis::TestRedis,
     report,
+    scope::in_a_request,
     sessions::{HOUR, Typed, copy, session_key, state},
 };
 
@@ -90,6 +91,28 @@ async fn whoever_is_told_three_times_does_not_notice() {
     }
 }
 
+/// There, what changes or ends a session is a script.
+#[actix_web::test]
+async fn whoever_is_told_three_times_inside_consistent_sessions_does_not_notice() {
+    for code in NOT_NOW {
+        let redis = TestRedis::start().await;
+        let moody = Moody::before(&redis, code).await;
+        let store = moody.proxy.store_with(|options| options.deadline(PATIENT));
+        let key = store.save(state("n", "1"), &HOUR).await.unwrap();
+        in_a_request(async move {
+            let loaded = moody.delays(store.load(&key)).await.unwrap();
+            assert_eq!(loaded, Some(state("n", "1")), "{code}");
+            let update = store.update(copy(&key), state("n", "2"), &HOUR);
+            assert_eq!(moody.delays(update).await.unwrap(), key, "{code}");
+            let loaded = store.load(&key).await.unwrap();
+            assert_eq!(loaded, Some(state("n", "2")), "{code}");
+            moody.delays(store.delete(&key)).await.unwrap();
+        })
+        .await;
+        assert_eq!(redis.sessions(), [""; 0], "{code}");
+    }
+}
+
 #[actix_web::test]
 async fn requests_wait_while_redis_loads_its_data() {
     let slowly = ["--key-load-delay", "5000", "--rdbcompression", "no"];
@@ -143,6 +166,25 @@ async fn requests_wait_while_a_cluster_is_down() {
     let (saved, ()) = join(store.save(state("n", "1"), &HOUR), mend).await;
     let loaded = store.load(&saved.unwrap()).await.unwrap();
     assert_eq!(loaded, Some(state("n", "1")));
+}
+
+#[actix_web::test]
+async fn a_logout_inside_consistent_sessions_waits_for_a_failover() {
+    let redis = TestRedis::start().await;
+    let store = patient_store(&redis);
+    let key = store.save(state("n", "1"), &HOUR).await.unwrap();
+    redis.run::<()>("REPLICAOF 127.0.0.1 1");
+    let failover = async {
+        has_been_told(&redis, "READONLY").await;
+        redis.run::<()>("REPLICAOF NO ONE");
+        Ok(())
+    };
+    let logout = in_a_request(async move {
+        store.load(&key).await?;
+        store.delete(&key).await
+    });
+    try_join(logout, failover).await.unwrap();
+    assert_eq!(redis.sessions(), [""; 0]);
 }
 
 const DEADLINE: Duration = Duration::from_millis(400);
