@@ -6,13 +6,13 @@ mod support;
 
 /// Redis is away, and public pages stay up: nobody is taken for somebody else, and nothing is lost.
 mod anonymous;
-/// Sessions on all masters of a Redis Cluster, also while slots move between them.
-#[cfg(feature = "cluster")]
-mod cluster;
 /// A handler that blocks its worker thread does not hold up the sessions of the other workers.
 mod blocked_worker;
 /// Whatever happens to a connection, each request gets the reply that is its own.
 mod broken_replies;
+/// Sessions on all masters of a Redis Cluster, also while slots move between them.
+#[cfg(feature = "cluster")]
+mod cluster;
 /// A new session never overwrites an existing one.
 mod collisions;
 /// A cookie that is not from us costs nothing and gives nothing.
