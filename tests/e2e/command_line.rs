@@ -1,24 +1,11 @@
-use std::{
-    io,
-    net::TcpListener,
-    process::{Command, Output, Stdio},
-};
+use std::{io, net::TcpListener, process::Stdio};
 
 use nix::sys::signal::Signal;
 
 use crate::{
     browser::{Browser, request},
-    running::{Running, Up, demo},
+    running::{Running, Up, demo, refusal},
 };
-
-/// What a command says that cannot do what it was asked to: one line.
-fn refusal(mut command: Command) -> String {
-    let Output { status, stderr, .. } = command.output().unwrap();
-    let stderr = String::from_utf8(stderr).unwrap();
-    assert!(!status.success(), "{stderr}");
-    assert_eq!(stderr.lines().count(), 1, "{stderr}");
-    stderr
-}
 
 #[test]
 fn up_ends_in_good_order_on_ctrl_c_and_on_sigterm() {

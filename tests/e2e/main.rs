@@ -13,6 +13,8 @@ mod consistency;
 mod instances;
 /// What the page says, and what names it takes.
 mod page;
+/// The stack on a Redis Cluster, and behind Sentinels.
+mod topologies;
 
 /// A command line of the demo that runs, `demo up` among them.
 mod running;

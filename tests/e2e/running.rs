@@ -1,7 +1,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Lines},
-    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
 };
 
 use nix::{
@@ -15,11 +15,29 @@ use crate::stack::{DEMO, eventually};
 /// A command line of the demo, with an environment that the machine does not disturb.
 pub(crate) fn demo(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(DEMO);
-    for variable in ["REDIS_URL", "SESSION_KEY", "INSTANCES", "PORT", "RUST_LOG"] {
+    let known = [
+        "REDIS_URL",
+        "REDIS_CLUSTER",
+        "REDIS_SENTINEL_MASTER",
+        "SESSION_KEY",
+        "INSTANCES",
+        "PORT",
+        "RUST_LOG",
+    ];
+    for variable in known {
         command.env_remove(variable);
     }
     command.args(arguments).envs(variables.iter().copied());
     command
+}
+
+/// What a command says that cannot do what it was asked to: one line.
+pub(crate) fn refusal(mut command: Command) -> String {
+    let Output { status, stderr, .. } = command.output().unwrap();
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert!(!status.success(), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    stderr
 }
 
 /// A command line of the demo, running; killed when dropped.
