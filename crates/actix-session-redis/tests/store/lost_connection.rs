@@ -3,6 +3,7 @@ use std::{cell::Cell, time::Duration};
 use actix_session::storage::SessionStore;
 use actix_session_redis::RedisSessionStore;
 use futures_util::future::{join, join_all};
+use tokio::time::timeout;
 
 use crate::support::{
     app::{Setup, TestApp},
@@ -177,4 +178,27 @@ async fn a_write_that_meets_a_demoted_master_is_repeated_on_new_connections() {
         Some(state("n", "2"))
     );
     eventually("one connection", || redis.client_count() == 1).await;
+}
+
+/// As with an application that gives its handlers less time than a handshake takes.
+#[actix_web::test]
+async fn requests_that_wait_no_longer_leave_what_they_connect_to_those_that_follow() {
+    let redis = TestRedis::start().await;
+    let proxy = Proxy::before(&redis, |command| match command.name() {
+        "CLIENT" => Fate::Latency(Duration::from_millis(200)),
+        _ => Fate::Forward,
+    })
+    .await;
+    let store = proxy.store();
+    let before = redis.connections_made();
+    let mut gave_up = 0;
+    while timeout(Duration::from_millis(20), store.ping())
+        .await
+        .is_err()
+    {
+        gave_up += 1;
+        assert!(gave_up < 500, "nobody gets a connection");
+    }
+    assert!(gave_up > 0);
+    assert_eq!(redis.connections_made(), before + 1);
 }
