@@ -39,7 +39,7 @@ pub(crate) struct Figures {
     lost: u64,
     /// What visitors saw that they must not see.
     surprises: Vec<String>,
-    visitors_who_saw_a_failure: usize,
+    visitors_held_up: usize,
 }
 
 impl Figures {
@@ -48,10 +48,7 @@ impl Figures {
             visits,
             control,
             counted_failures: visitors.iter().map(Visitor::counted_failures).sum(),
-            visitors_who_saw_a_failure: visitors
-                .iter()
-                .filter(|it| it.has_seen_a_failure())
-                .count(),
+            visitors_held_up: visitors.iter().filter(|it| it.was_held_up()).count(),
             lost: visitors.iter().map(Visitor::lost).sum(),
             surprises: visitors
                 .iter()
@@ -75,8 +72,8 @@ impl Figures {
         assert_eq!(self.visits.failed().count(), 0, "requests failed");
     }
 
-    pub(crate) fn visitors_who_saw_a_failure(&self) -> usize {
-        self.visitors_who_saw_a_failure
+    pub(crate) fn visitors_held_up(&self) -> usize {
+        self.visitors_held_up
     }
 
     /// Every visit was answered within this time, as far as this machine can tell.

@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use support::browser::{Browser, Page};
 
-use crate::figures::Request;
+use crate::{figures::Request, trial::DEADLINE};
 
 /// Somebody with a session of their own, who knows what it must hold.
 pub(crate) struct Visitor {
@@ -12,6 +12,8 @@ pub(crate) struct Visitor {
     failed: u64,
     /// How many of the failed refreshes have been counted all the same.
     counted_failures: u64,
+    /// Whether a refresh failed, or took long.
+    was_held_up: bool,
     may_lose_a_write: bool,
     /// Answered refreshes that are not counted any more.
     lost: u64,
@@ -31,6 +33,7 @@ impl Visitor {
             answered: 1,
             failed: 0,
             counted_failures: 0,
+            was_held_up: false,
             may_lose_a_write,
             lost: 0,
             surprise: None,
@@ -45,6 +48,7 @@ impl Visitor {
             took: sent.elapsed(),
             answered: page.status == 200,
         };
+        self.was_held_up |= !request.answered || request.took > DEADLINE / 2;
         if request.answered {
             self.compare(&page);
             self.answered += 1;
@@ -84,8 +88,8 @@ impl Visitor {
         self.counted_failures
     }
 
-    pub(crate) fn has_seen_a_failure(&self) -> bool {
-        self.failed > 0
+    pub(crate) fn was_held_up(&self) -> bool {
+        self.was_held_up
     }
 
     pub(crate) fn lost(&self) -> u64 {
