@@ -80,7 +80,7 @@ impl Leases {
             let Some(pooled) = Patience::new(limit).wait(limit, connected).await else {
                 return Err(Failure::Lost(Fault::no_answer()));
             };
-            thread.keep(&Lease::new(pooled?, leases.deadline));
+            thread.keep(&Lease::new(pooled?));
             leases.leased.notify_waiters();
             Ok(())
         })
@@ -122,9 +122,9 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    pub(crate) fn new(pooled: PooledConnection, deadline: Duration) -> Arc<Self> {
+    pub(crate) fn new(pooled: PooledConnection) -> Arc<Self> {
         Arc::new(Self {
-            connection: pooled.connection(deadline),
+            connection: pooled.connection(),
             since: Instant::now(),
             pooled: Mutex::new(Some(pooled)),
             is_lost: AtomicBool::new(false),

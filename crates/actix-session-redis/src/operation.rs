@@ -201,7 +201,7 @@ impl<'a> Operation<'a> {
         let turn_or_share = async {
             tokio::select! {
                 pooled = pool.get_in_line() => Some(pooled.map(|pooled| {
-                    let lease = Lease::new(pooled, self.leases.deadline);
+                    let lease = Lease::new(pooled);
                     thread.keep(&lease);
                     leased.notify_waiters();
                     lease

@@ -149,9 +149,9 @@ enum Pooled {
 
 impl PooledConnection {
     /// A pool of the application's may have its connections give up after redis-rs's half a
-    /// second, or never. Here the lease decides, so they must not give up before it does. (Those
-    /// to a cluster never do.)
-    pub(crate) fn connection(&self, deadline: Duration) -> Connection {
+    /// second. Here the operation decides, which does not count the time in which its thread is
+    /// blocked, so they never give up. (Those to a cluster do not by themselves.)
+    pub(crate) fn connection(&self) -> Connection {
         let mut server = match &self.0 {
             Pooled::Standalone(pooled) => (**pooled).clone(),
             #[cfg(feature = "sentinel")]
@@ -159,7 +159,7 @@ impl PooledConnection {
             #[cfg(feature = "cluster")]
             Pooled::Cluster(pooled) => return Connection::Cluster((**pooled).clone()),
         };
-        server.set_response_timeout(deadline);
+        server.set_response_timeout(Duration::MAX);
         Connection::Server(server)
     }
 

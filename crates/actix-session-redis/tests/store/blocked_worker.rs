@@ -1,14 +1,20 @@
 //! A handler blocks its worker thread: nothing that the thread has to do is done meanwhile.
 
-use std::time::{Duration, Instant};
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use actix_session::storage::SessionStore;
 use actix_session_redis::RedisSessionStore;
+use futures_util::FutureExt;
+use tokio::sync::Notify;
 
 use crate::support::{
     app::{Setup, TestApp},
     eventually,
     line::Line,
+    proxy::{Fate, Proxy},
     redis::TestRedis,
     report,
     sessions::{HOUR, state},
@@ -127,4 +133,46 @@ async fn whoever_shares_the_connection_of_the_blocked_worker_waits_once_and_goes
         ));
         std::mem::swap(&mut driver, &mut sharer);
     }
+}
+
+/// The first command of this name gets through when the worker is blocked.
+async fn proxy_holding_back(redis: &TestRedis, name: &'static str) -> (Proxy, Rc<Notify>) {
+    let is_blocked = Rc::new(Notify::new());
+    let event = Rc::clone(&is_blocked);
+    let mut first = true;
+    let proxy = Proxy::before(redis, move |command| {
+        if command.name() == name && std::mem::take(&mut first) {
+            let event = Rc::clone(&event);
+            return Fate::ForwardAfter(async move { event.notified().await }.boxed_local());
+        }
+        Fate::Forward
+    })
+    .await;
+    (proxy, is_blocked)
+}
+
+#[actix_web::test]
+async fn an_answer_that_comes_while_the_worker_is_blocked_is_not_asked_for_again() {
+    let redis = TestRedis::start().await;
+    let setup = two_workers();
+    let cookie = session(&redis, &setup).await;
+    let (proxy, is_blocked) = proxy_holding_back(&redis, "GET").await;
+    let app = TestApp::with(
+        proxy.store_with(|options| options.deadline(DEADLINE)),
+        &setup,
+    );
+    let ([mut blocked, mut same], _) = lines_to_both(&app).await;
+
+    same.send("/count", &cookie).await;
+    eventually("it asks Redis", || !proxy.seen("GET").is_empty()).await;
+    block(&app, &mut blocked).await;
+    is_blocked.notify_one();
+    let start = Instant::now();
+    eventually("the deadline is over", || start.elapsed() > DEADLINE * 3).await;
+    app.let_go();
+
+    assert_eq!(blocked.answer().await, "done");
+    assert_eq!(same.answer().await, "n=1");
+    assert_eq!(proxy.seen("GET").len(), 1);
+    assert_eq!(redis.client_count(), 1);
 }
