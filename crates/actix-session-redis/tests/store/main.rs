@@ -27,6 +27,8 @@ mod examples;
 mod formats;
 /// Clients hang up at any moment: it costs no connection and mixes up no sessions.
 mod hang_ups;
+/// Requests that share one HTTP/2 connection.
+mod http2;
 /// A request that outlasts its session brings nothing back, and leaves the cookie alone.
 mod logout_race;
 /// A connection breaks, or Redis restarts: no request fails.
