@@ -4,15 +4,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    trial::{DEADLINE, VISITORS},
-    visitor::Visitor,
-};
+use crate::{trial::VISITORS, visitor::Visitor};
 
-/// How much more than the control a visitor may be held up by the machine: afterwards all of them
-/// stand in line at once, and an instance that waits for Redis does so in many short steps.
-/// Well below the quarter of the deadline after which it would ask a second time.
-const SLACK: Duration = Duration::from_millis(200);
+/// How long it takes to serve all visitors when they come at once, as they do when something has
+/// held them up.
+const CROWD: Duration = Duration::from_millis(100);
 
 pub(crate) struct Request {
     pub(crate) sent: Instant,
@@ -24,6 +20,15 @@ pub(crate) struct Request {
 impl Request {
     pub(crate) fn done(&self) -> Instant {
         self.sent + self.took
+    }
+
+    /// From beginning to end.
+    pub(crate) fn is_within(&self, time: &Range<Instant>) -> bool {
+        time.contains(&self.sent) && time.contains(&self.done())
+    }
+
+    pub(crate) fn is_under_way(&self, moment: Instant) -> bool {
+        (self.sent..self.done()).contains(&moment)
     }
 }
 
@@ -58,14 +63,9 @@ impl Figures {
         }
     }
 
-    /// Every session holds what its visitor knows it must hold, and the control was one.
-    pub(crate) fn assert_sound(&self) {
+    /// Every session holds what its visitor knows it must hold.
+    pub(crate) fn assert_sessions_are_exact(&self) {
         assert!(self.surprises.is_empty(), "{:#?}", self.surprises);
-        let by_itself = self.control.longest();
-        assert!(
-            by_itself < DEADLINE / 2,
-            "a request without a session took {by_itself:?}: did it wait for Redis?"
-        );
     }
 
     pub(crate) fn assert_none_failed(&self) {
@@ -78,10 +78,10 @@ impl Figures {
 
     /// Every visit was answered within this time, as far as this machine can tell.
     pub(crate) fn assert_answered_within(&self, limit: Duration) {
-        let (longest, by_itself) = (self.visits.longest(), self.control.longest());
+        let (longest, hold_up) = (self.visits.longest(), self.hold_up());
         assert!(
-            longest <= limit + by_itself + SLACK,
-            "{longest:?} is longer than {limit:?}, and {by_itself:?} is no excuse"
+            longest <= limit + hold_up,
+            "{longest:?} is longer than {limit:?}, and {hold_up:?} is no excuse"
         );
     }
 
@@ -92,10 +92,16 @@ impl Figures {
         self.assert_served_again(trouble.end);
     }
 
+    /// How much longer than it should a visit may take, because of the machine: it is passed on
+    /// twice as often as a request of the control.
+    pub(crate) fn hold_up(&self) -> Duration {
+        self.control.longest() * 2 + CROWD
+    }
+
     /// The first visitor is served within a second of Redis coming back, and whoever comes after
     /// that second is.
     pub(crate) fn assert_served_again(&self, back: Instant) {
-        let second = Duration::from_secs(1) + self.control.longest();
+        let second = Duration::from_secs(1) + self.hold_up();
         let first = self.first_answer_after(back);
         assert!(first <= second, "the first answer took {first:?}");
         let late = self.visits.failed().filter(|it| it.sent > back + second);
@@ -157,25 +163,24 @@ impl Requests {
         self.0.iter().map(|request| request.took).max().unwrap()
     }
 
-    /// Of what was sent in this time.
-    pub(crate) fn median_in(&self, time: &Range<Instant>) -> Duration {
-        let sent = self.0.iter().filter(|request| time.contains(&request.sent));
-        let mut took: Vec<_> = sent.map(|request| request.took).collect();
+    pub(crate) fn median_of(&self, which: impl Fn(&Request) -> bool) -> Duration {
+        let those = self.0.iter().filter(|request| which(request));
+        let mut took: Vec<_> = those.map(|request| request.took).collect();
         took.sort();
         took[took.len() / 2]
     }
 
-    /// How many requests were under way at once in this time, on average; those that are answered
-    /// sooner than `short` do not count.
-    pub(crate) fn at_once_in(&self, time: &Range<Instant>, short: Duration) -> f64 {
-        let long = self.0.iter().filter(|request| request.took > short);
-        let under_way: Duration = long
-            .map(|request| {
-                let (from, to) = (request.sent.max(time.start), request.done().min(time.end));
-                to.saturating_duration_since(from)
-            })
-            .sum();
-        under_way.div_duration_f64(time.end - time.start)
+    /// How many requests were under way at once, for half of this time at least; those that took
+    /// no longer than `short` do not count.
+    pub(crate) fn at_once_in(&self, time: &Range<Instant>, short: Duration) -> usize {
+        const MOMENTS: u32 = 1_000;
+        let long: Vec<_> = self.0.iter().filter(|it| it.took > short).collect();
+        let moments = (0..MOMENTS).map(|i| time.start + (time.end - time.start) * i / MOMENTS);
+        let mut counts: Vec<_> = moments
+            .map(|moment| long.iter().filter(|it| it.is_under_way(moment)).count())
+            .collect();
+        counts.sort();
+        counts[counts.len() / 2]
     }
 }
 

@@ -19,6 +19,8 @@ use crate::{
 };
 
 pub(crate) const INSTANCES: usize = 4;
+/// Of each instance of a stack.
+pub(crate) const WORKERS: usize = 2;
 pub(crate) const VISITORS: usize = 64;
 
 /// How long the library lets an operation wait for Redis, unless told otherwise.
@@ -32,11 +34,14 @@ pub(crate) const LONGEST_WAIT: Duration = DEADLINE.saturating_add(Duration::from
 /// be back.
 pub(crate) const LOOKS_AGAIN_WITHIN: Duration = Duration::from_millis(100);
 
+/// What is done at once takes no longer than this on top of what it is compared with.
+pub(crate) const AT_ONCE: Duration = Duration::from_millis(5);
+
 /// Between an answer and the next refresh, so that a busy machine keeps up with all visitors.
 const THINKING: Duration = Duration::from_millis(50);
 
-/// The same for the one who passes by, and looks out for every hold-up of the machine.
-const PASSING: Duration = Duration::from_millis(5);
+/// The same for those who pass by, and look out for every hold-up of the machine.
+const PASSING: Duration = Duration::from_millis(20);
 
 /// How long everybody refreshes before the trouble begins, and when it is over.
 const BEFORE: Duration = Duration::from_secs(1);
@@ -90,8 +95,8 @@ impl Trial {
 
     /// Everybody refreshes: before the trouble, while it goes on, and after it.
     pub(crate) fn under_load<T>(&mut self, trouble: impl FnOnce(&mut Stack) -> T) -> (Figures, T) {
+        let passers_by = self.passers_by();
         let url = self.stack.url();
-        let passer_by = Browser::new(&url);
         let mut visitors: Vec<_> = (0..VISITORS)
             .map(|i| Visitor::arrive(&url, format!("visitor-{i}"), self.may_lose_a_write))
             .collect();
@@ -103,7 +108,10 @@ impl Trial {
                 .iter_mut()
                 .map(|visitor| scope.spawn(|| repeat(|| visitor.refresh(), THINKING, &over)))
                 .collect();
-            let passing_by = scope.spawn(|| repeat(|| pass_by(&passer_by), PASSING, &over));
+            let passing_by: Vec<_> = passers_by
+                .iter()
+                .map(|browser| scope.spawn(|| repeat(|| pass_by(browser), PASSING, &over)))
+                .collect();
 
             thread::sleep(BEFORE);
             let outcome = trouble(&mut self.stack);
@@ -111,14 +119,14 @@ impl Trial {
             drop(over_at_last);
 
             let visits = visiting.into_iter().flat_map(|it| it.join().unwrap());
-            let control = passing_by.join().unwrap().into_iter();
+            let control = passing_by.into_iter().flat_map(|it| it.join().unwrap());
             (visits.collect(), control.collect(), outcome)
         });
 
         let last_looks: Vec<_> = visitors.iter_mut().map(Visitor::refresh).collect();
         let figures = Figures::new(visits, control, &visitors);
         self.say(&figures);
-        figures.assert_sound();
+        figures.assert_sessions_are_exact();
         assert!(last_looks.iter().all(|look| look.answered));
         (figures, outcome)
     }
@@ -127,6 +135,22 @@ impl Trial {
     pub(crate) fn say(&self, figures: impl fmt::Display) {
         // Unlike `eprintln!`, this is not captured.
         writeln!(io::stderr(), "{}: {figures}", self.what).ok();
+    }
+
+    /// One passes by nginx, and one each worker: when the machine holds up a worker, nginx sends
+    /// most requests to the others. An instance gives its connections to its workers in turn.
+    fn passers_by(&self) -> Vec<Browser> {
+        let workers = (0..INSTANCES).flat_map(|i| [i; WORKERS]);
+        let urls = workers.map(|i| self.stack.instance_url(i));
+        let browsers: Vec<_> = urls
+            .chain([self.stack.url()])
+            .map(|url| Browser::new(&url))
+            .collect();
+        // While nobody else connects.
+        for browser in &browsers {
+            pass_by(browser);
+        }
+        browsers
     }
 }
 
