@@ -1,5 +1,7 @@
 //! A connection that any number of commands can use at once: clones share it.
 
+use std::collections::BTreeMap;
+
 use deadpool_redis::redis::{
     Cmd, Pipeline, RedisFuture, RedisResult, Value,
     aio::{ConnectionLike, MultiplexedConnection},
@@ -30,6 +32,23 @@ impl Connection {
         }
     }
 
+    /// Which master has which slots, if this is a cluster, and one of its servers answers.
+    pub(crate) async fn masters(&mut self) -> Option<Masters> {
+        match self {
+            Self::Server(_) => None,
+            #[cfg(feature = "cluster")]
+            Self::Cluster(cluster) => {
+                let mut slots = cmd("CLUSTER");
+                slots.arg("SLOTS");
+                let any = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
+                match cluster.route_command(slots, any).await.ok()? {
+                    Value::Array(ranges) => ranges.iter().map(master).collect(),
+                    _ => None,
+                }
+            }
+        }
+    }
+
     /// Asks for a sign of life: of any of the servers, when there are several.
     pub(crate) async fn ping(&mut self) -> RedisResult<()> {
         let ping = cmd("PING");
@@ -43,6 +62,23 @@ impl Connection {
             }
         }
     }
+}
+
+/// By the first slot of a range.
+pub(crate) type Masters = BTreeMap<i64, Value>;
+
+/// Of one range in the reply to [`CLUSTER SLOTS`]: its first slot and the id of its master.
+///
+/// [`CLUSTER SLOTS`]: https://redis.io/docs/latest/commands/cluster-slots/
+#[cfg(feature = "cluster")]
+fn master(range: &Value) -> Option<(i64, Value)> {
+    let Value::Array(range) = range else {
+        return None;
+    };
+    let [Value::Int(first), _, Value::Array(master), ..] = &range[..] else {
+        return None;
+    };
+    Some((*first, master.get(2)?.clone()))
 }
 
 impl ConnectionLike for Connection {

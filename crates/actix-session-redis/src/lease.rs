@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use crate::{
-    connection::Connection,
+    connection::{Connection, Masters},
     error::{Failure, Fault},
     outage::Gate,
     patience::Patience,
@@ -74,16 +74,56 @@ impl Leases {
         thread: &Arc<ThreadLease>,
     ) -> JoinHandle<Result<(), Failure>> {
         let (leases, thread) = (Arc::clone(self), Arc::clone(thread));
+        tokio::spawn(async move { leases.connect_for(&thread).await })
+    }
+
+    /// Connects anew if other masters have taken over since the lease was made: the client of a
+    /// cluster would ask a silent one for ever.
+    ///
+    /// Not before: while the silent one is still a master, a new client would try to reach it
+    /// again and again, and keep everybody waiting meanwhile. With the old one, those who need the
+    /// other masters do not notice.
+    pub(crate) fn follow_failover(
+        self: &Arc<Self>,
+        thread: &Arc<ThreadLease>,
+        lease: &Arc<Lease>,
+    ) -> JoinHandle<Result<(), Failure>> {
+        let (leases, thread) = (Arc::clone(self), Arc::clone(thread));
+        let lease = Arc::clone(lease);
         tokio::spawn(async move {
-            let limit = leases.pool.time_to_connect(leases.deadline);
-            let connected = leases.pool.get_now();
-            let Some(pooled) = Patience::new(limit).wait(limit, connected).await else {
-                return Err(Failure::Lost(Fault::no_answer()));
-            };
-            thread.keep(&Lease::new(pooled?));
-            leases.leased.notify_waiters();
+            let masters = leases.masters(&lease.connection).await;
+            if masters.is_some() && masters != lease.masters {
+                lease.leave_pool();
+                leases.connect_for(&thread).await?;
+            }
             Ok(())
         })
+    }
+
+    async fn connect_for(&self, thread: &ThreadLease) -> Result<(), Failure> {
+        let limit = self.pool.time_to_connect(self.deadline);
+        let connected = self.pool.get_now();
+        let Some(pooled) = Patience::new(limit).wait(limit, connected).await else {
+            return Err(Failure::Lost(Fault::no_answer()));
+        };
+        self.lease(pooled?, thread).await;
+        Ok(())
+    }
+
+    pub(crate) async fn lease(&self, pooled: PooledConnection, thread: &ThreadLease) -> Arc<Lease> {
+        let mut lease = Lease::new(pooled);
+        lease.masters = self.masters(&lease.connection).await;
+        let lease = Arc::new(lease);
+        thread.keep(&lease);
+        self.leased.notify_waiters();
+        lease
+    }
+
+    async fn masters(&self, connection: &Connection) -> Option<Masters> {
+        let limit = self.deadline / 4;
+        let mut connection = connection.clone();
+        let asked = connection.masters();
+        Patience::new(limit).wait(limit, asked).await.flatten()
     }
 }
 
@@ -112,7 +152,9 @@ impl ThreadLease {
 /// One pooled connection, held by one thread or, when the pool is small, by several.
 pub(crate) struct Lease {
     pub(crate) connection: Connection,
-    pub(crate) since: Instant,
+    /// When it was made.
+    masters: Option<Masters>,
+    since: Instant,
     pooled: Mutex<Option<PooledConnection>>,
     is_lost: AtomicBool,
     /// Commands have numbers in the order in which they are sent: the last one that was sent,
@@ -122,15 +164,16 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    pub(crate) fn new(pooled: PooledConnection) -> Arc<Self> {
-        Arc::new(Self {
+    fn new(pooled: PooledConnection) -> Self {
+        Self {
             connection: pooled.connection(),
+            masters: None,
             since: Instant::now(),
             pooled: Mutex::new(Some(pooled)),
             is_lost: AtomicBool::new(false),
             sent: AtomicU64::new(0),
             answered: AtomicU64::new(0),
-        })
+        }
     }
 
     /// The number of the command that is about to be sent.

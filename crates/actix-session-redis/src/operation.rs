@@ -107,19 +107,14 @@ impl<'a> Operation<'a> {
         outcome
     }
 
-    fn heard_nothing_of(&self, number: u64, thread: &Arc<ThreadLease>, lease: &Lease) {
+    fn heard_nothing_of(&self, number: u64, thread: &Arc<ThreadLease>, lease: &Arc<Lease>) {
         if !lease.has_answered_after(number) {
             lease.retire(&Fault::no_answer());
             return;
         }
-        // One server of a cluster is silent, others are not. Its client would ask the silent one
-        // for ever; a new one learns who has taken over. That may take seconds, in which those
-        // who need the others should not have to wait.
-        if lease.since.elapsed() >= self.leases.deadline
-            && let Ok(mut last) = thread.search.try_lock()
-        {
-            lease.leave_pool();
-            last.connecting(|| self.leases.connect(thread));
+        // One server of a cluster is silent, others are not.
+        if let Ok(mut last) = thread.search.try_lock() {
+            last.connecting(|| self.leases.follow_failover(thread, lease));
         }
     }
 
@@ -191,28 +186,20 @@ impl<'a> Operation<'a> {
             return Err(failure);
         }
         let share = || {
-            self.leases
-                .least_shared()
-                .inspect(|lease| thread.keep(lease))
+            let lease = self.leases.least_shared();
+            lease.inspect(|lease| thread.keep(lease))
         };
         if let Some(lease) = share() {
             return Ok(lease);
         }
         let turn_or_share = async {
             tokio::select! {
-                pooled = pool.get_in_line() => Some(pooled.map(|pooled| {
-                    let lease = Lease::new(pooled);
-                    thread.keep(&lease);
-                    leased.notify_waiters();
-                    lease
-                })),
-                () = leased_elsewhere => share().map(Ok),
+                pooled = pool.get_in_line() => Ok(self.leases.lease(pooled?, thread).await),
+                () = leased_elsewhere => share().ok_or_else(|| Failure::Lost(Fault::no_answer())),
             }
         };
         let left = self.patience.left();
-        match self.patience.wait(left, turn_or_share).await.flatten() {
-            Some(lease) => Ok(lease?),
-            None => Err(failure),
-        }
+        let lease = self.patience.wait(left, turn_or_share).await;
+        lease.unwrap_or(Err(failure))
     }
 }
