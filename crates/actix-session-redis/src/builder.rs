@@ -104,7 +104,7 @@ impl RedisSessionStoreBuilder {
     /// Default: no field is; when two requests change a field, the later one wins. A field that is
     /// missing counts as 0. To remove a counter is no difference that could be added, so it goes
     /// by the default, and so does a value that is no integer. Writing a declared field costs one
-    /// small key in Redis that lives as long as the [`deadline`](Self::deadline): by it, a
+    /// small key in Redis that lives for a minute and the [`deadline`](Self::deadline): by it, a
     /// retry after a lost reply recognises that its change has been counted.
     pub fn counter(mut self, field: impl Into<String>) -> Self {
         self.merge_rules.counter(field.into());

@@ -13,7 +13,7 @@ use deadpool_redis::{
     redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo},
 };
 #[cfg(feature = "cluster")]
-use futures_util::future::try_join_all;
+use futures_util::future::{select_ok, try_join_all};
 
 #[derive(Clone)]
 pub(crate) enum Connection {
@@ -38,10 +38,15 @@ impl Connection {
             Self::Server(_) => None,
             #[cfg(feature = "cluster")]
             Self::Cluster(cluster) => {
-                let mut slots = cmd("CLUSTER");
-                slots.arg("SLOTS");
-                let any = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
-                match cluster.route_command(slots, any).await.ok()? {
+                // Any server will do, so several are asked: some of them may be silent.
+                let asked = (0..4).map(|_| {
+                    let mut cluster = cluster.clone();
+                    let any = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
+                    let mut slots = cmd("CLUSTER");
+                    slots.arg("SLOTS");
+                    Box::pin(async move { cluster.route_command(slots, any).await })
+                });
+                match select_ok(asked).await.ok()?.0 {
                     Value::Array(ranges) => ranges.iter().map(master).collect(),
                     _ => None,
                 }

@@ -247,14 +247,21 @@ impl Failure {
         matches!(self, Self::Lost(Fault(Kind::NoConnectionFree)))
     }
 
-    /// Within a cluster a redirection is no refusal: its client has followed as many as it does,
-    /// and the slot is still moving.
+    /// What a refusal means on this connection.
     pub(crate) fn on(self, connection: &Connection) -> Self {
         match self {
-            Self::Final(Error::Refused { code, .. })
-                if connection.is_cluster() && ["MOVED", "ASK"].contains(&code.as_str()) =>
-            {
-                Self::Lost(Fault(Kind::Reply(code)))
+            Self::Final(Error::Refused { code, remedy }) if connection.is_cluster() => {
+                match code.as_str() {
+                    // Its client has followed as many redirections as it does, and the slot is
+                    // still moving.
+                    "MOVED" | "ASK" => Self::Lost(Fault(Kind::Reply(code))),
+                    "CROSSSLOT" => Self::Final(Error::Refused {
+                        code,
+                        remedy: "let the key prefix have no brace, but for a {hash tag} that is \
+                                 not empty",
+                    }),
+                    _ => Self::Final(Error::Refused { code, remedy }),
+                }
             }
             failure => failure,
         }
@@ -268,8 +275,8 @@ impl Failure {
                 "WRONGPASS" => "check the user name and the password in the URL",
                 "NOPERM" => {
                     "give the Redis user access to the key prefix and to the commands \
-                     GET, SET, DEL, EXISTS, PTTL, PEXPIRE, EVALSHA, EVAL, PING, and SELECT if the \
-                     URL names a database"
+                     GET, SET, DEL, EXISTS, PTTL, PEXPIRE, EVALSHA, EVAL, PING, SELECT if the URL \
+                     names a database, and CLUSTER SLOTS and ASKING in a cluster"
                 }
                 "OOM" => {
                     "Redis is full; raise its maxmemory, or set a maxmemory-policy that evicts"

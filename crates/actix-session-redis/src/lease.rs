@@ -8,7 +8,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -77,12 +77,12 @@ impl Leases {
         tokio::spawn(async move { leases.connect_for(&thread).await })
     }
 
-    /// Connects anew if other masters have taken over since the lease was made: the client of a
-    /// cluster would ask a silent one for ever.
+    /// Looks after the connection to a cluster in which a command was not answered.
     ///
-    /// Not before: while the silent one is still a master, a new client would try to reach it
-    /// again and again, and keep everybody waiting meanwhile. With the old one, those who need the
-    /// other masters do not notice.
+    /// Its client would ask a silent master for ever, so it is replaced once others have taken
+    /// over. Not before: a new client would try to reach the silent one again and again, and keep
+    /// everybody waiting meanwhile. With the old one, those who need the other masters do not
+    /// notice.
     pub(crate) fn follow_failover(
         self: &Arc<Self>,
         thread: &Arc<ThreadLease>,
@@ -92,9 +92,20 @@ impl Leases {
         let lease = Arc::clone(lease);
         tokio::spawn(async move {
             let masters = leases.masters(&lease.connection).await;
-            if masters.is_some() && masters != lease.masters {
+            if masters.is_none() {
+                lease.retire(&Fault::no_answer());
+            } else if masters != lease.masters {
                 lease.leave_pool();
-                leases.connect_for(&thread).await?;
+                match leases.connect_for(&thread).await {
+                    // Another thread that shared the old connection was faster.
+                    Err(failure) if failure.is_pool_exhausted() => {
+                        let mut others = leases.threads.iter().filter_map(|it| it.usable());
+                        if let Some(successor) = others.find(|it| it.masters == masters) {
+                            thread.keep(&successor);
+                        }
+                    }
+                    connected => return connected,
+                }
             }
             Ok(())
         })
@@ -144,6 +155,12 @@ impl ThreadLease {
             .cloned()
     }
 
+    /// Whether it is connected to a cluster. Then silence may be that of one server alone.
+    pub(crate) fn has_cluster(&self) -> bool {
+        self.usable()
+            .is_some_and(|lease| lease.connection.is_cluster())
+    }
+
     pub(crate) fn keep(&self, lease: &Arc<Lease>) {
         *lock(&self.current) = Some(Arc::clone(lease));
     }
@@ -157,10 +174,6 @@ pub(crate) struct Lease {
     since: Instant,
     pooled: Mutex<Option<PooledConnection>>,
     is_lost: AtomicBool,
-    /// Commands have numbers in the order in which they are sent: the last one that was sent,
-    /// and the last one that was answered.
-    sent: AtomicU64,
-    answered: AtomicU64,
 }
 
 impl Lease {
@@ -171,22 +184,7 @@ impl Lease {
             since: Instant::now(),
             pooled: Mutex::new(Some(pooled)),
             is_lost: AtomicBool::new(false),
-            sent: AtomicU64::new(0),
-            answered: AtomicU64::new(0),
         }
-    }
-
-    /// The number of the command that is about to be sent.
-    pub(crate) fn sends(&self) -> u64 {
-        self.sent.fetch_add(1, Relaxed) + 1
-    }
-
-    pub(crate) fn answers(&self, command: u64) {
-        self.answered.fetch_max(command, Relaxed);
-    }
-
-    pub(crate) fn has_answered_after(&self, command: u64) -> bool {
-        self.answered.load(Relaxed) > command
     }
 
     pub(crate) fn is_lost(&self) -> bool {

@@ -1,6 +1,6 @@
 //! What one call of the store does with Redis, all of it before one deadline.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -45,10 +45,10 @@ impl<'a> Operation<'a> {
         }
 
         let thread = self.leases.of_this_thread();
-        let mut admission = thread.gate.admit().map_err(unavailable)?;
+        let mut admission = thread.gate.admit(&self.patience).map_err(unavailable)?;
         let mut backoff = Backoff::default();
         loop {
-            let fault = match self.try_once(thread, &admission, &command).await {
+            let fault = match self.try_once(thread, &mut admission, &command).await {
                 Ok(reply) => {
                     admission.answered();
                     return Ok(reply);
@@ -66,7 +66,11 @@ impl<'a> Operation<'a> {
                 return Err(unavailable(outage));
             }
             if !backoff.pause(&self.patience).await {
-                admission.gave_up(&fault);
+                if thread.has_cluster() {
+                    admission.learnt_nothing();
+                } else {
+                    admission.gave_up(&fault);
+                }
                 return Err(unavailable(fault));
             }
         }
@@ -85,36 +89,31 @@ impl<'a> Operation<'a> {
     async fn try_once<T>(
         &self,
         thread: &Arc<ThreadLease>,
-        admission: &Admission<'_>,
+        admission: &mut Admission<'_>,
         command: &impl AsyncFn(Connection) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let lease = self.lease(thread, admission).await?;
         let has_time = self.has_time_for_a_try();
-        let number = lease.sends();
         let answer = command(lease.connection.clone());
         let Some(outcome) = self.patience.wait(self.time_for_a_try(), answer).await else {
             // Silence is the connection's fault only if there was time to speak.
             if has_time {
-                self.heard_nothing_of(number, thread, &lease);
+                self.heard_nothing(thread, &lease);
             }
             return Err(Failure::Lost(Fault::no_answer()));
         };
         let outcome = outcome.map_err(|failure| failure.on(&lease.connection));
-        match &outcome {
-            Err(Failure::Lost(fault)) => lease.retire(fault),
-            _ => lease.answers(number),
+        if let Err(Failure::Lost(fault)) = &outcome {
+            lease.retire(fault);
         }
         outcome
     }
 
-    fn heard_nothing_of(&self, number: u64, thread: &Arc<ThreadLease>, lease: &Arc<Lease>) {
-        if !lease.has_answered_after(number) {
+    fn heard_nothing(&self, thread: &Arc<ThreadLease>, lease: &Arc<Lease>) {
+        if !lease.connection.is_cluster() {
             lease.retire(&Fault::no_answer());
-            return;
-        }
-        // One server of a cluster is silent, others are not.
-        if let Ok(mut last) = thread.search.try_lock() {
-            last.connecting(|| self.leases.follow_failover(thread, lease));
+        } else if let Ok(mut last) = thread.search.try_lock() {
+            last.connecting(self.leases, || self.leases.follow_failover(thread, lease));
         }
     }
 
@@ -123,7 +122,7 @@ impl<'a> Operation<'a> {
     async fn lease(
         &self,
         thread: &Arc<ThreadLease>,
-        admission: &Admission<'_>,
+        admission: &mut Admission<'_>,
     ) -> Result<Arc<Lease>, Failure> {
         if let Some(lease) = thread.usable() {
             return Ok(lease);
@@ -168,27 +167,42 @@ impl<'a> Operation<'a> {
         last: &mut LastSearch,
     ) -> Result<Arc<Lease>, Failure> {
         let Leases { pool, leased, .. } = &**self.leases;
-        let leased_elsewhere = leased.notified();
-        let connecting = last.connecting(|| self.leases.connect(thread));
-        let left = self.patience.left();
-        let failure = match self.patience.wait(left, connecting).await {
+        let mut leased_elsewhere = pin!(leased.notified());
+        let share = || {
+            let lease = self.leases.least_shared();
+            lease.inspect(|lease| thread.keep(lease))
+        };
+        let connecting = last.connecting(self.leases, || self.leases.connect(thread));
+        let first = self.time_for_a_try();
+        let mut connected = self.patience.wait(first, &mut *connecting).await;
+        if connected.is_none() {
+            // Connecting goes on, and what it brings takes the place of the share.
+            if let Some(lease) = share() {
+                return Ok(lease);
+            }
+            let connected_or_share = async {
+                tokio::select! {
+                    connected = connecting => Some(connected),
+                    () = leased_elsewhere.as_mut() => None,
+                }
+            };
+            let left = self.patience.left();
+            connected = self.patience.wait(left, connected_or_share).await.flatten();
+        }
+        let failure = match connected {
             Some(Ok(Err(failure))) => failure,
-            // Out of patience: what the try before ran into says more.
-            None => Failure::Lost(last.fault().unwrap_or_else(Fault::no_answer)),
             // The runtime that was to connect has ended.
             Some(Err(_)) => Failure::Lost(Fault::no_answer()),
-            Some(Ok(Ok(()))) => match thread.usable() {
+            // Maybe with a lease of another thread's.
+            None | Some(Ok(Ok(()))) => match thread.usable().or_else(share) {
                 Some(lease) => return Ok(lease),
-                None => Failure::Lost(Fault::no_answer()),
+                // Out of patience: what the try before ran into says more.
+                None => Failure::Lost(last.fault().unwrap_or_else(Fault::no_answer)),
             },
         };
         if !failure.is_pool_exhausted() {
             return Err(failure);
         }
-        let share = || {
-            let lease = self.leases.least_shared();
-            lease.inspect(|lease| thread.keep(lease))
-        };
         if let Some(lease) = share() {
             return Ok(lease);
         }

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{sync, time::Instant};
 
-use crate::error::Fault;
+use crate::{error::Fault, patience::Patience};
 
 /// Lets every operation through while Redis answers. Once one has found it away for a whole
 /// deadline, lets a single one through at a time, the probe, and fails the others at once, until
@@ -45,7 +45,7 @@ impl Gate {
     /// # Errors
     ///
     /// In an outage, while there is a probe under way: what the outage was found by.
-    pub(crate) fn admit(&self) -> Result<Admission<'_>, Fault> {
+    pub(crate) fn admit<'a>(&'a self, patience: &'a Patience) -> Result<Admission<'a>, Fault> {
         let state = self.state();
         let probe = match &state.outage {
             None => None,
@@ -60,6 +60,8 @@ impl Gate {
             answers_before: state.answers,
             findings_before: state.findings,
             probe,
+            patience,
+            is_settled: false,
         })
     }
 
@@ -74,6 +76,19 @@ pub(crate) struct Admission<'a> {
     answers_before: u64,
     findings_before: u64,
     probe: Option<sync::MutexGuard<'a, ()>>,
+    patience: &'a Patience,
+    is_settled: bool,
+}
+
+/// Whose client has hung up has found an outage as well, after half the deadline; or the outage is
+/// known, and the next one is to look again.
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        let has_waited = self.patience.left() <= self.patience.part(2);
+        if !self.is_settled && (has_waited || self.probe.is_some()) {
+            self.gave_up(&Fault::no_answer());
+        }
+    }
 }
 
 impl Admission<'_> {
@@ -91,6 +106,7 @@ impl Admission<'_> {
 
     pub(crate) fn answered(&mut self) {
         self.probe = None;
+        self.is_settled = true;
         let mut state = self.gate.state();
         state.answers += 1;
         if state.outage.take().is_some() {
@@ -98,9 +114,15 @@ impl Admission<'_> {
         }
     }
 
+    /// The deadline has passed without an answer, which says nothing about Redis as a whole.
+    pub(crate) fn learnt_nothing(&mut self) {
+        self.is_settled = true;
+    }
+
     /// The deadline has passed without an answer. That makes an outage unless others had answers
     /// meanwhile, or Redis only refuses this kind of command.
-    pub(crate) fn gave_up(&self, fault: &Fault) {
+    pub(crate) fn gave_up(&mut self, fault: &Fault) {
+        self.is_settled = true;
         let mut state = self.gate.state();
         if fault.is_outage() && state.answers == self.answers_before {
             state.findings += 1;
@@ -119,11 +141,16 @@ impl Admission<'_> {
 mod tests {
     use super::*;
 
+    fn fresh() -> Patience {
+        Patience::new(Duration::from_secs(2))
+    }
+
     #[test]
     fn everybody_is_let_through_while_redis_answers() {
         let gate = Gate::default();
-        let mut one = gate.admit().unwrap();
-        let other = gate.admit().unwrap();
+        let patience = fresh();
+        let mut one = gate.admit(&patience).unwrap();
+        let other = gate.admit(&patience).unwrap();
         one.answered();
         assert!(other.revoked().is_none());
     }
@@ -131,18 +158,19 @@ mod tests {
     #[test]
     fn an_outage_lets_one_probe_through_until_it_is_answered() {
         let gate = Gate::default();
-        let waiting = gate.admit().unwrap();
-        gate.admit().unwrap().gave_up(&Fault::no_answer());
+        let patience = fresh();
+        let waiting = gate.admit(&patience).unwrap();
+        gate.admit(&patience).unwrap().gave_up(&Fault::no_answer());
         assert!(waiting.revoked().is_some());
 
-        let probe = gate.admit().unwrap();
+        let probe = gate.admit(&patience).unwrap();
         assert!(probe.revoked().is_none());
-        assert!(gate.admit().is_err());
+        assert!(gate.admit(&patience).is_err());
         drop(probe);
 
-        let mut probe = gate.admit().unwrap();
+        let mut probe = gate.admit(&patience).unwrap();
         probe.answered();
-        assert!(gate.admit().is_ok());
+        assert!(gate.admit(&patience).is_ok());
         assert!(waiting.revoked().is_none());
     }
 
@@ -150,24 +178,47 @@ mod tests {
     async fn what_an_idle_thread_knows_of_an_outage_grows_old() {
         tokio::time::pause();
         let gate = Gate::default();
-        gate.admit().unwrap().gave_up(&Fault::no_answer());
+        let patience = fresh();
+        gate.admit(&patience).unwrap().gave_up(&Fault::no_answer());
         tokio::time::advance(Duration::from_secs(2)).await;
 
-        let first = gate.admit().unwrap();
-        let second = gate.admit().unwrap();
+        let mut first = gate.admit(&patience).unwrap();
+        let second = gate.admit(&patience).unwrap();
         assert!(first.revoked().is_none() && second.revoked().is_none());
         first.gave_up(&Fault::no_answer());
         assert!(second.revoked().is_some());
-        let _probe = gate.admit().unwrap();
-        assert!(gate.admit().is_err());
+        let _probe = gate.admit(&patience).unwrap();
+        assert!(gate.admit(&patience).is_err());
     }
 
     #[test]
     fn one_slow_operation_among_answered_ones_is_no_outage() {
         let gate = Gate::default();
-        let slow = gate.admit().unwrap();
-        gate.admit().unwrap().answered();
+        let patience = fresh();
+        let mut slow = gate.admit(&patience).unwrap();
+        gate.admit(&patience).unwrap().answered();
         slow.gave_up(&Fault::no_answer());
-        assert!(gate.admit().unwrap().revoked().is_none());
+        assert!(gate.admit(&patience).unwrap().revoked().is_none());
+    }
+
+    #[actix_web::test]
+    async fn clients_that_hang_up_find_an_outage_too() {
+        tokio::time::pause();
+        let gate = Gate::default();
+        let patience = fresh();
+        drop(gate.admit(&patience).unwrap());
+        assert!(gate.admit(&patience).unwrap().probe.is_none());
+
+        let waiting = gate.admit(&patience).unwrap();
+        patience
+            .wait(Duration::from_secs(1), std::future::pending::<()>())
+            .await;
+        drop(waiting);
+        let probe = gate.admit(&patience).unwrap();
+        assert!(probe.probe.is_some());
+        tokio::time::advance(Duration::from_secs(2)).await;
+        drop(probe);
+        let _next_probe = gate.admit(&patience).unwrap();
+        assert!(gate.admit(&patience).is_err());
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use actix_session::storage::SessionKey;
 use actix_web::cookie::time::Duration;
 use deadpool_redis::redis::AsyncCommands;
+use tokio::time::Instant;
 
 use crate::{
     codec::{self, State},
@@ -15,6 +16,10 @@ use crate::{
     script::{Receipt, Target, Written},
     store::RedisSessionStore,
 };
+
+/// So much longer than the deadline a receipt is kept: a retry is late when its thread was blocked,
+/// or Redis did not get to it at once.
+const RECEIPT_SLACK: std::time::Duration = std::time::Duration::from_secs(60);
 
 impl RedisSessionStore {
     /// Last write wins. `false` if there is no session any more, here and below.
@@ -52,7 +57,8 @@ impl RedisSessionStore {
             ttl_ms: entry::ttl_ms(ttl)?,
             receipt: counts_twice.then(|| Receipt {
                 redis_key: self.keyspace.receipt(session_key),
-                lifetime: self.leases.deadline,
+                lifetime: self.leases.deadline + RECEIPT_SLACK,
+                issued: Instant::now(),
             }),
         };
 

@@ -4,8 +4,13 @@ use std::{borrow::Cow, sync::LazyLock, time::Duration};
 
 use deadpool_redis::redis::{Cmd, ServerErrorKind, Value, cmd};
 use sha1_smol::Sha1;
+use tokio::time::Instant;
 
-use crate::{connection::Connection, error::Failure, merge::Change};
+use crate::{
+    connection::Connection,
+    error::{Error, Failure, Fault},
+    merge::Change,
+};
 
 static END: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("end.lua")));
 static REPLACE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("replace.lua")));
@@ -27,8 +32,9 @@ pub(crate) struct Target {
 /// to repeat although others may write in between: it finds its own receipt.
 pub(crate) struct Receipt {
     pub(crate) redis_key: String,
-    /// Long enough for every retry of the write.
     pub(crate) lifetime: Duration,
+    /// Before the first try of the write.
+    pub(crate) issued: Instant,
 }
 
 pub(crate) enum Written {
@@ -84,6 +90,11 @@ impl Target {
         add_arguments: impl Fn(&mut Cmd),
     ) -> Result<Written, Failure> {
         let receipt = self.receipt.as_ref();
+        if let Some(waited) = receipt.and_then(Receipt::outlived) {
+            // Nobody could tell any more whether it has been carried out.
+            let fault = Fault::no_answer();
+            return Err(Failure::Final(Error::Unavailable { waited, fault }));
+        }
         let reply = script
             .run(redis, |command| {
                 match receipt {
@@ -126,6 +137,11 @@ pub(crate) async fn end(
 }
 
 impl Receipt {
+    fn outlived(&self) -> Option<Duration> {
+        let age = self.issued.elapsed();
+        (age >= self.lifetime).then_some(age)
+    }
+
     fn ttl_ms(&self) -> u64 {
         let ttl_ms = self.lifetime.as_millis().try_into();
         ttl_ms.unwrap_or(u64::MAX).max(1)

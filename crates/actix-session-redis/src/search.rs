@@ -6,6 +6,7 @@ use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
     error::{Error, Failure, Fault},
+    lease::Leases,
     patience::Patience,
 };
 
@@ -16,7 +17,7 @@ pub(crate) struct LastSearch {
     ended: Option<Instant>,
     fault: Option<Fault>,
     refusal: Option<Error>,
-    connecting: Option<JoinHandle<Result<(), Failure>>>,
+    connecting: Option<(Instant, JoinHandle<Result<(), Failure>>)>,
 }
 
 impl LastSearch {
@@ -40,11 +41,21 @@ impl LastSearch {
     /// The connect that is under way, or else a new one.
     pub(crate) fn connecting(
         &mut self,
+        leases: &Leases,
         connect: impl FnOnce() -> JoinHandle<Result<(), Failure>>,
     ) -> &mut JoinHandle<Result<(), Failure>> {
-        self.connecting
-            .take_if(|connecting| connecting.is_finished());
-        self.connecting.get_or_insert_with(connect)
+        // One whose runtime nobody drives any more does not even notice that its time is up.
+        let too_long = leases.pool.time_to_connect(leases.deadline) * 2;
+        if let Some((since, connecting)) = &self.connecting
+            && (connecting.is_finished() || since.elapsed() > too_long)
+        {
+            connecting.abort();
+            self.connecting = None;
+        }
+        let (_, connecting) = self
+            .connecting
+            .get_or_insert_with(|| (Instant::now(), connect()));
+        connecting
     }
 
     fn is_recent(&self) -> bool {

@@ -8,7 +8,10 @@ use actix_session_redis::{
 };
 use redis_fixtures::{Sentinels, Server};
 
-use crate::support::sessions::{HOUR, assert_works, copy, state};
+use crate::support::{
+    eventually,
+    sessions::{HOUR, assert_works, copy, state, state_of},
+};
 
 fn pool(redis: &Sentinels) -> Pool {
     let master = redis.master_name().to_owned();
@@ -51,6 +54,10 @@ async fn writes_go_to_the_new_master_and_never_to_the_old_one_when_it_returns() 
     let store = RedisSessionStore::new(pool(&redis));
     let key = store.save(state("n", "1"), &HOUR).await.unwrap();
     let old = redis.master();
+    let replicas = redis.replicas();
+    let exists = format!("EXISTS {}", state_of(&key));
+    let has_it = || replicas.iter().all(|it| it.run::<u64>(&exists) == 1);
+    eventually("the replicas have the session", has_it).await;
 
     old.kill();
     let new = redis.wait_for_failover_from(old);
