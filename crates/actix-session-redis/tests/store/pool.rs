@@ -1,10 +1,7 @@
 use std::{cell::Cell, sync::Arc, time::Duration};
 
 use actix_session::storage::SessionStore;
-use actix_session_redis::{
-    Error, RedisSessionStore,
-    deadpool_redis::{Pool, redis},
-};
+use actix_session_redis::{Error, RedisSessionStore, deadpool_redis::Pool};
 use futures_util::future::{join, join_all};
 use tokio::sync::Barrier;
 
@@ -108,12 +105,11 @@ async fn an_application_may_take_and_give_back_what_is_left_of_the_pool_all_the_
     let mut times = 0;
     let application = async {
         while !is_over.get() {
-            let mut taken = pool.get().await.unwrap();
-            redis::cmd("PING").exec_async(&mut taken).await.unwrap();
-            times += 1;
+            times += u32::from(pool.get().await.is_ok());
         }
     };
     join(visits, application).await;
+    assert!(times > 0);
     assert!(redis.client_count() <= 5);
     report(format!(
         "320 requests, while 1 of 5 connections was taken {times} times"
