@@ -21,12 +21,14 @@ use tokio::{
 };
 
 use crate::{
+    bulletin::Bulletin,
     connection::Connection,
     error::{Failure, Fault},
     outage::Gate,
     patience::Patience,
     pool::{PooledConnection, RedisPool},
     search::LastSearch,
+    telemetry,
 };
 
 pub(crate) struct Leases {
@@ -35,9 +37,9 @@ pub(crate) struct Leases {
     threads: ThreadLocal<Arc<ThreadLease>>,
     /// Tells those who wait in line at an exhausted pool that there is a lease to share.
     pub(crate) leased: Notify,
+    bulletin: Arc<Bulletin>,
 }
 
-#[derive(Default)]
 pub(crate) struct ThreadLease {
     current: Mutex<Option<Arc<Lease>>>,
     pub(crate) search: sync::Mutex<LastSearch>,
@@ -51,11 +53,18 @@ impl Leases {
             deadline,
             threads: ThreadLocal::new(),
             leased: Notify::new(),
+            bulletin: Arc::new(Bulletin::new(deadline)),
         }
     }
 
     pub(crate) fn of_this_thread(&self) -> &Arc<ThreadLease> {
-        self.threads.get_or_default()
+        self.threads.get_or(|| {
+            Arc::new(ThreadLease {
+                current: Mutex::default(),
+                search: sync::Mutex::default(),
+                gate: Gate::new(Arc::clone(&self.bulletin)),
+            })
+        })
     }
 
     pub(crate) fn least_shared(&self) -> Option<Arc<Lease>> {
@@ -105,7 +114,10 @@ impl ThreadLease {
     }
 
     pub(crate) fn keep(&self, lease: &Arc<Lease>) {
-        *lock(&self.current) = Some(Arc::clone(lease));
+        let former = lock(&self.current).replace(Arc::clone(lease));
+        if former.is_some() {
+            telemetry::connection_replaced();
+        }
     }
 }
 
@@ -119,9 +131,21 @@ pub(crate) struct Lease {
     /// and the last one that was answered.
     sent: AtomicU64,
     answered: AtomicU64,
+    /// When the last one was sent, in milliseconds since the beginning.
+    last_sent_ms: AtomicU64,
+}
+
+/// A command that is on its way.
+pub(crate) struct Sent {
+    number: u64,
+    after_idle: Duration,
 }
 
 impl Lease {
+    /// Redis's `timeout` and firewalls close connections that have been unused for a time of this
+    /// order. The first command then fails at once, and that is no news.
+    const IDLE: Duration = Duration::from_secs(10);
+
     pub(crate) fn new(pooled: PooledConnection, deadline: Duration) -> Arc<Self> {
         Arc::new(Self {
             connection: pooled.connection(deadline),
@@ -130,20 +154,26 @@ impl Lease {
             is_lost: AtomicBool::new(false),
             sent: AtomicU64::new(0),
             answered: AtomicU64::new(0),
+            last_sent_ms: AtomicU64::new(0),
         })
     }
 
-    /// The number of the command that is about to be sent.
-    pub(crate) fn sends(&self) -> u64 {
-        self.sent.fetch_add(1, Relaxed) + 1
+    /// A command is about to be sent, by an operation that has started at this time.
+    pub(crate) fn sends(&self, started: Instant) -> Sent {
+        let ms = started.saturating_duration_since(self.since).as_millis() as u64;
+        let last_ms = self.last_sent_ms.swap(ms, Relaxed);
+        Sent {
+            number: self.sent.fetch_add(1, Relaxed) + 1,
+            after_idle: Duration::from_millis(ms.saturating_sub(last_ms)),
+        }
     }
 
-    pub(crate) fn answers(&self, command: u64) {
-        self.answered.fetch_max(command, Relaxed);
+    pub(crate) fn answers(&self, command: &Sent) {
+        self.answered.fetch_max(command.number, Relaxed);
     }
 
-    pub(crate) fn has_answered_after(&self, command: u64) -> bool {
-        self.answered.load(Relaxed) > command
+    pub(crate) fn has_answered_after(&self, command: &Sent) -> bool {
+        self.answered.load(Relaxed) > command.number
     }
 
     pub(crate) fn is_lost(&self) -> bool {
@@ -154,12 +184,16 @@ impl Lease {
     ///
     /// Not if it is new and Redis itself has answered on it: another connection made now would
     /// lead to the same server, so that a long failover would mean a storm of connections.
-    pub(crate) fn retire(&self, fault: &Fault) {
+    pub(crate) fn retire(&self, command: &Sent, fault: &Fault) {
         if fault.is_reply() && self.since.elapsed() < LastSearch::RECENT {
             return;
         }
         if !self.is_lost.swap(true, Relaxed) {
-            tracing::warn!(%fault, "lost a Redis connection");
+            if command.after_idle >= Self::IDLE && !fault.is_silence() {
+                telemetry::idle_connection_closed(fault);
+            } else {
+                telemetry::connection_lost(fault);
+            }
             self.leave_pool();
         }
     }

@@ -2,31 +2,50 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::Instant;
-
 use crate::{
     connection::Connection,
     error::{Error, Failure, Fault},
-    lease::{Lease, Leases, ThreadLease},
+    lease::{Lease, Leases, Sent, ThreadLease},
+    observation::{Observation, Outcome},
     outage::Admission,
     patience::Patience,
     search::{Backoff, LastSearch},
+    telemetry,
 };
 
 pub(crate) struct Operation<'a> {
     leases: &'a Arc<Leases>,
-    started: Instant,
     patience: Patience,
+    observation: Observation,
 }
 
 impl<'a> Operation<'a> {
     /// Starts the clock.
-    pub(crate) fn start(leases: &'a Arc<Leases>) -> Self {
+    pub(crate) fn start(name: &'static str, leases: &'a Arc<Leases>) -> Self {
         Self {
             leases,
-            started: Instant::now(),
             patience: Patience::new(leases.deadline),
+            observation: Observation::start(name),
         }
+    }
+
+    /// All that the operation does, for those who observe it.
+    pub(crate) async fn observe<T>(
+        &self,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.observation.of(work).await
+    }
+
+    /// Says more of the outcome than its result will.
+    pub(crate) fn turns_out(&self, outcome: Outcome) {
+        self.observation.turns_out(outcome);
+    }
+
+    /// Its session has ended, so there is nothing to write to.
+    pub(crate) fn drops_write(&self) {
+        telemetry::write_dropped();
+        self.turns_out(Outcome::Ended);
     }
 
     /// Runs `command`, and runs it again on another connection when the one it had is lost, until
@@ -37,7 +56,7 @@ impl<'a> Operation<'a> {
         command: impl AsyncFn(Connection) -> Result<T, Failure>,
     ) -> Result<T, Error> {
         let unavailable = |fault| Error::Unavailable {
-            waited: self.started.elapsed(),
+            waited: self.observation.waited(),
             fault,
         };
         if self.patience.left().is_zero() {
@@ -48,6 +67,7 @@ impl<'a> Operation<'a> {
         let mut admission = thread.gate.admit().map_err(unavailable)?;
         let mut backoff = Backoff::default();
         loop {
+            self.observation.tries_once_more();
             let fault = match self.try_once(thread, &admission, &command).await {
                 Ok(reply) => {
                     admission.answered();
@@ -69,6 +89,7 @@ impl<'a> Operation<'a> {
                 admission.gave_up(&fault);
                 return Err(unavailable(fault));
             }
+            telemetry::retried();
         }
     }
 
@@ -90,26 +111,26 @@ impl<'a> Operation<'a> {
     ) -> Result<T, Failure> {
         let lease = self.lease(thread, admission).await?;
         let has_time = self.has_time_for_a_try();
-        let number = lease.sends();
+        let sent = lease.sends(self.observation.started());
         let answer = command(lease.connection.clone());
         let Some(outcome) = self.patience.wait(self.time_for_a_try(), answer).await else {
             // Silence is the connection's fault only if there was time to speak.
             if has_time {
-                self.heard_nothing_of(number, thread, &lease);
+                self.heard_nothing_of(&sent, thread, &lease);
             }
             return Err(Failure::Lost(Fault::no_answer()));
         };
         let outcome = outcome.map_err(|failure| failure.on(&lease.connection));
         match &outcome {
-            Err(Failure::Lost(fault)) => lease.retire(fault),
-            _ => lease.answers(number),
+            Err(Failure::Lost(fault)) => lease.retire(&sent, fault),
+            _ => lease.answers(&sent),
         }
         outcome
     }
 
-    fn heard_nothing_of(&self, number: u64, thread: &Arc<ThreadLease>, lease: &Lease) {
-        if !lease.has_answered_after(number) {
-            lease.retire(&Fault::no_answer());
+    fn heard_nothing_of(&self, sent: &Sent, thread: &Arc<ThreadLease>, lease: &Lease) {
+        if !lease.has_answered_after(sent) {
+            lease.retire(sent, &Fault::no_answer());
             return;
         }
         // One server of a cluster is silent, others are not. Its client would ask the silent one

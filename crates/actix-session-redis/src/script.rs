@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::LazyLock, time::Duration};
 use deadpool_redis::redis::{Cmd, ServerErrorKind, Value, cmd};
 use sha1_smol::Sha1;
 
-use crate::{connection::Connection, error::Failure, merge::Change};
+use crate::{connection::Connection, error::Failure, merge::Change, telemetry};
 
 static END: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("end.lua")));
 static REPLACE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("replace.lua")));
@@ -53,13 +53,18 @@ impl Target {
         expected: &[u8],
         body: &[u8],
     ) -> Result<Written, Failure> {
-        self.write(&REPLACE, redis, |command| {
-            command
-                .arg(&*comparable(expected))
-                .arg(body)
-                .arg(self.ttl_ms);
-        })
-        .await
+        let written = self
+            .write(&REPLACE, redis, |command| {
+                command
+                    .arg(&*comparable(expected))
+                    .arg(body)
+                    .arg(self.ttl_ms);
+            })
+            .await?;
+        if let Written::Conflict(_) = written {
+            telemetry::conflicted();
+        }
+        Ok(written)
     }
 
     /// Applies changes to whatever Redis holds, if it can, and if that does not become larger
