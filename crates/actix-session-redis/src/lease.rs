@@ -131,14 +131,8 @@ pub(crate) struct Lease {
     /// and the last one that was answered.
     sent: AtomicU64,
     answered: AtomicU64,
-    /// When the last one was sent, in milliseconds since the beginning.
-    last_sent_ms: AtomicU64,
-}
-
-/// A command that is on its way.
-pub(crate) struct Sent {
-    number: u64,
-    after_idle: Duration,
+    /// The start of the latest operation that was answered, in milliseconds of this lease.
+    in_use_ms: AtomicU64,
 }
 
 impl Lease {
@@ -154,26 +148,29 @@ impl Lease {
             is_lost: AtomicBool::new(false),
             sent: AtomicU64::new(0),
             answered: AtomicU64::new(0),
-            last_sent_ms: AtomicU64::new(0),
+            in_use_ms: AtomicU64::new(0),
         })
     }
 
-    /// A command is about to be sent, by an operation that has started at this time.
-    pub(crate) fn sends(&self, started: Instant) -> Sent {
-        let ms = started.saturating_duration_since(self.since).as_millis() as u64;
-        let last_ms = self.last_sent_ms.swap(ms, Relaxed);
-        Sent {
-            number: self.sent.fetch_add(1, Relaxed) + 1,
-            after_idle: Duration::from_millis(ms.saturating_sub(last_ms)),
-        }
+    /// The number of the command that is about to be sent.
+    pub(crate) fn sends(&self) -> u64 {
+        self.sent.fetch_add(1, Relaxed) + 1
     }
 
-    pub(crate) fn answers(&self, command: &Sent) {
-        self.answered.fetch_max(command.number, Relaxed);
+    /// A command of an operation that was started at this time.
+    pub(crate) fn answers(&self, command: u64, started: Instant) {
+        self.answered.fetch_max(command, Relaxed);
+        let in_use = started.saturating_duration_since(self.since);
+        self.in_use_ms.store(in_use.as_millis() as u64, Relaxed);
     }
 
-    pub(crate) fn has_answered_after(&self, command: &Sent) -> bool {
-        self.answered.load(Relaxed) > command.number
+    pub(crate) fn has_answered_after(&self, command: u64) -> bool {
+        self.answered.load(Relaxed) > command
+    }
+
+    fn is_idle(&self) -> bool {
+        let in_use = Duration::from_millis(self.in_use_ms.load(Relaxed));
+        self.since.elapsed().saturating_sub(in_use) >= Self::IDLE
     }
 
     pub(crate) fn is_lost(&self) -> bool {
@@ -184,12 +181,12 @@ impl Lease {
     ///
     /// Not if it is new and Redis itself has answered on it: another connection made now would
     /// lead to the same server, so that a long failover would mean a storm of connections.
-    pub(crate) fn retire(&self, command: &Sent, fault: &Fault) {
+    pub(crate) fn retire(&self, fault: &Fault) {
         if fault.is_reply() && self.since.elapsed() < LastSearch::RECENT {
             return;
         }
         if !self.is_lost.swap(true, Relaxed) {
-            if command.after_idle >= Self::IDLE && !fault.is_silence() {
+            if self.is_idle() && !fault.is_silence() {
                 telemetry::idle_connection_closed(fault);
             } else {
                 telemetry::connection_lost(fault);

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     connection::Connection,
     error::{Error, Failure, Fault},
-    lease::{Lease, Leases, Sent, ThreadLease},
+    lease::{Lease, Leases, ThreadLease},
     observation::{Observation, Outcome},
     outage::Admission,
     patience::Patience,
@@ -111,26 +111,26 @@ impl<'a> Operation<'a> {
     ) -> Result<T, Failure> {
         let lease = self.lease(thread, admission).await?;
         let has_time = self.has_time_for_a_try();
-        let sent = lease.sends(self.observation.started());
+        let number = lease.sends();
         let answer = command(lease.connection.clone());
         let Some(outcome) = self.patience.wait(self.time_for_a_try(), answer).await else {
             // Silence is the connection's fault only if there was time to speak.
             if has_time {
-                self.heard_nothing_of(&sent, thread, &lease);
+                self.heard_nothing_of(number, thread, &lease);
             }
             return Err(Failure::Lost(Fault::no_answer()));
         };
         let outcome = outcome.map_err(|failure| failure.on(&lease.connection));
         match &outcome {
-            Err(Failure::Lost(fault)) => lease.retire(&sent, fault),
-            _ => lease.answers(&sent),
+            Err(Failure::Lost(fault)) => lease.retire(fault),
+            _ => lease.answers(number, self.observation.started()),
         }
         outcome
     }
 
-    fn heard_nothing_of(&self, sent: &Sent, thread: &Arc<ThreadLease>, lease: &Lease) {
-        if !lease.has_answered_after(sent) {
-            lease.retire(sent, &Fault::no_answer());
+    fn heard_nothing_of(&self, number: u64, thread: &Arc<ThreadLease>, lease: &Lease) {
+        if !lease.has_answered_after(number) {
+            lease.retire(&Fault::no_answer());
             return;
         }
         // One server of a cluster is silent, others are not. Its client would ask the silent one
