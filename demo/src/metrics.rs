@@ -18,7 +18,9 @@ const DURATIONS: &[f64] = &[
 ];
 
 /// Up to the largest state that the store writes.
-const SIZES: &[f64] = &[64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0];
+const SIZES: &[f64] = &[
+    64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0,
+];
 
 /// Measurements wait in memory until they are sorted into buckets, even if nobody ever asks.
 const UPKEEP_PERIOD: Duration = Duration::from_secs(5);
@@ -40,7 +42,11 @@ pub(crate) fn serve(listen: SocketAddr, recorded: PrometheusHandle) -> anyhow::R
         let recorded = recorded.clone();
         let render = move || {
             let text = recorded.render();
-            async { HttpResponse::Ok().content_type(ContentType::plaintext()).body(text) }
+            async {
+                HttpResponse::Ok()
+                    .content_type(ContentType::plaintext())
+                    .body(text)
+            }
         };
         App::new().route("/metrics", web::get().to(render))
     })
