@@ -20,7 +20,7 @@ chaos: deps-test ## only the tests in which Redis is in trouble under load, with
 lint: deps-test ## formatting, clippy and rustdoc, with warnings as errors
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
-	for features in "" cluster native-tls rustls sentinel; do \
+	for features in "" cluster metrics native-tls rustls sentinel; do \
 		cargo clippy --locked --package actix-session-redis --all-targets --features "$$features" -- -D warnings || exit; \
 	done
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --all-features --no-deps

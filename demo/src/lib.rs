@@ -10,6 +10,7 @@ mod cli;
 mod cookie_key;
 mod dbname;
 mod instance_name;
+mod metrics;
 mod page;
 mod redis_address;
 mod routes;

@@ -16,7 +16,7 @@ use anyhow::Context as _;
 use clap::Args;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use crate::{CookieKey, Demo, InstanceName, RedisAddress, SessionTtl, routes::REFRESHED};
+use crate::{CookieKey, Demo, InstanceName, RedisAddress, SessionTtl, metrics, routes::REFRESHED};
 
 /// What an instance prints, followed by its address, once it accepts connections.
 pub(crate) const LISTENING: &str = "listening on http://";
@@ -47,6 +47,14 @@ pub(crate) struct ServeOptions {
     /// Let browsers send the session cookie over https only
     #[arg(long)]
     cookie_secure: bool,
+    /// Serve metrics for Prometheus at /metrics of this address; port 0 takes any free one
+    #[arg(long, env = ServeOptions::METRICS_LISTEN, value_name = "ADDRESS")]
+    metrics_listen: Option<SocketAddr>,
+}
+
+impl ServeOptions {
+    /// For one instance alone: several cannot share an address.
+    pub(crate) const METRICS_LISTEN: &str = "METRICS_LISTEN";
 }
 
 /// Runs one instance until SIGTERM or SIGINT.
@@ -64,6 +72,11 @@ pub(crate) fn serve(options: ServeOptions) -> anyhow::Result<()> {
         )
         .init();
 
+    // Before there is a store, which says what its metrics mean.
+    let metrics = match options.metrics_listen {
+        Some(listen) => Some((listen, metrics::record()?)),
+        None => None,
+    };
     let redis = if options.redis.is_given() {
         options.redis
     } else {
@@ -80,7 +93,12 @@ pub(crate) fn serve(options: ServeOptions) -> anyhow::Result<()> {
         session_ttl: options.session_ttl,
         cookie_secure: options.cookie_secure,
     };
-    System::new().block_on(run(demo, options.listen, options.workers))
+    System::new().block_on(async {
+        if let Some((listen, recorded)) = metrics {
+            metrics::serve(listen, recorded)?;
+        }
+        run(demo, options.listen, options.workers).await
+    })
 }
 
 async fn run(demo: Demo, listen: SocketAddr, workers: Option<u16>) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@ use nix::sys::signal::Signal;
 
 use crate::{
     browser::{Browser, request},
-    running::{Running, Up, demo, refusal},
+    running::{KEY, Running, Up, demo, refusal},
 };
 
 #[test]
@@ -124,6 +124,14 @@ fn a_port_that_is_taken_is_named() {
 
     let key = [("SESSION_KEY", KEY)];
     assert!(refusal(demo(&["serve", "--listen", &address], &key)).contains(&address));
+    let metrics = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--metrics-listen",
+        &address,
+    ];
+    assert!(refusal(demo(&metrics, &key)).contains(&address));
 }
 
 #[test]
@@ -212,7 +220,3 @@ fn an_instance_starts_before_redis_and_says_what_it_is_waiting_for() {
 
 /// A socket that nobody will ever listen on.
 const NO_REDIS: &str = "redis+unix:///nowhere/redis.sock";
-
-/// 64 bytes in base64.
-const KEY: &str =
-    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==";

@@ -11,11 +11,17 @@ mod command_line;
 mod consistency;
 /// Instances that die or restart while people are using them.
 mod instances;
+/// What the log of an instance says: an outage once, and no secrets.
+mod logs;
+/// What an instance says of itself to Prometheus.
+mod metrics;
 /// What the page says, and what names it takes.
 mod page;
 /// The stack on a Redis Cluster, and behind Sentinels.
 mod topologies;
 
+/// One instance of four workers, by itself.
+mod lone_instance;
 /// A command line of the demo that runs, `demo up` among them.
 mod running;
 /// The stack under test, and a connection to its Redis.

@@ -12,6 +12,10 @@ use tempfile::TempDir;
 
 use crate::stack::{DEMO, eventually};
 
+/// 64 bytes in base64.
+pub(crate) const KEY: &str =
+    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==";
+
 /// A command line of the demo, with an environment that the machine does not disturb.
 pub(crate) fn demo(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(DEMO);
@@ -22,6 +26,7 @@ pub(crate) fn demo(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
         "SESSION_KEY",
         "INSTANCES",
         "PORT",
+        "METRICS_LISTEN",
         "RUST_LOG",
     ];
     for variable in known {

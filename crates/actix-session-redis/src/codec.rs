@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::error::Error;
+use crate::{error::Error, telemetry};
 
 /// What actix-session keeps for a session: field name to JSON text.
 pub(crate) type State = HashMap<String, String>;
@@ -16,6 +16,7 @@ pub(crate) type State = HashMap<String, String>;
 pub(crate) fn encode(state: &State, limit: usize) -> Result<Vec<u8>, Error> {
     let fields: BTreeMap<_, _> = state.iter().collect();
     let body = serde_json::to_vec(&fields).expect("a map of strings is always JSON");
+    telemetry::state_encoded(body.len());
     if body.len() > limit {
         return Err(Error::StateTooLarge {
             bytes: body.len(),

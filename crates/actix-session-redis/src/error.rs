@@ -135,6 +135,10 @@ impl Fault {
         Self(Kind::NoAnswer)
     }
 
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self.0, Kind::NoAnswer)
+    }
+
     /// Redis itself said no: the connection works.
     pub(crate) fn is_reply(&self) -> bool {
         matches!(self.0, Kind::Reply(_))

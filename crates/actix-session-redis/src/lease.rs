@@ -8,7 +8,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -21,12 +21,14 @@ use tokio::{
 };
 
 use crate::{
+    bulletin::Bulletin,
     connection::{Connection, Masters},
     error::{Failure, Fault},
     outage::Gate,
     patience::Patience,
     pool::{PooledConnection, RedisPool},
     search::LastSearch,
+    telemetry,
 };
 
 pub(crate) struct Leases {
@@ -35,9 +37,9 @@ pub(crate) struct Leases {
     threads: ThreadLocal<Arc<ThreadLease>>,
     /// Tells those who wait in line at an exhausted pool that there is a lease to share.
     pub(crate) leased: Notify,
+    bulletin: Arc<Bulletin>,
 }
 
-#[derive(Default)]
 pub(crate) struct ThreadLease {
     current: Mutex<Option<Arc<Lease>>>,
     pub(crate) search: sync::Mutex<LastSearch>,
@@ -51,11 +53,18 @@ impl Leases {
             deadline,
             threads: ThreadLocal::new(),
             leased: Notify::new(),
+            bulletin: Arc::new(Bulletin::new(deadline)),
         }
     }
 
     pub(crate) fn of_this_thread(&self) -> &Arc<ThreadLease> {
-        self.threads.get_or_default()
+        self.threads.get_or(|| {
+            Arc::new(ThreadLease {
+                current: Mutex::default(),
+                search: sync::Mutex::default(),
+                gate: Gate::new(Arc::clone(&self.bulletin)),
+            })
+        })
     }
 
     pub(crate) fn least_shared(&self) -> Option<Arc<Lease>> {
@@ -162,7 +171,10 @@ impl ThreadLease {
     }
 
     pub(crate) fn keep(&self, lease: &Arc<Lease>) {
-        *lock(&self.current) = Some(Arc::clone(lease));
+        let former = lock(&self.current).replace(Arc::clone(lease));
+        if former.is_some() {
+            telemetry::connection_replaced();
+        }
     }
 }
 
@@ -174,9 +186,15 @@ pub(crate) struct Lease {
     since: Instant,
     pooled: Mutex<Option<PooledConnection>>,
     is_lost: AtomicBool,
+    /// The start of the latest operation that was answered, in milliseconds of this lease.
+    in_use_ms: AtomicU64,
 }
 
 impl Lease {
+    /// Redis's `timeout` and firewalls close connections that have been unused for a time of this
+    /// order. The first command then fails at once, and that is no news.
+    const IDLE: Duration = Duration::from_secs(10);
+
     fn new(pooled: PooledConnection) -> Self {
         Self {
             connection: pooled.connection(),
@@ -184,7 +202,19 @@ impl Lease {
             since: Instant::now(),
             pooled: Mutex::new(Some(pooled)),
             is_lost: AtomicBool::new(false),
+            in_use_ms: AtomicU64::new(0),
         }
+    }
+
+    /// On behalf of an operation that was started at this time.
+    pub(crate) fn answered(&self, started: Instant) {
+        let in_use = started.saturating_duration_since(self.since);
+        self.in_use_ms.store(in_use.as_millis() as u64, Relaxed);
+    }
+
+    fn is_idle(&self) -> bool {
+        let in_use = Duration::from_millis(self.in_use_ms.load(Relaxed));
+        self.since.elapsed().saturating_sub(in_use) >= Self::IDLE
     }
 
     pub(crate) fn is_lost(&self) -> bool {
@@ -200,7 +230,11 @@ impl Lease {
             return;
         }
         if !self.is_lost.swap(true, Relaxed) {
-            tracing::warn!(%fault, "lost a Redis connection");
+            if self.is_idle() && !fault.is_silence() {
+                telemetry::idle_connection_closed(fault);
+            } else {
+                telemetry::connection_lost(fault);
+            }
             self.leave_pool();
         }
     }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod bulletin;
 mod codec;
 mod connection;
 mod consistent;
@@ -10,6 +11,7 @@ mod error;
 mod keyspace;
 mod lease;
 mod merge;
+mod observation;
 mod operation;
 mod outage;
 mod overlap;
@@ -19,6 +21,7 @@ mod scope;
 mod script;
 mod search;
 mod store;
+mod telemetry;
 #[cfg(feature = "rustls")]
 mod tls;
 

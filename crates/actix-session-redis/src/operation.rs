@@ -2,31 +2,50 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use tokio::time::Instant;
-
 use crate::{
     connection::Connection,
     error::{Error, Failure, Fault},
     lease::{Lease, Leases, ThreadLease},
+    observation::{Observation, Outcome},
     outage::Admission,
     patience::Patience,
     search::{Backoff, LastSearch},
+    telemetry,
 };
 
 pub(crate) struct Operation<'a> {
     leases: &'a Arc<Leases>,
-    started: Instant,
     patience: Patience,
+    observation: Observation,
 }
 
 impl<'a> Operation<'a> {
     /// Starts the clock.
-    pub(crate) fn start(leases: &'a Arc<Leases>) -> Self {
+    pub(crate) fn start(name: &'static str, leases: &'a Arc<Leases>) -> Self {
         Self {
             leases,
-            started: Instant::now(),
             patience: Patience::new(leases.deadline),
+            observation: Observation::start(name),
         }
+    }
+
+    /// All that the operation does, for those who observe it.
+    pub(crate) async fn observe<T>(
+        &self,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.observation.of(work).await
+    }
+
+    /// Says more of the outcome than its result will.
+    pub(crate) fn turns_out(&self, outcome: Outcome) {
+        self.observation.turns_out(outcome);
+    }
+
+    /// Its session has ended, so there is nothing to write to.
+    pub(crate) fn drops_write(&self) {
+        telemetry::write_dropped();
+        self.turns_out(Outcome::Ended);
     }
 
     /// Runs `command`, and runs it again on another connection when the one it had is lost, until
@@ -37,7 +56,7 @@ impl<'a> Operation<'a> {
         command: impl AsyncFn(Connection) -> Result<T, Failure>,
     ) -> Result<T, Error> {
         let unavailable = |fault| Error::Unavailable {
-            waited: self.started.elapsed(),
+            waited: self.observation.waited(),
             fault,
         };
         if self.patience.left().is_zero() {
@@ -48,6 +67,7 @@ impl<'a> Operation<'a> {
         let mut admission = thread.gate.admit(&self.patience).map_err(unavailable)?;
         let mut backoff = Backoff::default();
         loop {
+            self.observation.tries_once_more();
             let fault = match self.try_once(thread, &mut admission, &command).await {
                 Ok(reply) => {
                     admission.answered();
@@ -73,6 +93,7 @@ impl<'a> Operation<'a> {
                 }
                 return Err(unavailable(fault));
             }
+            telemetry::retried();
         }
     }
 
@@ -103,8 +124,9 @@ impl<'a> Operation<'a> {
             return Err(Failure::Lost(Fault::no_answer()));
         };
         let outcome = outcome.map_err(|failure| failure.on(&lease.connection));
-        if let Err(Failure::Lost(fault)) = &outcome {
-            lease.retire(fault);
+        match &outcome {
+            Err(Failure::Lost(fault)) => lease.retire(fault),
+            _ => lease.answered(self.observation.started()),
         }
         outcome
     }

@@ -1,13 +1,13 @@
 //! Whether Redis is away, as far as one thread knows, and who may go and look.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::{sync, time::Instant};
 
-use crate::{error::Fault, patience::Patience};
+use crate::{bulletin::Bulletin, error::Fault, patience::Patience};
 
 /// Lets every operation through while Redis answers. Once one has found it away for a whole
 /// deadline, lets a single one through at a time, the probe, and fails the others at once, until
@@ -19,6 +19,7 @@ use crate::{error::Fault, patience::Patience};
 pub(crate) struct Gate {
     state: Mutex<State>,
     probe: sync::Mutex<()>,
+    bulletin: Arc<Bulletin>,
 }
 
 #[derive(Default)]
@@ -42,6 +43,13 @@ impl Outage {
 }
 
 impl Gate {
+    pub(crate) fn new(bulletin: Arc<Bulletin>) -> Self {
+        Self {
+            bulletin,
+            ..Self::default()
+        }
+    }
+
     /// # Errors
     ///
     /// In an outage, while there is a probe under way: what the outage was found by.
@@ -59,6 +67,7 @@ impl Gate {
             gate: self,
             answers_before: state.answers,
             findings_before: state.findings,
+            ends_before: self.bulletin.ends(),
             probe,
             patience,
             is_settled: false,
@@ -75,6 +84,7 @@ pub(crate) struct Admission<'a> {
     gate: &'a Gate,
     answers_before: u64,
     findings_before: u64,
+    ends_before: u64,
     probe: Option<sync::MutexGuard<'a, ()>>,
     patience: &'a Patience,
     is_settled: bool,
@@ -109,9 +119,7 @@ impl Admission<'_> {
         self.is_settled = true;
         let mut state = self.gate.state();
         state.answers += 1;
-        if state.outage.take().is_some() {
-            tracing::warn!("Redis is available again");
-        }
+        self.gate.bulletin.answered(state.outage.take().is_some());
     }
 
     /// The deadline has passed without an answer, which says nothing about Redis as a whole.
@@ -126,13 +134,11 @@ impl Admission<'_> {
         let mut state = self.gate.state();
         if fault.is_outage() && state.answers == self.answers_before {
             state.findings += 1;
-            let known = state.outage.replace(Outage {
+            state.outage = Some(Outage {
                 fault: fault.clone(),
                 found: Instant::now(),
             });
-            if known.is_none() {
-                tracing::warn!(%fault, "Redis is unavailable; failing fast until it is back");
-            }
+            self.gate.bulletin.found_away(fault, self.ends_before);
         }
     }
 }

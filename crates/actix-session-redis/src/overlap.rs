@@ -15,6 +15,7 @@ use crate::{
     scope::{self, Base, Renewed},
     script::{Receipt, Target, Written},
     store::RedisSessionStore,
+    telemetry,
 };
 
 /// So much longer than the deadline a receipt is kept: a retry is late when its thread was blocked,
@@ -99,7 +100,10 @@ impl RedisSessionStore {
         loop {
             tries += 1;
             let theirs = match written {
-                Written::Done => return Ok(true),
+                Written::Done => {
+                    telemetry::merged();
+                    return Ok(true);
+                }
                 Written::Gone => return Ok(false),
                 Written::Conflict(_) if !redis.has_time_for_a_try() => {
                     return Err(Error::Contended { tries });
@@ -156,7 +160,7 @@ impl RedisSessionStore {
                 .run(async |mut redis| Ok(redis.del::<_, ()>(&redis_key).await?))
                 .await?;
         }
-        tracing::debug!("dropped a write to a session that has ended");
+        redis.drops_write();
         scope::end_session();
         Ok(None)
     }

@@ -10,6 +10,7 @@ use crate::{
     connection::Connection,
     error::{Error, Failure, Fault},
     merge::Change,
+    telemetry,
 };
 
 static END: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("end.lua")));
@@ -59,13 +60,18 @@ impl Target {
         expected: &[u8],
         body: &[u8],
     ) -> Result<Written, Failure> {
-        self.write(&REPLACE, redis, |command| {
-            command
-                .arg(&*comparable(expected))
-                .arg(body)
-                .arg(self.ttl_ms);
-        })
-        .await
+        let written = self
+            .write(&REPLACE, redis, |command| {
+                command
+                    .arg(&*comparable(expected))
+                    .arg(body)
+                    .arg(self.ttl_ms);
+            })
+            .await?;
+        if let Written::Conflict(_) = written {
+            telemetry::conflicted();
+        }
+        Ok(written)
     }
 
     /// Applies changes to whatever Redis holds, if it can, and if that does not become larger

@@ -14,10 +14,12 @@ use crate::{
     keyspace::{Keyspace, draw_id, draw_session_key, is_session_key},
     lease::Leases,
     merge::MergeRules,
+    observation::Outcome,
     operation::Operation,
     pool::RedisPool,
     scope,
     script::{self, Ended},
+    telemetry,
 };
 
 /// How long Redis remembers that a session has ended: longer than any request that was running
@@ -107,14 +109,14 @@ impl RedisSessionStore {
     ///
     /// [`Error::Unavailable`] and [`Error::Refused`], as for every operation.
     pub async fn ping(&self) -> Result<(), Error> {
-        self.operation()
-            .run(async |mut redis| Ok(redis.ping().await?))
-            .await
+        let redis = self.operation("ping");
+        let pong = redis.run(async |mut redis| Ok(redis.ping().await?));
+        redis.observe(pong).await
     }
 
     /// Starts the clock of one operation.
-    fn operation(&self) -> Operation<'_> {
-        Operation::start(&self.leases)
+    fn operation(&self, name: &'static str) -> Operation<'_> {
+        Operation::start(name, &self.leases)
     }
 
     pub(crate) fn entry(&self, state: &State, ttl: &Duration) -> Result<Entry, Error> {
@@ -128,13 +130,10 @@ impl RedisSessionStore {
             && scope::go_on_as_anonymous(&self.keyspace, error)
     }
 
-    /// Starts the clock of one operation, unless the request goes on as anonymous: it would
-    /// overwrite, or end, a session that it has never seen.
-    fn write_operation(&self) -> Result<Operation<'_>, Error> {
-        match scope::outage(&self.keyspace) {
-            Some(outage) => Err(outage),
-            None => Ok(self.operation()),
-        }
+    /// Not if the request goes on as anonymous: it would overwrite, or end, a session that it has
+    /// never seen.
+    fn may_write(&self) -> Result<(), Error> {
+        scope::outage(&self.keyspace).map_or(Ok(()), Err)
     }
 }
 
@@ -143,36 +142,50 @@ impl SessionStore for RedisSessionStore {
         if !is_session_key(session_key) {
             return Ok(None);
         }
-        let redis_key = self.keyspace.session(session_key);
-        let with_ttl = scope::is_open() && self.refreshes.load(Relaxed);
-        let read = self
-            .operation()
-            .run(async |mut redis| entry::read(&mut redis, &redis_key, with_ttl).await)
-            .await;
-        let (body, ttl_left_ms) = match read {
-            // Not `None`: to the middleware that is a visitor without a session. It would set a new
-            // cookie for what the request writes, and answer a logout as if there had been one.
-            Err(error) if self.go_on_as_anonymous(&error) => return Ok(Some(State::new())),
-            read => read.map_err(into_load_error)?,
-        };
-        let Some(body) = body else { return Ok(None) };
-        let state = codec::decode(&body).map_err(into_load_error)?;
-        scope::remember(&self.keyspace, session_key, body, ttl_left_ms);
-        Ok(Some(state))
+        let redis = self.operation("load");
+        let loaded = redis.observe(async {
+            let redis_key = self.keyspace.session(session_key);
+            let with_ttl = scope::is_open() && self.refreshes.load(Relaxed);
+            let read = redis
+                .run(async |mut redis| entry::read(&mut redis, &redis_key, with_ttl).await)
+                .await;
+            let (body, ttl_left_ms) = match read {
+                Err(error) if self.go_on_as_anonymous(&error) => {
+                    redis.turns_out(Outcome::of(&error));
+                    // Not `None`: to the middleware that is a visitor without a session. It would
+                    // set a new cookie for what the request writes, and answer a logout as if
+                    // there had been one.
+                    return Ok(Some(State::new()));
+                }
+                read => read?,
+            };
+            let Some(body) = body else {
+                redis.turns_out(Outcome::Missing);
+                return Ok(None);
+            };
+            let state = codec::decode(&body)?;
+            scope::remember(&self.keyspace, session_key, body, ttl_left_ms);
+            Ok(Some(state))
+        });
+        loaded.await.map_err(into_load_error)
     }
 
     async fn save(&self, state: State, ttl: &Duration) -> Result<SessionKey, SaveError> {
-        let redis = self.write_operation().map_err(into_save_error)?;
-        if scope::session_has_ended() {
-            // Another request has ended the session that this one renews.
-            return Ok(draw_session_key());
-        }
-        let state = self.with_late_changes(state).map_err(into_save_error)?;
-        let entry = self.entry(&state, ttl).map_err(into_save_error)?;
-        redis
-            .run(async |mut redis| entry.create(&mut redis, &self.keyspace).await)
-            .await
-            .map_err(into_save_error)
+        let redis = self.operation("save");
+        let saved = redis.observe(async {
+            self.may_write()?;
+            if scope::session_has_ended() {
+                // Another request has ended the session that this one renews.
+                redis.drops_write();
+                return Ok(draw_session_key());
+            }
+            let state = self.with_late_changes(state)?;
+            let entry = self.entry(&state, ttl)?;
+            redis
+                .run(async |mut redis| entry.create(&mut redis, &self.keyspace).await)
+                .await
+        });
+        saved.await.map_err(into_save_error)
     }
 
     async fn update(
@@ -181,51 +194,64 @@ impl SessionStore for RedisSessionStore {
         state: State,
         ttl: &Duration,
     ) -> Result<SessionKey, UpdateError> {
-        let redis = self.write_operation().map_err(into_update_error)?;
-        let written = match scope::base(&self.keyspace, &session_key) {
-            Some(base) => self.merge(&redis, &session_key, &base, &state, ttl).await,
-            None => self.replace(&redis, &session_key, &state, ttl).await,
-        };
-        if written.map_err(into_update_error)? {
-            return Ok(session_key);
-        }
-        let new_session_key = self.save_expired(&redis, &session_key, &state, ttl).await;
-        Ok(new_session_key
-            .map_err(into_update_error)?
-            .unwrap_or(session_key))
+        let redis = self.operation("update");
+        let updated = redis.observe(async {
+            self.may_write()?;
+            let written = match scope::base(&self.keyspace, &session_key) {
+                Some(base) => self.merge(&redis, &session_key, &base, &state, ttl).await?,
+                None => self.replace(&redis, &session_key, &state, ttl).await?,
+            };
+            if written {
+                return Ok(None);
+            }
+            self.save_expired(&redis, &session_key, &state, ttl).await
+        });
+        let new_session_key = updated.await.map_err(into_update_error)?;
+        Ok(new_session_key.unwrap_or(session_key))
     }
 
     async fn update_ttl(&self, session_key: &SessionKey, ttl: &Duration) -> anyhow::Result<()> {
-        let Ok(redis) = self.write_operation() else {
+        if self.may_write().is_err() {
             // The request has only read, as an anonymous visitor may.
             return Ok(());
-        };
-        let alive = self.refresh(&redis, session_key, ttl).await;
-        if !alive.map_err(logged)? {
-            // A cookie would name a session that is gone, and may replace that of its successor.
-            scope::leave_cookie();
         }
-        Ok(())
+        let redis = self.operation("update_ttl");
+        let refreshed = redis.observe(async {
+            if !self.refresh(&redis, session_key, ttl).await? {
+                redis.turns_out(Outcome::Missing);
+                // A cookie would name a session that is gone, and may replace that of its
+                // successor.
+                scope::leave_cookie();
+            }
+            Ok(())
+        });
+        refreshed.await.map_err(logged)
     }
 
     async fn delete(&self, session_key: &SessionKey) -> anyhow::Result<()> {
-        let redis = self.write_operation().map_err(logged)?;
-        let redis_key = self.keyspace.session(session_key);
-        let marker = self.keyspace.ended(session_key);
-        let who = draw_id();
-        let ended = redis
-            .run(async |mut redis| {
-                script::end(&mut redis, &redis_key, &marker, &who, ENDED_MARKER_MS).await
-            })
-            .await
-            .map_err(logged)?;
-        match ended {
-            Ended::Now(last_state) => {
-                scope::session_ended_with(&self.keyspace, session_key, last_state);
+        let redis = self.operation("delete");
+        let deleted = redis.observe(async {
+            self.may_write()?;
+            let redis_key = self.keyspace.session(session_key);
+            let marker = self.keyspace.ended(session_key);
+            let who = draw_id();
+            let ended = redis
+                .run(async |mut redis| {
+                    script::end(&mut redis, &redis_key, &marker, &who, ENDED_MARKER_MS).await
+                })
+                .await?;
+            match ended {
+                Ended::Now(last_state) => {
+                    scope::session_ended_with(&self.keyspace, session_key, last_state);
+                }
+                Ended::BySomebodyElse => {
+                    redis.turns_out(Outcome::Ended);
+                    scope::end_session();
+                }
             }
-            Ended::BySomebodyElse => scope::end_session(),
-        }
-        Ok(())
+            Ok(())
+        });
+        deleted.await.map_err(logged)
     }
 }
 
@@ -248,7 +274,7 @@ fn into_update_error(error: Error) -> UpdateError {
 /// logged when it begins and when it ends, and what is unreadable by the middleware.)
 fn logged(error: Error) -> anyhow::Error {
     if !matches!(error, Error::Unavailable { .. }) {
-        tracing::error!(%error, "a session operation failed");
+        telemetry::failed(&error);
     }
     error.into()
 }

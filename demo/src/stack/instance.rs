@@ -5,7 +5,10 @@ use super::{
     port::ReservedPort,
     process::{Process, Program},
 };
-use crate::{CookieKey, RedisAddress, SessionTtl, serve::LISTENING};
+use crate::{
+    CookieKey, RedisAddress, SessionTtl,
+    serve::{LISTENING, ServeOptions},
+};
 
 /// Two show that the threads of one process share sessions too, on any machine.
 const WORKERS: &str = "2";
@@ -33,6 +36,7 @@ impl InstanceSettings {
             .args(["--session-ttl", &self.session_ttl.to_string()])
             // A command line can be read by every user of the machine, so whatever may be secret
             // goes by environment.
+            .env_remove(ServeOptions::METRICS_LISTEN)
             .envs(self.redis.to_env())
             .env(CookieKey::VARIABLE, self.cookie_key.to_base64());
         let program = Program {

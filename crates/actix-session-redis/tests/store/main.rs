@@ -31,10 +31,15 @@ mod hang_ups;
 mod http2;
 /// A request that outlasts its session brings nothing back, and leaves the cookie alone.
 mod logout_race;
+/// What the log says: everything once, and no secrets.
+mod logs;
 /// A connection breaks, or Redis restarts: no request fails.
 mod lost_connection;
 /// A command whose reply is lost is repeated, and the caller does not notice.
 mod lost_replies;
+/// What is measured.
+#[cfg(feature = "metrics")]
+mod metrics;
 /// `ConsistentSessions` wherever an app may wrap it, and `CurrentSession` inside and outside of it.
 mod middleware;
 /// Redis says that it cannot answer now: it is asked again until the deadline, and not too often.

@@ -1,6 +1,7 @@
 pub(crate) mod app;
 pub(crate) mod browser;
 pub(crate) mod line;
+pub(crate) mod log;
 pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod routes;
@@ -28,8 +29,13 @@ macro_rules! assert_matches {
 
 /// Waits for a fact that only time or another process brings about.
 pub(crate) async fn eventually(fact: &str, mut holds: impl FnMut() -> bool) {
+    eventually_async(fact, async || holds()).await;
+}
+
+/// The same of a fact that takes a wait to find out.
+pub(crate) async fn eventually_async(fact: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
-    while !holds() {
+    while !holds().await {
         assert!(Instant::now() < deadline, "never: {fact}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }

@@ -1,0 +1,171 @@
+use std::time::Duration;
+
+use actix_session::storage::SessionStore;
+use actix_session_redis::RedisSessionStore;
+use futures_util::future::join_all;
+
+use crate::support::{
+    eventually_async,
+    log::Log,
+    on_a_worker,
+    redis::{TestRedis, pool_at},
+    sessions::{HOUR, copy, session_key, state},
+};
+
+const ENDED: &str = "a session operation ended";
+
+#[actix_web::test]
+async fn each_operation_says_what_came_of_it_after_how_many_tries_and_how_long() {
+    let redis = TestRedis::start().await;
+    let store = redis.store();
+    let log = Log::of_this_thread();
+    let key = store.save(state("n", "1"), &HOUR).await.unwrap();
+    store.load(&key).await.unwrap();
+    store
+        .update(copy(&key), state("n", "2"), &HOUR)
+        .await
+        .unwrap();
+    store.update_ttl(&key, &HOUR).await.unwrap();
+    store.delete(&key).await.unwrap();
+    store.load(&key).await.unwrap();
+    store.ping().await.unwrap();
+
+    let mut ended = log.lines();
+    ended.retain(|line| line.contains(ENDED));
+    for (line, (operation, outcome)) in ended.iter().zip([
+        ("save", "ok"),
+        ("load", "ok"),
+        ("update", "ok"),
+        ("update_ttl", "ok"),
+        ("delete", "ok"),
+        ("load", "missing"),
+        ("ping", "ok"),
+    ]) {
+        let (_, fields) = line.split_once(ENDED).unwrap();
+        let expected = format!(" operation=\"{operation}\" outcome=\"{outcome}\" tries=1 waited=");
+        let waited = fields.strip_prefix(&expected).expect(line);
+        assert!(
+            (0.0..2000.0).contains(&waited.parse::<f64>().unwrap()),
+            "{line}"
+        );
+        assert!(line.contains("DEBUG session_operation{"), "{line}");
+    }
+    assert_eq!(ended.len(), 7);
+}
+
+#[actix_web::test]
+async fn a_request_that_hangs_up_has_abandoned_its_operation() {
+    let redis = TestRedis::start().await;
+    let store = redis.store();
+    store.ping().await.unwrap();
+    redis.pause();
+    let log = Log::of_this_thread();
+    let hang_up = tokio::time::timeout(Duration::from_millis(50), store.ping());
+    hang_up.await.unwrap_err();
+    assert!(log.only(ENDED).contains(r#"outcome="abandoned" tries=1"#));
+}
+
+#[actix_web::test]
+async fn one_warning_for_a_lost_connection_however_many_requests_saw_it() {
+    let redis = TestRedis::start().await;
+    let store = redis.store();
+    store.ping().await.unwrap();
+    let log = Log::of_this_thread();
+    redis.kill_clients();
+    join_all((0..50).map(async |_| store.ping().await.unwrap())).await;
+    assert!(log.only("lost a Redis connection").contains(" WARN "));
+}
+
+/// As Redis's own `timeout` has it.
+#[actix_web::test]
+async fn a_connection_that_is_closed_after_a_long_rest_is_no_warning() {
+    let redis = TestRedis::start().await;
+    let store = redis.store();
+    store.ping().await.unwrap();
+    let log = Log::of_this_thread();
+    redis.kill_clients();
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(11)).await;
+    tokio::time::resume();
+    join_all((0..50).map(async |_| store.ping().await.unwrap())).await;
+    assert!(
+        log.only("an idle Redis connection was closed")
+            .contains("DEBUG ")
+    );
+    assert_eq!(log.count(" WARN "), 0);
+}
+
+#[actix_web::test]
+async fn an_outage_begins_and_ends_with_one_warning_however_many_requests_saw_it() {
+    let redis = TestRedis::not_started();
+    let store = redis.store_with(|options| options.deadline(Duration::from_millis(200)));
+    let log = Log::of_this_thread();
+    for _ in 0..2 {
+        for ping in join_all((0..20).map(|_| store.ping())).await {
+            ping.unwrap_err();
+        }
+    }
+    assert!(log.only("Redis is unavailable").contains(" WARN "));
+    redis.start_again().await;
+    join_all((0..20).map(|_| store.ping())).await;
+    store.ping().await.unwrap();
+    assert!(log.only("Redis is available again").contains(" WARN "));
+}
+
+#[actix_web::test]
+async fn the_end_of_an_outage_is_told_even_if_the_thread_that_found_it_has_ended() {
+    let redis = TestRedis::not_started();
+    let store = redis.store_with(|options| options.deadline(Duration::from_millis(200)));
+    let log = Log::of_this_thread();
+    let other = store.clone();
+    on_a_worker(async move || other.ping().await.unwrap_err()).await;
+    redis.start_again().await;
+    eventually_async("the outage ends", async || {
+        store.ping().await.unwrap();
+        log.count("Redis is available again") == 1
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn nothing_in_the_log_is_a_secret() {
+    let redis = TestRedis::start().await;
+    redis.run::<()>("ACL SETUSER demo on >sesame ~session:* +@all");
+    let log = Log::of_this_thread();
+    let store = RedisSessionStore::builder(pool_at(&redis.url_as("demo:sesame@")))
+        .deadline(Duration::from_millis(200))
+        .max_state_bytes(100)
+        .build();
+    let secret = || state("n", "\"hidden\"");
+    let key = store.save(secret(), &HOUR).await.unwrap();
+    store.load(&key).await.unwrap();
+    redis.put(&format!("session:{}", key.as_ref()), b"hidden");
+    store.load(&key).await.unwrap_err();
+    store.update(copy(&key), secret(), &HOUR).await.unwrap();
+    let large = state("n", &format!("\"hidden{}\"", "x".repeat(100)));
+    store.update(copy(&key), large, &HOUR).await.unwrap_err();
+    redis.run::<()>("ACL SETUSER demo -set");
+    store.save(secret(), &HOUR).await.unwrap_err();
+    redis.run::<()>("ACL SETUSER demo +set");
+    store.delete(&key).await.unwrap();
+    store.update(copy(&key), secret(), &HOUR).await.unwrap();
+    redis.kill();
+    store.load(&key).await.unwrap_err();
+    store.load(&session_key("any")).await.unwrap_err();
+
+    let lines = log.lines().join("\n");
+    for outcome in [
+        "ok",
+        "unreadable",
+        "too_large",
+        "refused",
+        "ended",
+        "unavailable",
+    ] {
+        let outcome = format!("outcome=\"{outcome}\"");
+        assert!(lines.contains(&outcome), "{outcome} in {lines}");
+    }
+    for secret in [key.as_ref(), "hidden", "sesame"] {
+        assert!(!lines.contains(secret), "{secret} in {lines}");
+    }
+}
