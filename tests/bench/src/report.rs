@@ -14,7 +14,8 @@ that clients send per request, seen with `MONITOR` while requests come one after
 script does inside Redis is not counted. Connections are those between the server processes and \
 Redis. The floor is a handler that sends the commands by hand on one connection per worker and \
 signs the same cookie. Unless a table says otherwise: 64 connections, two workers, one process, \
-1,000 sessions in Redis, all of them in use, a state of 100 bytes, pools of 8 connections.
+1,000 sessions in Redis, all of them in use, a state of 100 bytes, pools of deadpool's default \
+size (two connections per core).
 ";
 
 pub(crate) fn table(experiment: &Experiment, findings: &Findings) -> Table {

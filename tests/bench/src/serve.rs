@@ -9,7 +9,9 @@ use actix_session::{
     config::{CookieContentSecurity, PersistentSession, TtlExtensionPolicy},
     storage::{CookieSessionStore, SessionStore},
 };
-use actix_session_redis::{ConsistentSessions, RedisSessionStore, RedisSessionStoreBuilder};
+use actix_session_redis::{
+    ConsistentSessions, RedisPool, RedisSessionStore, RedisSessionStoreBuilder,
+};
 use actix_web::{App, HttpServer, dev::Server, rt::System};
 use clap::Args;
 
@@ -27,9 +29,6 @@ pub(crate) struct ServeOptions {
     /// How many threads serve requests
     #[arg(long, default_value_t = 2)]
     workers: usize,
-    /// How many connections a pool has
-    #[arg(long, default_value_t = 8)]
-    pool_size: usize,
     /// Prolong the session with every request, and not only when its state changes
     #[arg(long)]
     sliding: bool,
@@ -93,8 +92,7 @@ async fn server(options: ServeOptions, listener: TcpListener) -> anyhow::Result<
             with!(session_middleware(store.clone(), sliding))
         }
         Contender::Pooled => {
-            let mut config = built_in_deadpool_redis::Config::from_url(&*options.redis);
-            config.pool = Some(built_in_deadpool_redis::PoolConfig::new(options.pool_size));
+            let config = built_in_deadpool_redis::Config::from_url(&*options.redis);
             let pool = config.create_pool(Some(built_in_deadpool_redis::Runtime::Tokio1))?;
             let store = actix_session::storage::RedisSessionStore::new_pooled(pool).await?;
             with!(session_middleware(store.clone(), sliding))
@@ -118,13 +116,10 @@ async fn server(options: ServeOptions, listener: TcpListener) -> anyhow::Result<
     })
 }
 
-/// With the names that the built-in store gives to sessions, so that all find the same ones.
+/// With the names that the built-in store gives to sessions, so that all find the same ones. The
+/// pool is as large as the built-in's: both have deadpool's default.
 fn ours(options: &ServeOptions) -> anyhow::Result<RedisSessionStoreBuilder> {
-    use actix_session_redis::deadpool_redis::{Config, PoolConfig, Runtime};
-
-    let mut config = Config::from_url(&*options.redis);
-    config.pool = Some(PoolConfig::new(options.pool_size));
-    let pool = config.create_pool(Some(Runtime::Tokio1))?;
+    let pool = RedisPool::from_url(&options.redis)?;
     Ok(RedisSessionStore::builder(pool).key_prefix(""))
 }
 
