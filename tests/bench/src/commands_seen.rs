@@ -49,8 +49,9 @@ impl CommandsSeen {
         self.counts.values().sum::<usize>() as f64 / self.requests as f64
     }
 
-    pub(crate) fn contain(&self, command: &str) -> bool {
-        self.counts.contains_key(command)
+    /// How many of these per request.
+    pub(crate) fn of(&self, command: &str) -> f64 {
+        *self.counts.get(command).unwrap_or(&0) as f64 / self.requests as f64
     }
 }
 

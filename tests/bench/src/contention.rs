@@ -5,12 +5,14 @@ use crate::{
     table::Table,
 };
 
+pub(crate) const TITLE: &str = "Six requests of one session at once, counter route";
+
 /// As many requests as a browser makes at once.
 const TABS: usize = 6;
 
 /// Six requests of one session at once, all the time: what that costs, and what is lost.
 pub(crate) fn measure(rounds: usize, round: Duration) -> anyhow::Result<Table> {
-    eprintln!("Contention …");
+    eprintln!("{TITLE} …");
     let setting = Setting {
         sessions: 1,
         connections: TABS,

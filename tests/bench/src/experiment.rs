@@ -68,8 +68,8 @@ impl Experiment {
     }
 }
 
-/// Of all lanes of an experiment.
-#[derive(Debug)]
+/// Of all lanes of an experiment; none if it was left out.
+#[derive(Debug, Default)]
 pub(crate) struct Findings(pub(crate) Vec<Finding>);
 
 impl Findings {

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use crate::{contender::Contender, lane::Lane, setting::Setting, table::Table};
 
+pub(crate) const TITLE: &str = "Memory of a server process, counter route, 50,000 sessions";
+
 /// How many requests a server has seen when it is looked at.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Milestones {
@@ -26,7 +28,7 @@ impl Growth {
 
 /// With more sessions than requests at first, so that what a session costs would show.
 pub(crate) fn measure(milestones: Milestones, round: Duration) -> anyhow::Result<Vec<Growth>> {
-    eprintln!("Memory …");
+    eprintln!("{TITLE} …");
     let setting = Setting {
         sessions: 50_000,
         ..Setting::default()

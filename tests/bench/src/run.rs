@@ -19,6 +19,9 @@ pub(crate) struct RunOptions {
     /// Only show that everything works: short rounds, one of each, and no judgement
     #[arg(long)]
     quick: bool,
+    /// Only the tables whose title contains this
+    #[arg(long, default_value = "")]
+    only: String,
     /// The folder for the report and the plot
     #[arg(long, default_value = "target/bench")]
     output: PathBuf,
@@ -63,7 +66,7 @@ const QUICK: Extent = Extent {
 
 pub(crate) fn run(options: &RunOptions) -> anyhow::Result<()> {
     let extent = if options.quick { QUICK } else { FULL };
-    let mut report = Report::begin(&extent)?;
+    let mut report = Report::begin(&extent, &options.only)?;
 
     let head_to_head = Route::ALL.map(|route| matrix::head_to_head(route, extent.rounds));
     let head_to_head = head_to_head
@@ -74,17 +77,15 @@ pub(crate) fn run(options: &RunOptions) -> anyhow::Result<()> {
         .iter()
         .map(|experiment| report.run(experiment, extent.pace))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let contention = contention::measure(extent.rounds_of_sweeps, extent.pace.round)?;
-    report.section(
-        "Six requests of one session at once, counter route",
-        &contention,
-    );
-    let growths = memory::measure(extent.milestones, extent.pace.round)?;
-    report.section(
-        "Memory of a server process, counter route, 50,000 sessions",
-        &memory::table(&growths),
-    );
-
+    if report.is_wanted(contention::TITLE) {
+        let table = contention::measure(extent.rounds_of_sweeps, extent.pace.round)?;
+        report.section(contention::TITLE, &table);
+    }
+    let mut growths = Vec::new();
+    if report.is_wanted(memory::TITLE) {
+        growths = memory::measure(extent.milestones, extent.pace.round)?;
+        report.section(memory::TITLE, &memory::table(&growths));
+    }
     if !options.quick {
         let results = Results {
             counter: &head_to_head[0].1,
@@ -112,14 +113,16 @@ pub(crate) fn run(options: &RunOptions) -> anyhow::Result<()> {
 }
 
 /// Markdown, shown in the terminal as it grows.
-struct Report {
+struct Report<'a> {
     text: String,
+    only: &'a str,
 }
 
-impl Report {
-    fn begin(extent: &Extent) -> anyhow::Result<Self> {
+impl<'a> Report<'a> {
+    fn begin(extent: &Extent, only: &'a str) -> anyhow::Result<Self> {
         let mut report = Self {
             text: String::new(),
+            only,
         };
         let (rounds, sweeps) = (extent.rounds, extent.rounds_of_sweeps);
         report.add(&format!(
@@ -134,9 +137,16 @@ impl Report {
     }
 
     fn run(&mut self, experiment: &Experiment, pace: Pace) -> anyhow::Result<Findings> {
+        if !self.is_wanted(experiment.title) {
+            return Ok(Findings::default());
+        }
         let findings = experiment.run(pace)?;
         self.section(experiment.title, &report::table(experiment, &findings));
         Ok(findings)
+    }
+
+    fn is_wanted(&self, title: &str) -> bool {
+        title.contains(self.only)
     }
 
     fn section(&mut self, title: &str, table: &crate::table::Table) {

@@ -135,11 +135,13 @@ pub(crate) fn table(results: &Results<'_>) -> Table {
         let what = format!("{}: resident late, of that early", growth.contender);
         check(&what, AtMost(1.1), Some(exactly(growth.ratio())));
     }
-    let never_pings = results.counter.0.iter().chain(&results.sliding.0);
-    let pings = never_pings
-        .filter(|finding| matches!(finding.contender, Ours | Consistent))
-        .filter(|finding| finding.commands.contain("PING"));
-    check("PING", AtMost(0.0), Some(exactly(pings.count() as f64)));
+    let pings = |contender| Some(exactly(counter.find(contender)?.commands.of("PING")));
+    check("counter: PING", AtMost(0.0), pings(Ours));
+    check(
+        "counter, ConsistentSessions: PING",
+        AtMost(0.0),
+        pings(Consistent),
+    );
     table
 }
 
