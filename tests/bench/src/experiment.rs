@@ -34,8 +34,8 @@ pub(crate) struct Finding {
     pub(crate) rounds: Vec<Round>,
     pub(crate) commands: CommandsSeen,
     pub(crate) connections: u64,
-    /// Only where a delay makes it worth knowing.
-    pub(crate) round_trip: Option<Duration>,
+    /// To Redis and back, before each round; only where a delay makes it worth knowing.
+    pub(crate) round_trips: Vec<Duration>,
 }
 
 impl Experiment {
@@ -46,20 +46,23 @@ impl Experiment {
             for &contender in &self.contenders {
                 let lane = Lane::start(contender, setting)?;
                 lane.round(pace.warm_up)?;
-                lanes.push((lane, Vec::new()));
+                lanes.push((lane, Vec::new(), Vec::new()));
             }
         }
         for _ in 0..self.rounds {
-            for (lane, rounds) in &mut lanes {
+            for (lane, rounds, round_trips) in &mut lanes {
+                if lane.setting.delay.is_some() {
+                    round_trips.push(lane.round_trip()?);
+                }
                 rounds.push(lane.round(pace.round)?);
             }
         }
-        let findings = lanes.into_iter().map(|(lane, rounds)| {
+        let findings = lanes.into_iter().map(|(lane, rounds, round_trips)| {
             Ok(Finding {
                 rounds,
                 connections: lane.connections()?,
                 commands: lane.commands()?,
-                round_trip: lane.setting.delay.map(|_| lane.round_trip()).transpose()?,
+                round_trips,
                 contender: lane.contender,
                 setting: lane.setting.clone(),
             })
@@ -96,8 +99,9 @@ impl Finding {
     }
 
     /// The median latency, in round trips to Redis.
-    pub(crate) fn round_trips(&self) -> Option<f64> {
-        let p50 = self.median(|round| round.load.p50.as_secs_f64());
-        Some(p50 / self.round_trip?.as_secs_f64())
+    pub(crate) fn p50_in_round_trips(&self) -> Option<Spread> {
+        let pairs = self.rounds.iter().zip(&self.round_trips);
+        let values = pairs.map(|(round, trip)| round.load.p50.as_secs_f64() / trip.as_secs_f64());
+        (!self.round_trips.is_empty()).then(|| Spread::of(values))
     }
 }

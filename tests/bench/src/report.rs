@@ -19,10 +19,8 @@ size (two connections per core).
 ";
 
 pub(crate) fn table(experiment: &Experiment, findings: &Findings) -> Table {
-    let is_delayed = findings
-        .0
-        .iter()
-        .any(|finding| finding.round_trip.is_some());
+    let mut all = findings.0.iter();
+    let is_delayed = all.any(|finding| finding.setting.delay.is_some());
     let several = experiment.settings.len() > 1;
     let mut header = Vec::from([
         "contender",
@@ -50,8 +48,8 @@ pub(crate) fn table(experiment: &Experiment, findings: &Findings) -> Table {
             row.insert(0, label.clone());
         }
         if is_delayed {
-            let round_trips = finding.round_trips();
-            row.push(round_trips.map_or_else(String::new, |trips| format!("{trips:.2}")));
+            let p50 = finding.p50_in_round_trips();
+            row.push(p50.map_or_else(String::new, |p50| p50.to_string()));
         }
         table.row(row);
     }

@@ -96,7 +96,7 @@ pub(crate) fn table(results: &Results<'_>) -> Table {
         sliding.ratio(Consistent, Single, rate),
     );
 
-    let trips = |finding: &Finding| finding.round_trips().map(exactly);
+    let trips = Finding::p50_in_round_trips;
     let delayed_counter = Of(results.delayed, Route::Counter.to_string());
     let delayed_sliding = Of(results.delayed, Route::SlidingRead.to_string());
     check(
