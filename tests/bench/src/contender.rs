@@ -35,15 +35,6 @@ impl Contender {
         Self::Nothing,
     ];
 
-    /// Those to whom the size of a state and the way to Redis make a difference.
-    pub(crate) const WITH_REDIS: [Self; 5] = [
-        Self::Ours,
-        Self::Consistent,
-        Self::Single,
-        Self::Pooled,
-        Self::Floor,
-    ];
-
     pub(crate) fn uses_redis(self) -> bool {
         !matches!(self, Self::Cookie | Self::Nothing)
     }

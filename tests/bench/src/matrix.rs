@@ -1,3 +1,5 @@
+//! What is measured.
+
 use std::time::Duration;
 
 use crate::{
@@ -29,85 +31,112 @@ pub(crate) fn head_to_head(route: Route, rounds: usize) -> Experiment {
     }
 }
 
-/// What changes when one thing does.
-pub(crate) fn sweeps(rounds: usize, many_sessions: usize) -> Vec<Experiment> {
-    let sweep = |title, axis, settings| Experiment {
-        title,
-        axis,
-        settings,
-        contenders: Contender::WITH_REDIS.to_vec(),
-        rounds,
-    };
-    let usual = Setting::default;
+pub(crate) fn state_sizes(rounds: usize) -> Experiment {
     let sizes = [
         (100, "100 B"),
         (1_000, "1 KB"),
         (10_000, "10 KB"),
         (100_000, "100 KB"),
     ];
-    let processes = [1, 4];
-    let delayed = |route: Route| Setting {
-        label: route.to_string(),
-        route,
-        // Few, so that what is waited for is Redis and not a turn.
-        connections: 8,
-        delay: Some(Duration::from_millis(1)),
-        ..usual()
-    };
-    vec![
-        sweep(
-            "Size of the state, counter route",
-            "state",
-            Vec::from(sizes.map(|(state_bytes, label)| Setting {
-                label: label.to_owned(),
-                state_bytes,
-                ..usual()
-            })),
-        ),
-        sweep(
-            "Concurrent connections, counter route",
-            "connections",
-            Vec::from([1, 8, 64, 256].map(|connections| Setting {
-                label: connections.to_string(),
-                connections,
-                ..usual()
-            })),
-        ),
-        sweep(
-            "Worker threads, counter route",
-            "workers",
-            Vec::from([1, 2].map(|workers| Setting {
-                label: workers.to_string(),
-                workers,
-                ..usual()
-            })),
-        ),
-        sweep(
-            "Processes behind nginx, counter route",
-            "processes",
-            Vec::from(processes.map(|processes| Setting {
-                label: processes.to_string(),
-                processes,
-                nginx: true,
-                ..usual()
-            })),
-        ),
-        Experiment {
-            contenders: vec![Contender::Ours, Contender::Consistent, Contender::Floor],
-            ..sweep(
-                "Sessions in Redis, counter route",
-                "sessions",
-                Vec::from([1_000, many_sessions].map(|sessions| Setting {
-                    label: sessions.to_string(),
-                    sessions,
-                    ..usual()
-                })),
-            )
-        },
-        sweep(
-            "1 ms between server and Redis, 8 connections",
-            "route",
-            Vec::from([Route::Counter, Route::Read, Route::SlidingRead].map(delayed)),
-        ),
-    ]
+    Experiment {
+        title: "Size of the state, counter route",
+        axis: "state",
+        settings: settings(sizes, |(state_bytes, label)| Setting {
+            label: label.to_owned(),
+            state_bytes,
+            ..Setting::default()
+        }),
+        ..sweep(rounds)
+    }
+}
+
+pub(crate) fn connections(rounds: usize) -> Experiment {
+    Experiment {
+        title: "Concurrent connections, counter route",
+        axis: "connections",
+        settings: settings([1, 8, 64, 256], |connections| Setting {
+            label: connections.to_string(),
+            connections,
+            ..Setting::default()
+        }),
+        ..sweep(rounds)
+    }
+}
+
+pub(crate) fn workers(rounds: usize) -> Experiment {
+    Experiment {
+        title: "Worker threads, counter route",
+        axis: "workers",
+        settings: settings([1, 2], |workers| Setting {
+            label: workers.to_string(),
+            workers,
+            ..Setting::default()
+        }),
+        ..sweep(rounds)
+    }
+}
+
+pub(crate) fn processes(rounds: usize) -> Experiment {
+    Experiment {
+        title: "Processes behind nginx, counter route",
+        axis: "processes",
+        settings: settings([1, 4], |processes| Setting {
+            label: processes.to_string(),
+            processes,
+            nginx: true,
+            ..Setting::default()
+        }),
+        ..sweep(rounds)
+    }
+}
+
+pub(crate) fn sessions(many: usize, rounds: usize) -> Experiment {
+    Experiment {
+        title: "Sessions in Redis, counter route",
+        axis: "sessions",
+        settings: settings([1_000, many], |sessions| Setting {
+            label: sessions.to_string(),
+            sessions,
+            ..Setting::default()
+        }),
+        contenders: vec![Contender::Ours, Contender::Consistent, Contender::Floor],
+        ..sweep(rounds)
+    }
+}
+
+pub(crate) fn delayed(rounds: usize) -> Experiment {
+    Experiment {
+        title: "1 ms between server and Redis, 8 connections",
+        axis: "route",
+        settings: settings(Route::ALL, |route| Setting {
+            label: route.to_string(),
+            route,
+            // Few, so that what is waited for is Redis and not a turn.
+            connections: 8,
+            delay: Some(Duration::from_millis(1)),
+            ..Setting::default()
+        }),
+        ..sweep(rounds)
+    }
+}
+
+fn settings<T, const N: usize>(values: [T; N], setting: fn(T) -> Setting) -> Vec<Setting> {
+    Vec::from(values.map(setting))
+}
+
+/// Those to whom the size of a state and the way to Redis make a difference.
+fn sweep(rounds: usize) -> Experiment {
+    Experiment {
+        title: "",
+        axis: "",
+        settings: Vec::new(),
+        contenders: Vec::from([
+            Contender::Ours,
+            Contender::Consistent,
+            Contender::Single,
+            Contender::Pooled,
+            Contender::Floor,
+        ]),
+        rounds,
+    }
 }

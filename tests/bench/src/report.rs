@@ -1,6 +1,9 @@
+use std::time::Duration;
+
 use crate::{
     contender::Contender,
     experiment::{Experiment, Finding, Findings},
+    figures::Round,
     table::Table,
 };
 
@@ -57,11 +60,10 @@ pub(crate) fn table(experiment: &Experiment, findings: &Findings) -> Table {
 }
 
 fn cells(finding: &Finding, ours: Option<&Finding>) -> Vec<String> {
-    let ms = |duration: std::time::Duration| duration.as_secs_f64() * 1e3;
+    let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
     let uses_redis = finding.contender.uses_redis();
-    let median = |decimals: usize, value: fn(&crate::figures::Round) -> f64| {
-        format!("{:.decimals$}", finding.median(value))
-    };
+    let median =
+        |decimals: usize, value: fn(&Round) -> f64| format!("{:.decimals$}", finding.median(value));
     let ratio = ours.map(|ours| finding.ratio(ours, |round| round.rate()));
     vec![
         finding.contender.to_string(),

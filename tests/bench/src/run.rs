@@ -10,6 +10,7 @@ use crate::{
     memory::{self, Milestones},
     plot, report,
     setting::Route,
+    table::Table,
     targets::{self, Results},
 };
 
@@ -68,15 +69,18 @@ pub(crate) fn run(options: &RunOptions) -> anyhow::Result<()> {
     let extent = if options.quick { QUICK } else { FULL };
     let mut report = Report::begin(&extent, &options.only)?;
 
-    let head_to_head = Route::ALL.map(|route| matrix::head_to_head(route, extent.rounds));
-    let head_to_head = head_to_head
-        .into_iter()
-        .map(|experiment| Ok((experiment.title, report.run(&experiment, extent.pace)?)))
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    let sweeps = matrix::sweeps(extent.rounds_of_sweeps, extent.many_sessions)
-        .iter()
-        .map(|experiment| report.run(experiment, extent.pace))
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let mut run = |experiment: Experiment| report.run(&experiment, extent.pace);
+    let rounds = extent.rounds;
+    let counter = run(matrix::head_to_head(Route::Counter, rounds))?;
+    let read = run(matrix::head_to_head(Route::Read, rounds))?;
+    let sliding = run(matrix::head_to_head(Route::SlidingRead, rounds))?;
+    let rounds = extent.rounds_of_sweeps;
+    let state_sizes = run(matrix::state_sizes(rounds))?;
+    run(matrix::connections(rounds))?;
+    run(matrix::workers(rounds))?;
+    run(matrix::processes(rounds))?;
+    let sessions = run(matrix::sessions(extent.many_sessions, rounds))?;
+    let delayed = run(matrix::delayed(rounds))?;
     if report.is_wanted(contention::TITLE) {
         let table = contention::measure(extent.rounds_of_sweeps, extent.pace.round)?;
         report.section(contention::TITLE, &table);
@@ -88,26 +92,27 @@ pub(crate) fn run(options: &RunOptions) -> anyhow::Result<()> {
     }
     if !options.quick {
         let results = Results {
-            counter: &head_to_head[0].1,
-            sliding: &head_to_head[2].1,
-            sizes: &sweeps[0],
-            sessions: &sweeps[4],
-            delayed: &sweeps[5],
+            counter: &counter,
+            sliding: &sliding,
+            state_sizes: &state_sizes,
+            sessions: &sessions,
+            delayed: &delayed,
             memory: &growths,
         };
         report.section("To reach", &targets::table(&results));
     }
     report.end()?;
-    let panels: Vec<_> = head_to_head
-        .iter()
-        .map(|(title, findings)| (*title, findings))
-        .collect();
+    let plot = plot::svg(&[
+        ("Counter route", &counter),
+        ("Read-only route", &read),
+        ("Read-only route with sliding expiry", &sliding),
+    ]);
 
     let folder = &options.output;
     let cannot_write = || format!("cannot write to {}", folder.display());
     fs::create_dir_all(folder).with_context(cannot_write)?;
     fs::write(folder.join("report.md"), report.text).with_context(cannot_write)?;
-    fs::write(folder.join("plot.svg"), plot::svg(&panels)).with_context(cannot_write)?;
+    fs::write(folder.join("plot.svg"), plot).with_context(cannot_write)?;
     eprintln!("wrote report.md and plot.svg to {}", folder.display());
     Ok(())
 }
@@ -149,7 +154,7 @@ impl<'a> Report<'a> {
         title.contains(self.only)
     }
 
-    fn section(&mut self, title: &str, table: &crate::table::Table) {
+    fn section(&mut self, title: &str, table: &Table) {
         self.add(&format!("\n## {title}\n\n{table}"));
     }
 

@@ -14,7 +14,7 @@ use crate::{
 pub(crate) struct Results<'a> {
     pub(crate) counter: &'a Findings,
     pub(crate) sliding: &'a Findings,
-    pub(crate) sizes: &'a Findings,
+    pub(crate) state_sizes: &'a Findings,
     pub(crate) sessions: &'a Findings,
     pub(crate) delayed: &'a Findings,
     pub(crate) memory: &'a [Growth],
@@ -121,7 +121,7 @@ pub(crate) fn table(results: &Results<'_>) -> Table {
                 format!("{contender}: requests/s with the most sessions, of that with 1,000");
             check(&what, AtLeast(0.95), Some(many.ratio(few, rate)));
         }
-        let cost = |contender| cost_per_byte(results.sizes, contender);
+        let cost = |contender| cost_per_byte(results.state_sizes, contender);
         let of_floor = cost(contender)
             .zip(cost(Floor))
             .map(|(ours, floor)| exactly(ours / floor));
