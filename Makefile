@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos lint fmt doc deps deps-test
+.PHONY: help demo test chaos bench bench-quick lint fmt doc deps deps-test deps-bench
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: deps ## the demo on http://127.0.0.1:8080: nginx, three instances, Redis (INSTANCES, PORT, REDIS_URL and more in README.md change that)
 	cargo build --locked --release --package demo
@@ -16,6 +16,14 @@ test: deps-test ## every test, documentation examples included
 
 chaos: deps-test ## only the tests in which Redis is in trouble under load, with their figures
 	cargo test --locked --package e2e --test faults
+
+bench: deps-bench ## how fast it is against what else there is: about 20 minutes, on a machine that does nothing else
+	cargo run --locked --release --package bench -- run
+	cargo bench --locked --package actix-session-redis --bench store
+
+bench-quick: deps-bench ## a minute of the same, to see that it works: the figures mean nothing
+	cargo run --locked --release --package bench -- run --quick
+	cargo bench --locked --package actix-session-redis --bench store -- --test
 
 lint: deps-test ## formatting, clippy and rustdoc, with warnings as errors
 	cargo fmt --all --check
@@ -36,3 +44,6 @@ deps: ## installs redis-server and nginx where they are missing
 
 deps-test: ## the same, and OpenSSL, which the tests are built with
 	@demo/deps.sh test
+
+deps-bench: ## what the demo needs, and wrk, which generates load
+	@demo/deps.sh bench

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what the demo and the tests start: redis-server and nginx. With the argument "test", also
-# what the library's feature native-tls is built with: OpenSSL. Does nothing when all is there.
+# what the library's feature native-tls is built with: OpenSSL. With "bench", also what generates
+# load: wrk. Does nothing when all is there.
 set -eu
 
 # Debian keeps nginx where the PATH of an ordinary user does not look.
@@ -12,6 +13,9 @@ missing() {
     for program in redis-server nginx; do
         command -v "$program" >/dev/null || printf ' %s' "$program"
     done
+    if [ "$what_for" = bench ]; then
+        command -v wrk >/dev/null || printf ' wrk'
+    fi
     # On a Mac native-tls uses the system's own TLS.
     if [ "$what_for" = test ] && [ "$(uname)" = Linux ]; then
         pkg-config --exists openssl 2>/dev/null || printf ' openssl'

@@ -1,0 +1,62 @@
+use std::fmt;
+
+use clap::ValueEnum;
+
+/// Who keeps the sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Contender {
+    /// The store of this crate.
+    Ours,
+    /// The same, inside `ConsistentSessions`.
+    Consistent,
+    /// The same, and the field that counts is declared a counter.
+    Counter,
+    /// The built-in store with one connection.
+    Single,
+    /// The built-in store with a pool.
+    Pooled,
+    /// The commands by hand, without session middleware.
+    Floor,
+    /// The cookie store.
+    Cookie,
+    /// No session at all.
+    Nothing,
+}
+
+impl Contender {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Ours,
+        Self::Consistent,
+        Self::Counter,
+        Self::Single,
+        Self::Pooled,
+        Self::Floor,
+        Self::Cookie,
+        Self::Nothing,
+    ];
+
+    pub(crate) fn uses_redis(self) -> bool {
+        !matches!(self, Self::Cookie | Self::Nothing)
+    }
+
+    /// As the command line has it.
+    pub(crate) fn argument(self) -> String {
+        let value = self.to_possible_value();
+        value.expect("none is hidden").get_name().to_owned()
+    }
+}
+
+impl fmt::Display for Contender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ours => "ours",
+            Self::Consistent => "ours, ConsistentSessions",
+            Self::Counter => "ours, ConsistentSessions, counter",
+            Self::Single => "built-in, one connection",
+            Self::Pooled => "built-in, pooled",
+            Self::Floor => "floor: by hand",
+            Self::Cookie => "cookie store",
+            Self::Nothing => "no session",
+        })
+    }
+}

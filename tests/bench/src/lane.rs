@@ -1,0 +1,207 @@
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use actix_session_redis::deadpool_redis::redis::{self, InfoDict};
+use anyhow::{Context as _, ensure};
+use redis_fixtures::Server;
+use tempfile::TempDir;
+
+use crate::{
+    commands_seen::CommandsSeen,
+    contender::Contender,
+    delay::DelayingProxy,
+    figures::{Round, Spread},
+    nginx::Nginx,
+    process::{Process, ProcessId},
+    serve::LISTENING,
+    sessions,
+    setting::{Route, Setting},
+    visitor::visit,
+    wrk::Wrk,
+};
+
+/// How many requests are watched to see which commands they cause.
+const WATCHED_REQUESTS: usize = 20;
+
+/// One contender in one setting, with a Redis of its own: what happens there is its doing.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) contender: Contender,
+    pub(crate) setting: Setting,
+    address: SocketAddr,
+    _nginx: Option<Nginx>,
+    servers: Vec<Process>,
+    proxy: Option<DelayingProxy>,
+    pub(crate) redis: Server,
+    redis_id: ProcessId,
+    cookies: PathBuf,
+    wrk: Wrk,
+    _folder: TempDir,
+}
+
+impl Lane {
+    pub(crate) fn start(contender: Contender, setting: &Setting) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("bench-").tempdir()?;
+        let redis = Server::start_with(&["--appendonly", "no"]);
+        let info: InfoDict = redis.try_run("INFO server")?;
+        let redis_id = ProcessId(info.get("process_id").context("no process id")?);
+        if contender.uses_redis() {
+            sessions::store(setting, &redis.url())?;
+        }
+        let cookies = folder.path().join("cookies");
+        sessions::write_cookies(setting, contender, &cookies)?;
+
+        let delay = setting.delay;
+        let proxy = delay.map(|delay| DelayingProxy::start(redis.address(), delay));
+        let proxy = proxy.transpose()?;
+        let redis_address = proxy
+            .as_ref()
+            .map_or(redis.address(), DelayingProxy::address);
+        let servers = (0..setting.processes)
+            .map(|_| start_server(contender, setting, redis_address))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let (servers, addresses): (Vec<_>, Vec<_>) = servers.into_iter().unzip();
+        let nginx = setting
+            .nginx
+            .then(|| Nginx::start(&addresses, folder.path()));
+        let nginx = nginx.transpose()?;
+        let lane = Self {
+            contender,
+            setting: setting.clone(),
+            address: nginx.as_ref().map_or(addresses[0], Nginx::address),
+            _nginx: nginx,
+            servers,
+            proxy,
+            redis,
+            redis_id,
+            cookies,
+            wrk: Wrk::new(folder.path())?,
+            _folder: folder,
+        };
+        lane.ensure_it_counts()?;
+        Ok(lane)
+    }
+
+    /// Otherwise we would measure how fast sessions are forgotten.
+    fn ensure_it_counts(&self) -> anyhow::Result<()> {
+        let count = || anyhow::Ok(self.visit("/count")?.parse::<u64>()?);
+        let counts = [count()?, count()?];
+        let expected = if self.contender.uses_redis() {
+            [1, 2]
+        } else {
+            // We do not keep the cookie that we are given.
+            [1, 1]
+        };
+        ensure!(counts == expected, "{} counts {counts:?}", self.contender);
+        Ok(())
+    }
+
+    /// As the first of the visitors.
+    pub(crate) fn visit(&self, path: &str) -> anyhow::Result<String> {
+        let cookies = BufReader::new(fs::File::open(&self.cookies)?);
+        let cookie = cookies.lines().next().context("there are no visitors")??;
+        visit(self.address, path, &cookie)
+    }
+
+    pub(crate) fn round(&self, duration: Duration) -> anyhow::Result<Round> {
+        let (before, load) = self.wrk.run(
+            (self.address, self.setting.route.path()),
+            self.setting.connections,
+            &self.cookies,
+            duration,
+            || self.cpu_times(),
+        )?;
+        let after = self.cpu_times()?;
+        Ok(Round {
+            load,
+            server_cpu: after.0 - before.0,
+            redis_cpu: after.1 - before.1,
+        })
+    }
+
+    /// Of all server processes together, and of Redis.
+    fn cpu_times(&self) -> anyhow::Result<(Duration, Duration)> {
+        let of_servers = self.servers.iter().map(|server| server.id().cpu_time());
+        let of_servers = of_servers.sum::<anyhow::Result<_>>()?;
+        Ok((of_servers, self.redis_id.cpu_time()?))
+    }
+
+    pub(crate) fn resident_kib(&self) -> anyhow::Result<u64> {
+        let sizes = self.servers.iter().map(|server| server.id().resident_kib());
+        sizes.sum()
+    }
+
+    /// When nobody else is asking.
+    pub(crate) fn commands(&self) -> anyhow::Result<CommandsSeen> {
+        CommandsSeen::watch(&self.redis, WATCHED_REQUESTS, || {
+            for _ in 0..WATCHED_REQUESTS {
+                self.visit(self.setting.route.path())?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Between the servers and Redis.
+    pub(crate) fn connections(&self) -> anyhow::Result<u64> {
+        let info: InfoDict = self.redis.try_run("INFO clients")?;
+        let clients: u64 = info.get("connected_clients").context("no clients")?;
+        // One of them is who asks.
+        Ok(clients - 1)
+    }
+
+    /// How often a script has run.
+    pub(crate) fn scripts(&self) -> anyhow::Result<u64> {
+        let info: InfoDict = self.redis.try_run("INFO commandstats")?;
+        let evalsha: String = info.get("cmdstat_evalsha").unwrap_or_default();
+        let calls = evalsha.strip_prefix("calls=");
+        let calls = calls.and_then(|calls| calls.split(',').next());
+        Ok(calls.map_or(Ok(0), str::parse)?)
+    }
+
+    /// What a plain client waits for an answer of Redis, delay included.
+    pub(crate) fn round_trip(&self) -> anyhow::Result<Duration> {
+        let address = self
+            .proxy
+            .as_ref()
+            .map_or(self.redis.address(), DelayingProxy::address);
+        let client = redis::Client::open(format!("redis://{address}"))?;
+        let mut connection = client.get_connection()?;
+        let times = (0..100).map(|_| {
+            let begun = Instant::now();
+            redis::cmd("GET").arg("nothing").exec(&mut connection)?;
+            Ok(begun.elapsed().as_secs_f64())
+        });
+        let times = times.collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(Duration::from_secs_f64(Spread::of(times).median))
+    }
+}
+
+fn start_server(
+    contender: Contender,
+    setting: &Setting,
+    redis: SocketAddr,
+) -> anyhow::Result<(Process, SocketAddr)> {
+    let mut command = Command::new(env::current_exe()?);
+    command
+        .args(["serve", "--contender", &contender.argument()])
+        .args(["--redis", &format!("redis://{redis}")])
+        .args(["--workers", &setting.workers.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    if setting.route == Route::SlidingRead {
+        command.arg("--sliding");
+    }
+    let mut process = Process::spawn(&mut command)?;
+    let mut line = String::new();
+    let output = process.0.stdout.take().context("no stdout")?;
+    BufReader::new(output).read_line(&mut line)?;
+    let address = line.trim_end().strip_prefix(LISTENING);
+    let address = address.with_context(|| format!("{contender} did not start"))?;
+    Ok((process, address.parse()?))
+}

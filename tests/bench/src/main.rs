@@ -1,0 +1,47 @@
+//! `make bench`: what sessions in Redis cost, measured from outside the server.
+//!
+//! `bench run` is the conductor. It starts every contender as a process of its own (`bench serve`)
+//! with a Redis of its own, lets `wrk` ask them in turn, and writes what it has measured to the
+//! terminal and to `target/bench/`.
+
+mod commands_seen;
+mod contender;
+mod contention;
+mod cookie;
+mod delay;
+mod experiment;
+mod figures;
+mod floor;
+mod lane;
+mod machine;
+mod matrix;
+mod memory;
+mod nginx;
+mod plot;
+mod process;
+mod report;
+mod routes;
+mod run;
+mod serve;
+mod sessions;
+mod setting;
+mod table;
+mod targets;
+mod visitor;
+mod wrk;
+
+use clap::Parser;
+
+#[derive(Debug, Parser)]
+#[command(about)]
+enum Command {
+    Serve(serve::ServeOptions),
+    Run(run::RunOptions),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Command::parse() {
+        Command::Serve(options) => serve::serve(options),
+        Command::Run(options) => run::run(&options),
+    }
+}

@@ -1,0 +1,83 @@
+use std::time::Duration;
+
+use crate::{
+    contender::Contender,
+    experiment::{Experiment, Finding, Findings},
+    figures::Round,
+    table::Table,
+};
+
+/// How to read the tables.
+pub(crate) const LEGEND: &str = "\
+Each line is a server process of its own with a Redis of its own, asked by `wrk` (one thread) in \
+turn with all others of its table. Figures are medians of the rounds. \"of ours\" is the requests/s \
+in relation to the first line with the same setting, round by round, with the least and the most \
+in parentheses. CPU is that of the server processes, and of Redis, per request. Commands are those \
+that clients send per request, seen with `MONITOR` while requests come one after the other; what a \
+script does inside Redis is not counted. Connections are those between the server processes and \
+Redis. The floor is a handler that sends the commands by hand on one connection per worker and \
+signs the same cookie. Unless a table says otherwise: 64 connections, two workers, one process, \
+1,000 sessions in Redis, all of them in use, a state of 100 bytes, pools of deadpool's default \
+size (two connections per core).
+";
+
+pub(crate) fn table(experiment: &Experiment, findings: &Findings) -> Table {
+    let mut all = findings.0.iter();
+    let is_delayed = all.any(|finding| finding.setting.delay.is_some());
+    let several = experiment.settings.len() > 1;
+    let mut header = Vec::from([
+        "contender",
+        "requests/s",
+        "of ours",
+        "p50, ms",
+        "p99, ms",
+        "CPU, µs",
+        "CPU of Redis, µs",
+        "commands",
+        "connections",
+    ]);
+    if several {
+        header.insert(0, experiment.axis);
+    }
+    if is_delayed {
+        header.push("p50, round trips");
+    }
+    let mut table = Table::new(header);
+    for finding in &findings.0 {
+        let label = &finding.setting.label;
+        let ours = findings.of(Contender::Ours, label);
+        let mut row = cells(finding, ours);
+        if several {
+            row.insert(0, label.clone());
+        }
+        if is_delayed {
+            let p50 = finding.p50_in_round_trips();
+            row.push(p50.map_or_else(String::new, |p50| p50.to_string()));
+        }
+        table.row(row);
+    }
+    table
+}
+
+fn cells(finding: &Finding, ours: Option<&Finding>) -> Vec<String> {
+    let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+    let uses_redis = finding.contender.uses_redis();
+    let median =
+        |decimals: usize, value: fn(&Round) -> f64| format!("{:.decimals$}", finding.median(value));
+    let ratio = ours.map(|ours| finding.ratio(ours, |round| round.rate()));
+    vec![
+        finding.contender.to_string(),
+        median(0, |round| round.rate()),
+        ratio.map_or_else(String::new, |ratio| ratio.to_string()),
+        format!("{:.2}", finding.median(|round| ms(round.load.p50))),
+        format!("{:.2}", finding.median(|round| ms(round.load.p99))),
+        median(1, |round| round.server_cpu_per_request()),
+        if uses_redis {
+            median(1, |round| round.redis_cpu_per_request())
+        } else {
+            "0".to_owned()
+        },
+        finding.commands.to_string(),
+        finding.connections.to_string(),
+    ]
+}

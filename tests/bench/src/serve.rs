@@ -1,0 +1,140 @@
+use std::{
+    io::{self, Read as _},
+    net::TcpListener,
+    thread,
+};
+
+use actix_session::{
+    SessionMiddleware,
+    config::{CookieContentSecurity, PersistentSession, TtlExtensionPolicy},
+    storage::{CookieSessionStore, SessionStore},
+};
+use actix_session_redis::{
+    ConsistentSessions, RedisPool, RedisSessionStore, RedisSessionStoreBuilder,
+};
+use actix_web::{App, HttpServer, dev::Server, rt::System};
+use clap::Args;
+
+use crate::{contender::Contender, cookie, floor, routes};
+
+/// Runs one contender until stdin is closed.
+#[derive(Debug, Args)]
+pub(crate) struct ServeOptions {
+    /// Who keeps the sessions
+    #[arg(long)]
+    contender: Contender,
+    /// Where Redis is
+    #[arg(long, default_value = "redis://127.0.0.1:6379")]
+    redis: String,
+    /// How many threads serve requests
+    #[arg(long, default_value_t = 2)]
+    workers: usize,
+    /// Prolong the session with every request, and not only when its state changes
+    #[arg(long)]
+    sliding: bool,
+}
+
+/// What a server writes before its address once it accepts connections.
+pub(crate) const LISTENING: &str = "listening on ";
+
+pub(crate) fn serve(options: ServeOptions) -> anyhow::Result<()> {
+    System::new().block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
+        let server = server(options, listener).await?;
+        println!("{LISTENING}{address}");
+        // The conductor holds the other end: whatever ends it, ends this process too.
+        let handle = server.handle();
+        thread::spawn(move || {
+            io::stdin().read_to_end(&mut Vec::new()).ok();
+            drop(handle.stop(false));
+        });
+        Ok(server.await?)
+    })
+}
+
+/// A macro, because the type of an application names its middleware.
+macro_rules! start {
+    ($listener:expr, $workers:expr, || $app:expr) => {
+        HttpServer::new(move || $app)
+            .workers($workers)
+            .listen($listener)?
+            .run()
+    };
+}
+
+async fn server(options: ServeOptions, listener: TcpListener) -> anyhow::Result<Server> {
+    let sliding = options.sliding;
+    let workers = options.workers;
+    let sessions = move |store| session_middleware(store, sliding);
+    macro_rules! with {
+        ($middleware:expr) => {
+            start!(listener, workers, || {
+                App::new().wrap($middleware).configure(routes::with_session)
+            })
+        };
+    }
+    Ok(match options.contender {
+        Contender::Ours => {
+            let store = ours(&options)?.build();
+            with!(sessions(store.clone()))
+        }
+        Contender::Consistent => {
+            let store = ours(&options)?.build();
+            with!(ConsistentSessions::new(sessions(store.clone())))
+        }
+        Contender::Counter => {
+            let store = ours(&options)?.counter(routes::COUNT).build();
+            with!(ConsistentSessions::new(sessions(store.clone())))
+        }
+        Contender::Single => {
+            let store = actix_session::storage::RedisSessionStore::new(&*options.redis).await?;
+            with!(session_middleware(store.clone(), sliding))
+        }
+        Contender::Pooled => {
+            let config = built_in_deadpool_redis::Config::from_url(&*options.redis);
+            let pool = config.create_pool(Some(built_in_deadpool_redis::Runtime::Tokio1))?;
+            let store = actix_session::storage::RedisSessionStore::new_pooled(pool).await?;
+            with!(session_middleware(store.clone(), sliding))
+        }
+        Contender::Cookie => with!(session_middleware(CookieSessionStore::default(), sliding)),
+        Contender::Floor => {
+            let redis = options.redis;
+            start!(listener, workers, || {
+                App::new()
+                    .data_factory({
+                        let redis = redis.clone();
+                        move || floor::Floor::connect(redis.clone(), sliding)
+                    })
+                    .configure(floor::routes)
+            })
+        }
+        Contender::Nothing => {
+            start!(listener, workers, || App::new()
+                .configure(routes::without_session))
+        }
+    })
+}
+
+/// With the names that the built-in store gives to sessions, so that all find the same ones. The
+/// pool is as large as the built-in's: both have deadpool's default.
+fn ours(options: &ServeOptions) -> anyhow::Result<RedisSessionStoreBuilder> {
+    let pool = RedisPool::from_url(&options.redis)?;
+    Ok(RedisSessionStore::builder(pool).key_prefix(""))
+}
+
+fn session_middleware<S: SessionStore>(store: S, sliding: bool) -> SessionMiddleware<S> {
+    let prolonged = if sliding {
+        TtlExtensionPolicy::OnEveryRequest
+    } else {
+        TtlExtensionPolicy::OnStateChanges
+    };
+    let lifecycle = PersistentSession::default()
+        .session_ttl(cookie::TTL)
+        .session_ttl_extension_policy(prolonged);
+    SessionMiddleware::builder(store, cookie::KEY.clone())
+        .cookie_name(cookie::NAME.to_owned())
+        .cookie_content_security(CookieContentSecurity::Signed)
+        .session_lifecycle(lifecycle)
+        .build()
+}

@@ -1,0 +1,62 @@
+use std::{
+    fs::File,
+    io::{BufWriter, Write as _},
+    path::Path,
+};
+
+use actix_session_redis::deadpool_redis::redis::{self, pipe};
+
+use crate::{contender::Contender, cookie, routes::COUNT, setting::Setting};
+
+/// Enough that no two requests of a thousand at once are of one session, few enough that `wrk`
+/// has read all of them before anybody gets bored.
+const MOST_VISITED: usize = 50_000;
+
+const STORED_AT_ONCE: usize = 10_000;
+
+/// Fills Redis, as if all these visitors had been here.
+pub(crate) fn store(setting: &Setting, redis_url: &str) -> anyhow::Result<()> {
+    let mut redis = redis::Client::open(redis_url)?.get_connection()?;
+    let state = state(setting.state_bytes);
+    let ttl = u64::try_from(cookie::TTL.whole_milliseconds())?;
+    let numbers: Vec<_> = (0..setting.sessions).collect();
+    // Large states take more room in a pipeline.
+    let at_once = (STORED_AT_ONCE * 100 / setting.state_bytes).max(1);
+    for numbers in numbers.chunks(at_once) {
+        let mut pipeline = pipe();
+        for &number in numbers {
+            pipeline.pset_ex(session_key(number), &state, ttl).ignore();
+        }
+        pipeline.exec(&mut redis)?;
+    }
+    Ok(())
+}
+
+/// The `Cookie` headers of visitors, spread evenly over the sessions, one per line.
+pub(crate) fn write_cookies(
+    setting: &Setting,
+    contender: Contender,
+    path: &Path,
+) -> anyhow::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    let every = setting.sessions.div_ceil(MOST_VISITED);
+    for number in (0..setting.sessions).step_by(every) {
+        let value = match contender {
+            Contender::Cookie => state(setting.state_bytes),
+            _ => session_key(number),
+        };
+        writeln!(file, "{}", cookie::header(value))?;
+    }
+    Ok(file.flush()?)
+}
+
+/// As long and as many kinds of characters as a real one; but nobody has to guess it.
+fn session_key(number: usize) -> String {
+    format!("{number:0>64}")
+}
+
+/// In the format that all read.
+fn state(bytes: usize) -> String {
+    let with = |filler: &str| format!(r#"{{"{COUNT}":"0","filler":"\"{filler}\""}}"#);
+    with(&"x".repeat(bytes.saturating_sub(with("").len())))
+}
