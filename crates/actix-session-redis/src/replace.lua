@@ -11,7 +11,7 @@ if receipt and redis.call('EXISTS', receipt) == 1 then
     return 1
 end
 local compared = current
-if #current > 40 then
+if #current > 4096 then
     compared = redis.sha1hex(current)
 end
 if compared ~= ARGV[1] then

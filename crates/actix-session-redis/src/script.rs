@@ -189,12 +189,15 @@ fn sha1(bytes: &[u8]) -> String {
     Sha1::from(bytes).digest().to_string()
 }
 
-/// A base longer than its SHA-1 (40 hexadecimal digits) is compared by it, so that it need not
-/// travel back. That is safe: to have a change overlooked, somebody would have to find two states
+/// A base longer than this is compared by its SHA-1, so that it need not travel back. For a shorter
+/// one, to compute that twice costs more than to send it. (As in `replace.lua`.)
+const LONGEST_SENT_BACK: usize = 4096;
+
+/// Comparing digests is safe: to have a change overlooked, somebody would have to find two states
 /// of one session with the same SHA-1, and all they could overwrite is a change to that session
 /// of their own. A digest cannot be taken for a state, which starts with a brace.
 fn comparable(base: &[u8]) -> Cow<'_, [u8]> {
-    if base.len() > 40 {
+    if base.len() > LONGEST_SENT_BACK {
         sha1(base).into_bytes().into()
     } else {
         base.into()
