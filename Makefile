@@ -28,8 +28,9 @@ bench-quick: deps-bench ## a minute of the same, to see that it works: the figur
 lint: deps-test ## formatting, clippy and rustdoc, with warnings as errors
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
-	for features in "" cluster metrics native-tls rustls sentinel; do \
-		cargo clippy --locked --package actix-session-redis --all-targets --features "$$features" -- -D warnings || exit; \
+	cargo clippy --locked --package actix-session-redis --all-targets -- -D warnings
+	for feature in cluster metrics native-tls rustls sentinel; do \
+		cargo clippy --locked --package actix-session-redis --features $$feature -- -D warnings || exit; \
 	done
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --all-features --no-deps
 
