@@ -6,7 +6,10 @@ use std::{fmt, time::Duration};
 use deadpool_redis::cluster;
 #[cfg(feature = "sentinel")]
 use deadpool_redis::sentinel;
-use deadpool_redis::{Manager, Pool, PoolError, Runtime, Timeouts, redis::AsyncConnectionConfig};
+use deadpool_redis::{
+    Manager, Pool, PoolError, Runtime, Timeouts,
+    redis::{AsyncConnectionConfig, IntoConnectionInfo as _, io::tcp::TcpSettings},
+};
 
 use crate::{connection::Connection, error::Error};
 
@@ -55,8 +58,13 @@ impl RedisPool {
         let invalid = |reason: &dyn fmt::Display| Error::InvalidUrl {
             reason: reason.to_string(),
         };
-        let manager =
-            Manager::new_with_config(url.as_ref(), config).map_err(|error| invalid(&error))?;
+        // Other requests' commands are under way on the same connection, and by Nagle's algorithm a
+        // small one would wait until Redis has acknowledged them: for a whole round trip.
+        let undelayed = TcpSettings::default().set_nodelay(true);
+        let url = url.as_ref().into_connection_info();
+        let url = url.map(|url| url.set_tcp_settings(undelayed));
+        let manager = url.and_then(|url| Manager::new_with_config(url, config));
+        let manager = manager.map_err(|error| invalid(&error))?;
         let pool = Pool::builder(manager).runtime(Runtime::Tokio1).build();
         pool.map(Self::from).map_err(|error| invalid(&error))
     }
