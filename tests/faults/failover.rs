@@ -31,6 +31,7 @@ fn fail_over(
         fail(old);
         redis.wait_for_failover_from(old);
         let promoted = Instant::now();
+        redis.wait_until_agreed();
         // For a moment it takes itself for a master.
         come_back(old);
         redis.wait_until_replica(old);

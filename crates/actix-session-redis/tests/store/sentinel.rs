@@ -65,6 +65,7 @@ async fn writes_go_to_the_new_master_and_never_to_the_old_one_when_it_returns() 
     assert_eq!(updated.unwrap(), key);
     assert!(commands(new, &["set"]) > 0);
 
+    redis.wait_until_agreed();
     // For a moment it takes itself for a master.
     old.start_again();
     for n in 3..=20 {
