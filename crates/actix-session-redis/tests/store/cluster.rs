@@ -158,3 +158,24 @@ async fn a_counted_write_and_a_logout_between_two_masters_wait_for_the_end_of_th
         assert_eq!(browser.get("/read").await.text(), then);
     }
 }
+
+#[actix_web::test]
+async fn one_visitor_of_a_dead_shard_is_no_outage_to_the_others() {
+    let redis = Cluster::start_with(&["--cluster-require-full-coverage", "no"]);
+    let store = options(&redis).deadline(Duration::from_secs(1)).build();
+    let masters = redis.masters();
+    let lost = session_on(&store, &redis, masters[0]).await;
+    let alive = session_on(&store, &redis, masters[1]).await;
+    redis.replica_of(masters[0]).kill();
+    masters[0].pause();
+
+    // Alone, so that nobody else is answered in that time.
+    assert_matches!(store.load(&lost).await, Err(_));
+    for _ in 0..2 {
+        let in_vain = store.load(&lost);
+        // Polled second: the other one is under way.
+        let (in_vain, read) = join(in_vain, async { store.load(&alive).await.unwrap() }).await;
+        assert_matches!(in_vain, Err(_));
+        assert_eq!(read, Some(state("n", "1")));
+    }
+}

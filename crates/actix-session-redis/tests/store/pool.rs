@@ -1,4 +1,4 @@
-use std::{cell::Cell, sync::Arc, time::Duration};
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
 use actix_session::storage::SessionStore;
 use actix_session_redis::{Error, RedisSessionStore, deadpool_redis::Pool};
@@ -8,6 +8,7 @@ use tokio::sync::Barrier;
 use crate::support::{
     app::{Setup, TestApp},
     eventually, on_a_worker,
+    proxy::{Fate, Proxy},
     redis::TestRedis,
     report,
     sessions::{HOUR, state},
@@ -223,4 +224,25 @@ async fn threads_may_come_and_go() {
         ping_on_a_worker(&store).await;
     }
     eventually("one connection", || redis.client_count() <= 1).await;
+}
+
+/// As when the first of the Sentinels hangs, and each thread has to wait for its turn.
+#[actix_web::test]
+async fn a_thread_whose_connect_takes_long_shares_a_connection_meanwhile() {
+    let redis = TestRedis::start().await;
+    let others_get_through = Rc::new(Cell::new(true));
+    let get_through = Rc::clone(&others_get_through);
+    let proxy = Proxy::before(&redis, move |command| match command.name() {
+        "CLIENT" if !get_through.get() => Fate::Silence,
+        _ => Fate::Forward,
+    })
+    .await;
+    let store = proxy.store_with(|options| options.deadline(Duration::from_secs(4)));
+    store.ping().await.unwrap();
+    others_get_through.set(false);
+    let other = store.clone();
+    on_a_worker(move || async move { other.ping().await })
+        .await
+        .unwrap();
+    assert_eq!(proxy.seen("PING").len(), 2);
 }

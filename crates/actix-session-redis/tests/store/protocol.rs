@@ -183,7 +183,7 @@ type Outcome = Rc<RefCell<Option<(State, State)>>>;
 
 /// All but those of which the order makes no difference: setting up the connection, and `PTTL`, which only ever follows a `GET`.
 fn takes_turns(command: &Command) -> bool {
-    const NAMES: [&str; 6] = ["GET", "GETDEL", "SET", "DEL", "EXISTS", "PEXPIRE"];
+    const NAMES: [&str; 5] = ["GET", "SET", "DEL", "EXISTS", "PEXPIRE"];
     command.is_script() || NAMES.contains(&command.name())
 }
 
