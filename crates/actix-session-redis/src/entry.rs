@@ -2,7 +2,7 @@
 
 use actix_session::storage::SessionKey;
 use actix_web::cookie::time::Duration;
-use deadpool_redis::redis::{AsyncCommands, ExistenceCheck, SetExpiry, SetOptions, pipe};
+use deadpool_redis::redis::{Cmd, ExistenceCheck, SetExpiry, SetOptions, pipe};
 
 use crate::{
     connection::Connection,
@@ -17,7 +17,7 @@ pub(crate) async fn read(
     with_ttl: bool,
 ) -> Result<(Option<Vec<u8>>, Option<u64>), Failure> {
     if !with_ttl {
-        return Ok((redis.get(redis_key).await?, None));
+        return Ok((Cmd::get(redis_key).query_async(redis).await?, None));
     }
     let mut read = pipe();
     read.get(redis_key).pttl(redis_key);
@@ -75,7 +75,8 @@ impl Entry {
         let options = SetOptions::default()
             .conditional_set(condition)
             .with_expiration(SetExpiry::PX(self.ttl_ms.cast_unsigned()));
-        Ok(redis.set_options(redis_key, &self.body, options).await?)
+        let set = Cmd::set_options(redis_key, &self.body, options);
+        Ok(set.query_async(redis).await?)
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::{
     fmt,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -122,7 +123,7 @@ impl Leases {
 
     async fn connect_for(&self, thread: &ThreadLease) -> Result<(), Failure> {
         let limit = self.pool.time_to_connect(self.deadline);
-        let connected = self.pool.get_now();
+        let connected = pin!(self.pool.get_now());
         let Some(pooled) = Patience::new(limit).wait(limit, connected).await else {
             return Err(Failure::Lost(Fault::no_answer()));
         };
@@ -142,7 +143,7 @@ impl Leases {
     async fn masters(&self, connection: &Connection) -> Option<Masters> {
         let limit = self.deadline / 4;
         let mut connection = connection.clone();
-        let asked = connection.masters();
+        let asked = pin!(connection.masters());
         Patience::new(limit).wait(limit, asked).await.flatten()
     }
 }

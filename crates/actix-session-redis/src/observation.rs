@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, field::Empty};
 
@@ -80,17 +81,17 @@ impl Observation {
         let _ = self.outcome.set(outcome);
     }
 
-    pub(crate) async fn of<T>(
+    pub(crate) fn of<T>(
         &self,
         work: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
-        let result = work.instrument(self.span.clone()).await;
-        self.turns_out(match &result {
-            Ok(_) if self.tries.load(Relaxed) == 0 => Outcome::Skipped,
-            Ok(_) => Outcome::Ok,
-            Err(error) => Outcome::of(error),
-        });
-        result
+    ) -> impl Future<Output = Result<T, Error>> {
+        work.instrument(self.span.clone()).inspect(|result| {
+            self.turns_out(match result {
+                Ok(_) if self.tries.load(Relaxed) == 0 => Outcome::Skipped,
+                Ok(_) => Outcome::Ok,
+                Err(error) => Outcome::of(error),
+            });
+        })
     }
 }
 

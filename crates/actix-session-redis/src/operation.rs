@@ -1,4 +1,6 @@
 //! What one call of the store does with Redis, all of it before one deadline.
+//!
+//! What is rare is boxed, because it would be part of every request's future, which gets copied.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -30,11 +32,11 @@ impl<'a> Operation<'a> {
     }
 
     /// All that the operation does, for those who observe it.
-    pub(crate) async fn observe<T>(
+    pub(crate) fn observe<T>(
         &self,
         work: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
-        self.observation.of(work).await
+    ) -> impl Future<Output = Result<T, Error>> {
+        self.observation.of(work)
     }
 
     /// Says more of the outcome than its result will.
@@ -85,7 +87,7 @@ impl<'a> Operation<'a> {
             if let Some(outage) = admission.revoked() {
                 return Err(unavailable(outage));
             }
-            if !backoff.pause(&self.patience).await {
+            if !Box::pin(backoff.pause(&self.patience)).await {
                 if thread.has_cluster() {
                     admission.learnt_nothing();
                 } else {
@@ -113,9 +115,12 @@ impl<'a> Operation<'a> {
         admission: &mut Admission<'_>,
         command: &impl AsyncFn(Connection) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let lease = self.lease(thread, admission).await?;
+        let lease = match thread.usable() {
+            Some(lease) => lease,
+            None => Box::pin(self.lease(thread, admission)).await?,
+        };
         let has_time = self.has_time_for_a_try();
-        let answer = command(lease.connection.clone());
+        let answer = pin!(command(lease.connection.clone()));
         let Some(outcome) = self.patience.wait(self.time_for_a_try(), answer).await else {
             // Silence is the connection's fault only if there was time to speak.
             if has_time {
@@ -139,18 +144,16 @@ impl<'a> Operation<'a> {
         }
     }
 
-    /// The thread's lease. When there is none, the first to come searches, and the others wait
-    /// for what it finds.
+    /// A lease for a thread that has none: the first to come searches, and the others wait for
+    /// what it finds.
     async fn lease(
         &self,
         thread: &Arc<ThreadLease>,
         admission: &mut Admission<'_>,
     ) -> Result<Arc<Lease>, Failure> {
-        if let Some(lease) = thread.usable() {
-            return Ok(lease);
-        }
         let left = self.patience.left();
-        let Some(mut last) = self.patience.wait(left, thread.search.lock()).await else {
+        let turn = pin!(thread.search.lock());
+        let Some(mut last) = self.patience.wait(left, turn).await else {
             return Err(Failure::Lost(Fault::no_answer()));
         };
         if let Some(lease) = thread.usable() {
@@ -171,8 +174,7 @@ impl<'a> Operation<'a> {
                 admission.gave_up(&fault);
                 return Err(Failure::Lost(fault));
             }
-            // Boxed, because it is large and rare, and part of every request's future.
-            let found = Box::pin(self.search(thread, &mut last)).await;
+            let found = self.search(thread, &mut last).await;
             last.ended(found.as_ref().err());
             match found {
                 Ok(lease) => return Ok(lease),
@@ -202,12 +204,12 @@ impl<'a> Operation<'a> {
             if let Some(lease) = share() {
                 return Ok(lease);
             }
-            let connected_or_share = async {
+            let connected_or_share = pin!(async {
                 tokio::select! {
                     connected = connecting => Some(connected),
                     () = leased_elsewhere.as_mut() => None,
                 }
-            };
+            });
             let left = self.patience.left();
             connected = self.patience.wait(left, connected_or_share).await.flatten();
         }
@@ -228,12 +230,12 @@ impl<'a> Operation<'a> {
         if let Some(lease) = share() {
             return Ok(lease);
         }
-        let turn_or_share = async {
+        let turn_or_share = pin!(async {
             tokio::select! {
                 pooled = pool.get_in_line() => Ok(self.leases.lease(pooled?, thread).await),
                 () = leased_elsewhere => share().ok_or_else(|| Failure::Lost(Fault::no_answer())),
             }
-        };
+        });
         let left = self.patience.left();
         let lease = self.patience.wait(left, turn_or_share).await;
         lease.unwrap_or(Err(failure))

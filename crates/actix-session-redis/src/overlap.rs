@@ -69,9 +69,13 @@ impl RedisSessionStore {
         match written {
             Ok(Written::Done) => Ok(true),
             Ok(Written::Gone) => Ok(false),
-            Ok(Written::Conflict(theirs)) => self.resolve(redis, &target, base, ours, theirs).await,
+            Ok(Written::Conflict(theirs)) => {
+                Box::pin(self.resolve(redis, &target, base, ours, theirs)).await
+            }
             // Another type of value, so there is nothing to merge with.
-            Err(Error::Unreadable { .. }) => self.replace(redis, session_key, ours, ttl).await,
+            Err(Error::Unreadable { .. }) => {
+                Box::pin(self.replace(redis, session_key, ours, ttl)).await
+            }
             Err(error) => Err(error),
         }
     }

@@ -1,12 +1,11 @@
 //! How long an operation may still wait for Redis.
 
 use std::{
-    pin::pin,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 /// Time to wait, of which each wait spends a part.
 ///
@@ -45,14 +44,16 @@ impl Patience {
     }
 
     /// Waits for `future`, for this long and no longer than there is patience left.
-    pub(crate) async fn wait<F: Future>(&self, limit: Duration, future: F) -> Option<F::Output> {
-        let mut future = pin!(future);
+    pub(crate) async fn wait<F>(&self, limit: Duration, mut future: F) -> Option<F::Output>
+    where
+        F: Future + Unpin,
+    {
         let mut limit = limit.min(self.left());
         let step = (self.total / STEPS).max(Duration::from_millis(1));
         while !limit.is_zero() {
             let step = step.min(limit);
             let begun = Instant::now();
-            let output = timeout(step, future.as_mut()).await.ok();
+            let output = timeout_at(begun + step, &mut future).await.ok();
             let passed = begun.elapsed();
             let is_held_up = passed > step * 3 / 2;
             let spent = if is_held_up { step } else { passed };

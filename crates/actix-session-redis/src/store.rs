@@ -204,7 +204,7 @@ impl SessionStore for RedisSessionStore {
             if written {
                 return Ok(None);
             }
-            self.save_expired(&redis, &session_key, &state, ttl).await
+            Box::pin(self.save_expired(&redis, &session_key, &state, ttl)).await
         });
         let new_session_key = updated.await.map_err(into_update_error)?;
         Ok(new_session_key.unwrap_or(session_key))
