@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use actix_session_redis::deadpool_redis::redis::{
-    AsyncCommands as _, Client, ExistenceCheck, RedisError, SetExpiry, SetOptions,
-    aio::MultiplexedConnection,
+    AsyncCommands as _, Client, ExistenceCheck, IntoConnectionInfo as _, RedisError, SetExpiry,
+    SetOptions, aio::MultiplexedConnection, io::tcp::TcpSettings,
 };
 use actix_web::{
     Error, HttpRequest, HttpResponse,
@@ -23,7 +23,8 @@ pub(crate) struct Floor {
 
 impl Floor {
     pub(crate) async fn connect(redis: String, sliding: bool) -> Result<Self, RedisError> {
-        let client = Client::open(redis)?;
+        let undelayed = TcpSettings::default().set_nodelay(true);
+        let client = Client::open(redis.into_connection_info()?.set_tcp_settings(undelayed))?;
         Ok(Self {
             redis: client.get_multiplexed_async_connection().await?,
             sliding,

@@ -40,10 +40,10 @@ struct Extent {
 const FULL: Extent = Extent {
     pace: Pace {
         warm_up: Duration::from_millis(500),
-        round: Duration::from_secs(2),
+        round: Duration::from_secs(1),
     },
-    rounds: 5,
-    rounds_of_sweeps: 3,
+    rounds: 11,
+    rounds_of_sweeps: 5,
     many_sessions: 1_000_000,
     milestones: Milestones {
         first: 10_000,

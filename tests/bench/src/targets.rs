@@ -77,6 +77,11 @@ pub(crate) fn table(results: &Results<'_>) -> Table {
         AtMost(1.0),
         counter.ratio(Ours, Single, p99),
     );
+    check(
+        "counter, ConsistentSessions: requests/s, of the same store without",
+        AtLeast(0.9),
+        counter.ratio(Consistent, Ours, rate),
+    );
     check("counter: commands", AtMost(2.0), counter.commands(Ours));
     check(
         "counter, ConsistentSessions: commands",
