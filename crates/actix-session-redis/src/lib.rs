@@ -20,6 +20,7 @@ mod pool;
 mod scope;
 mod script;
 mod search;
+mod stamp;
 mod store;
 mod telemetry;
 #[cfg(feature = "rustls")]

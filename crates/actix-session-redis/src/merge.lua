@@ -1,7 +1,7 @@
 -- Applies the changes of one request to a session that others have changed as well: does what
 -- merge.rs does, where no request can come in between.
 -- KEYS: the session; optionally the receipt of this write.
--- ARGV: the changes, as JSON; the TTL; the largest size to store; the receipt's TTL.
+-- ARGV: the changes, as JSON; the TTL; the largest size to store; a stamp; the receipt's TTL.
 -- Returns 1 when they are stored, 0 when there is no such session, else what is there: the caller
 -- has to merge that.
 local current = redis.call('GET', KEYS[1])
@@ -44,8 +44,12 @@ local merged = cjson.encode(state)
 if #merged > tonumber(ARGV[3]) then
     return current
 end
+-- Stamped as in stamp.rs.
+if #merged > 4096 then
+    merged = merged .. ARGV[4]
+end
 redis.call('SET', KEYS[1], merged, 'PX', ARGV[2])
 if receipt then
-    redis.call('SET', receipt, '', 'PX', ARGV[4])
+    redis.call('SET', receipt, '', 'PX', ARGV[5])
 end
 return 1

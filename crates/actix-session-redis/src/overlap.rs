@@ -14,6 +14,7 @@ use crate::{
     operation::Operation,
     scope::{self, Base, Renewed},
     script::{Receipt, Target, Written},
+    stamp::{stamped, without_stamp},
     store::RedisSessionStore,
     telemetry,
 };
@@ -49,7 +50,7 @@ impl RedisSessionStore {
         ttl: &Duration,
     ) -> Result<bool, Error> {
         let body = codec::encode(ours, self.max_state_bytes)?;
-        if body == base.body {
+        if body == without_stamp(&base.body) {
             return self.refresh(redis, session_key, ttl).await;
         }
         let counts_twice = self.merge_rules.concern(&base.body, ours)?;
@@ -63,6 +64,7 @@ impl RedisSessionStore {
             }),
         };
 
+        let body = stamped(body);
         let written = redis
             .run(async |mut redis| target.replace(&mut redis, &base.body, &body).await)
             .await;
@@ -117,7 +119,7 @@ impl RedisSessionStore {
             // What nobody can read holds no change that could be lost.
             let their_state = codec::decode(&theirs).unwrap_or_else(|_| base.clone());
             let merged = self.merge_rules.merge(&base, &their_state, ours)?;
-            let body = codec::encode(&merged, limit)?;
+            let body = stamped(codec::encode(&merged, limit)?);
             written = redis
                 .run(async |mut redis| target.replace(&mut redis, &theirs, &body).await)
                 .await?;

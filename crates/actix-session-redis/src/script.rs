@@ -1,6 +1,6 @@
 //! What has to happen in one step on the server, so that no other request can come in between.
 
-use std::{borrow::Cow, sync::LazyLock, time::Duration};
+use std::{sync::LazyLock, time::Duration};
 
 use deadpool_redis::redis::{Cmd, ServerErrorKind, Value, cmd};
 use sha1_smol::Sha1;
@@ -10,7 +10,7 @@ use crate::{
     connection::Connection,
     error::{Error, Failure, Fault},
     merge::Change,
-    telemetry,
+    stamp, telemetry,
 };
 
 static END: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("end.lua")));
@@ -63,7 +63,7 @@ impl Target {
         let written = self
             .write(&REPLACE, redis, |command| {
                 command
-                    .arg(&*comparable(expected))
+                    .arg(stamp::comparable(expected))
                     .arg(body)
                     .arg(self.ttl_ms);
             })
@@ -83,8 +83,10 @@ impl Target {
         max_bytes: usize,
     ) -> Result<Written, Failure> {
         let changes = serde_json::to_vec(changes).expect("texts are always JSON");
+        let stamp = stamp::draw();
         self.write(&MERGE, redis, |command| {
-            command.arg(&changes).arg(self.ttl_ms).arg(max_bytes);
+            command.arg(&changes).arg(self.ttl_ms);
+            command.arg(max_bytes).arg(&stamp);
         })
         .await
     }
@@ -187,19 +189,4 @@ impl Script {
 
 fn sha1(bytes: &[u8]) -> String {
     Sha1::from(bytes).digest().to_string()
-}
-
-/// A base longer than this is compared by its SHA-1, so that it need not travel back. For a shorter
-/// one, to compute that twice costs more than to send it. (As in `replace.lua`.)
-const LONGEST_SENT_BACK: usize = 4096;
-
-/// Comparing digests is safe: to have a change overlooked, somebody would have to find two states
-/// of one session with the same SHA-1, and all they could overwrite is a change to that session
-/// of their own. A digest cannot be taken for a state, which starts with a brace.
-fn comparable(base: &[u8]) -> Cow<'_, [u8]> {
-    if base.len() > LONGEST_SENT_BACK {
-        sha1(base).into_bytes().into()
-    } else {
-        base.into()
-    }
 }

@@ -19,6 +19,7 @@ use crate::{
     pool::RedisPool,
     scope,
     script::{self, Ended},
+    stamp::stamped,
     telemetry,
 };
 
@@ -120,7 +121,7 @@ impl RedisSessionStore {
     }
 
     pub(crate) fn entry(&self, state: &State, ttl: &Duration) -> Result<Entry, Error> {
-        Entry::new(codec::encode(state, self.max_state_bytes)?, ttl)
+        Entry::new(stamped(codec::encode(state, self.max_state_bytes)?), ttl)
     }
 
     /// Whether the request goes on although its session could not be loaded.
