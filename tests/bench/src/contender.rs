@@ -7,7 +7,9 @@ use clap::ValueEnum;
 pub(crate) enum Contender {
     /// The store of this crate.
     Ours,
-    /// The same, inside `ConsistentSessions`.
+    /// The same, and what it does is recorded for Prometheus.
+    Metrics,
+    /// The store, inside `ConsistentSessions`.
     Consistent,
     /// The same, and the field that counts is declared a counter.
     Counter,
@@ -24,8 +26,9 @@ pub(crate) enum Contender {
 }
 
 impl Contender {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Ours,
+        Self::Metrics,
         Self::Consistent,
         Self::Counter,
         Self::Single,
@@ -50,6 +53,7 @@ impl fmt::Display for Contender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Ours => "ours",
+            Self::Metrics => "ours, with metrics",
             Self::Consistent => "ours, ConsistentSessions",
             Self::Counter => "ours, ConsistentSessions, counter",
             Self::Single => "built-in, one connection",

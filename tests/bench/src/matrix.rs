@@ -25,7 +25,9 @@ pub(crate) fn head_to_head(route: Route, rounds: usize) -> Experiment {
             ..Setting::default()
         }],
         contenders: contenders
-            .filter(|&contender| counts || contender != Contender::Counter)
+            .filter(|contender| {
+                counts || !matches!(contender, Contender::Counter | Contender::Metrics)
+            })
             .collect(),
         rounds,
     }
@@ -105,19 +107,31 @@ pub(crate) fn sessions(many: usize, rounds: usize) -> Experiment {
 }
 
 pub(crate) fn delayed(rounds: usize) -> Experiment {
-    Experiment {
-        title: "1 ms between server and Redis, 8 connections",
-        axis: "route",
-        settings: settings(Route::ALL, |route| Setting {
-            label: route.to_string(),
-            route,
-            // Few, so that what is waited for is Redis and not a turn.
-            connections: 8,
-            delay: Some(Duration::from_millis(1)),
-            ..Setting::default()
-        }),
-        ..sweep(rounds)
+    let mut settings = settings(Route::ALL, |route| Setting {
+        label: route.to_string(),
+        route,
+        // So that what is waited for is Redis and not a turn, and hardly ever the refresh that the
+        // first visitor of a session brings about.
+        connections: 1,
+        sessions: 10,
+        ..Setting::default()
+    });
+    settings.push(Setting {
+        label: format!("{}, 64 connections", Route::Counter),
+        ..Setting::default()
+    });
+    for setting in &mut settings {
+        setting.delay = Some(Duration::from_millis(1));
     }
+    let mut experiment = Experiment {
+        title: "1 ms between server and Redis, one connection (or 64)",
+        axis: "route",
+        settings,
+        ..sweep(rounds)
+    };
+    // What all wait for besides.
+    experiment.contenders.push(Contender::Nothing);
+    experiment
 }
 
 fn settings<T, const N: usize>(values: [T; N], setting: fn(T) -> Setting) -> Vec<Setting> {

@@ -46,7 +46,10 @@ pub(crate) fn svg(routes: &[(&str, &Findings)]) -> String {
             } = *ratio;
             let middle = y + BAR / 2;
             let class = match contender {
-                Contender::Ours | Contender::Consistent | Contender::Counter => "ours",
+                Contender::Ours
+                | Contender::Metrics
+                | Contender::Consistent
+                | Contender::Counter => "ours",
                 _ => "other",
             };
             _ = writeln!(

@@ -79,7 +79,7 @@ pub(crate) fn run(options: &RunOptions) -> anyhow::Result<()> {
     run(matrix::connections(rounds))?;
     run(matrix::workers(rounds))?;
     run(matrix::processes(rounds))?;
-    let sessions = run(matrix::sessions(extent.many_sessions, rounds))?;
+    let sessions = run(matrix::sessions(extent.many_sessions, extent.rounds))?;
     let delayed = run(matrix::delayed(rounds))?;
     if report.is_wanted(contention::TITLE) {
         let table = contention::measure(extent.rounds_of_sweeps, extent.pace.round)?;

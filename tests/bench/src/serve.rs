@@ -2,6 +2,7 @@ use std::{
     io::{self, Read as _},
     net::TcpListener,
     thread,
+    time::Duration,
 };
 
 use actix_session::{
@@ -14,6 +15,7 @@ use actix_session_redis::{
 };
 use actix_web::{App, HttpServer, dev::Server, rt::System};
 use clap::Args;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 
 use crate::{contender::Contender, cookie, floor, routes};
 
@@ -79,6 +81,11 @@ async fn server(options: ServeOptions, listener: TcpListener) -> anyhow::Result<
             let store = ours(&options)?.build();
             with!(sessions(store.clone()))
         }
+        Contender::Metrics => {
+            record_metrics()?;
+            let store = ours(&options)?.build();
+            with!(sessions(store.clone()))
+        }
         Contender::Consistent => {
             let store = ours(&options)?.build();
             with!(ConsistentSessions::new(sessions(store.clone())))
@@ -121,6 +128,22 @@ async fn server(options: ServeOptions, listener: TcpListener) -> anyhow::Result<
 fn ours(options: &ServeOptions) -> anyhow::Result<RedisSessionStoreBuilder> {
     let pool = RedisPool::from_url(&options.redis)?;
     Ok(RedisSessionStore::builder(pool).key_prefix(""))
+}
+
+/// As the demo does with `--metrics-listen`, but nobody asks.
+fn record_metrics() -> anyhow::Result<()> {
+    let matching = |suffix: &str| Matcher::Suffix(suffix.to_owned());
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(matching("_seconds"), &[0.001, 0.01, 0.1, 1.0])?
+        .set_buckets_for_metric(matching("_bytes"), &[100.0, 1_000.0, 10_000.0, 100_000.0])?
+        .install_recorder()?;
+    thread::spawn(move || {
+        loop {
+            thread::sleep(Duration::from_secs(1));
+            recorder.run_upkeep();
+        }
+    });
+    Ok(())
 }
 
 fn session_middleware<S: SessionStore>(store: S, sliding: bool) -> SessionMiddleware<S> {

@@ -1,7 +1,7 @@
 //! What was to be reached, and what has been.
 
 use crate::{
-    contender::Contender::{self, Consistent, Floor, Ours, Pooled, Single},
+    contender::Contender::{self, Consistent, Floor, Metrics, Ours, Pooled, Single},
     experiment::{Finding, Findings},
     figures::{Round, Spread},
     memory::Growth,
@@ -76,6 +76,16 @@ pub(crate) fn table(results: &Results<'_>) -> Table {
         "counter: p99, of the single connection",
         AtMost(1.0),
         counter.ratio(Ours, Single, p99),
+    );
+    check(
+        "counter, with metrics: requests/s, of the same store without",
+        AtLeast(0.97),
+        counter.ratio(Metrics, Ours, rate),
+    );
+    check(
+        "counter, with metrics: CPU per request, of the same store without",
+        AtMost(1.03),
+        counter.ratio(Metrics, Ours, cpu),
     );
     check(
         "counter, ConsistentSessions: requests/s, of the same store without",
