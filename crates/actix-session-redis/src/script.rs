@@ -2,7 +2,7 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use deadpool_redis::redis::{Cmd, ServerErrorKind, Value, cmd};
+use deadpool_redis::redis::{Cmd, ServerErrorKind, Value};
 use sha1_smol::Sha1;
 use tokio::time::Instant;
 
@@ -172,8 +172,9 @@ impl Script {
         add_keys_and_arguments: impl Fn(&mut Cmd),
     ) -> Result<Value, Failure> {
         let call = |how: &str, script: &str| {
-            let mut command = cmd(how);
-            command.arg(script);
+            // Room for the states that most sessions have.
+            let mut command = Cmd::with_capacity(10, 512);
+            command.arg(how).arg(script);
             add_keys_and_arguments(&mut command);
             command
         };

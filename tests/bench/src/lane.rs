@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::{
     commands_seen::CommandsSeen,
     contender::Contender,
+    cores,
     delay::DelayingProxy,
     figures::{Round, Spread},
     nginx::Nginx,
@@ -194,6 +195,9 @@ fn start_server(
         .args(["--workers", &setting.workers.to_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());
+    for core in cores::of_server(setting) {
+        command.args(["--core", &core.to_string()]);
+    }
     if setting.route == Route::SlidingRead {
         command.arg("--sliding");
     }

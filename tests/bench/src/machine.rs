@@ -1,4 +1,6 @@
-use std::{fs, process::Command, thread};
+use std::{fs, process::Command};
+
+use crate::cores;
 
 /// What the figures were measured on.
 pub(crate) fn description() -> anyhow::Result<String> {
@@ -9,7 +11,7 @@ pub(crate) fn description() -> anyhow::Result<String> {
     let model = model
         .unwrap_or(": unknown")
         .trim_start_matches(['\t', ':', ' ']);
-    let cores = thread::available_parallelism()?;
+    let cores = cores::count();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let redis = Command::new("redis-server").arg("--version").output()?;
     let redis = String::from_utf8_lossy(&redis.stdout).into_owned();

@@ -8,6 +8,7 @@ mod commands_seen;
 mod contender;
 mod contention;
 mod cookie;
+mod cores;
 mod delay;
 mod experiment;
 mod figures;

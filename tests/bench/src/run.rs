@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use crate::{
-    contention,
+    contention, cores,
     experiment::{Experiment, Findings, Pace},
     machine, matrix,
     memory::{self, Milestones},
@@ -40,10 +40,10 @@ struct Extent {
 const FULL: Extent = Extent {
     pace: Pace {
         warm_up: Duration::from_millis(500),
-        round: Duration::from_secs(1),
+        round: Duration::from_millis(500),
     },
-    rounds: 11,
-    rounds_of_sweeps: 5,
+    rounds: 25,
+    rounds_of_sweeps: 9,
     many_sessions: 1_000_000,
     milestones: Milestones {
         first: 10_000,
@@ -67,6 +67,7 @@ const QUICK: Extent = Extent {
 
 pub(crate) fn run(options: &RunOptions) -> anyhow::Result<()> {
     let extent = if options.quick { QUICK } else { FULL };
+    cores::divide()?;
     let mut report = Report::begin(&extent, &options.only)?;
 
     let mut run = |experiment: Experiment| report.run(&experiment, extent.pace);
@@ -130,8 +131,14 @@ impl<'a> Report<'a> {
             only,
         };
         let (rounds, sweeps) = (extent.rounds, extent.rounds_of_sweeps);
+        let cores = if cores::are_divided() {
+            "A server has as many cores as workers (several behind nginx have all); \
+             Redis and `wrk` have the others."
+        } else {
+            "All share the cores."
+        };
         report.add(&format!(
-            "# How fast\n\n{}.\n\n{} Rounds of {:?}: {rounds} of each in the first three tables, \
+            "# How fast\n\n{}.\n\n{} {cores} Rounds of {:?}: {rounds} of each in the first three tables, \
              {sweeps} in the others. Load average before: {}.\n",
             machine::description()?,
             report::LEGEND.trim_end(),

@@ -17,7 +17,7 @@ use actix_web::{App, HttpServer, dev::Server, rt::System};
 use clap::Args;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 
-use crate::{contender::Contender, cookie, floor, routes};
+use crate::{contender::Contender, cookie, cores, floor, routes};
 
 /// Runs one contender until stdin is closed.
 #[derive(Debug, Args)]
@@ -31,6 +31,9 @@ pub(crate) struct ServeOptions {
     /// How many threads serve requests
     #[arg(long, default_value_t = 2)]
     workers: usize,
+    /// Use this core of the machine, by its number, and others only if they are named as well
+    #[arg(long = "core")]
+    cores: Vec<usize>,
     /// Prolong the session with every request, and not only when its state changes
     #[arg(long)]
     sliding: bool,
@@ -40,6 +43,9 @@ pub(crate) struct ServeOptions {
 pub(crate) const LISTENING: &str = "listening on ";
 
 pub(crate) fn serve(options: ServeOptions) -> anyhow::Result<()> {
+    if !options.cores.is_empty() {
+        cores::use_only(&options.cores)?;
+    }
     System::new().block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;

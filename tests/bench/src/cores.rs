@@ -1,0 +1,59 @@
+//! Who computes where. A server gets as many cores as it has workers, as in production; who asks,
+//! and Redis, get the others. Or else a contender with a thread more would be given a core more,
+//! and the scheduler would make the figures.
+
+use std::sync::LazyLock;
+
+use nix::{
+    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
+    unistd::Pid,
+};
+
+use crate::setting::Setting;
+
+/// As many as a server has workers at most.
+const OF_SERVERS: usize = 2;
+
+const MYSELF: Pid = Pid::from_raw(0);
+
+/// Those that this process was given.
+static ALL: LazyLock<Vec<usize>> = LazyLock::new(|| {
+    let given = sched_getaffinity(MYSELF).unwrap_or_default();
+    let is_given = |&core: &usize| given.is_set(core).unwrap_or(false);
+    (0..CpuSet::count()).filter(is_given).collect()
+});
+
+/// Unless there are too few of them.
+pub(crate) fn are_divided() -> bool {
+    ALL.len() >= 2 * OF_SERVERS
+}
+
+/// Leaves the first ones to the servers, like all processes that are started from now on.
+pub(crate) fn divide() -> anyhow::Result<()> {
+    if are_divided() {
+        use_only(&ALL[OF_SERVERS..])?;
+    }
+    Ok(())
+}
+
+/// Those that a server may use. Several behind nginx have all.
+pub(crate) fn of_server(setting: &Setting) -> &'static [usize] {
+    if are_divided() && !setting.nginx {
+        &ALL[..setting.workers.min(OF_SERVERS)]
+    } else {
+        &ALL
+    }
+}
+
+/// Before any thread is started.
+pub(crate) fn use_only(cores: &[usize]) -> anyhow::Result<()> {
+    let mut set = CpuSet::new();
+    for &core in cores {
+        set.set(core)?;
+    }
+    Ok(sched_setaffinity(MYSELF, &set)?)
+}
+
+pub(crate) fn count() -> usize {
+    ALL.len()
+}
