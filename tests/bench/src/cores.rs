@@ -24,28 +24,32 @@ static ALL: LazyLock<Vec<usize>> = LazyLock::new(|| {
 });
 
 /// Unless there are too few of them.
-pub(crate) fn are_divided() -> bool {
+pub(crate) fn can_be_divided() -> bool {
     ALL.len() >= 2 * OF_SERVERS
 }
 
-/// Leaves the first ones to the servers, like all processes that are started from now on.
-pub(crate) fn divide() -> anyhow::Result<()> {
-    if are_divided() {
-        use_only(&ALL[OF_SERVERS..])?;
-    }
-    Ok(())
+/// Not if nginx or a delaying proxy computes as well.
+fn are_divided(setting: &Setting) -> bool {
+    can_be_divided() && !setting.nginx && setting.delay.is_none()
 }
 
-/// Those that a server may use. Several behind nginx have all.
 pub(crate) fn of_server(setting: &Setting) -> &'static [usize] {
-    if are_divided() && !setting.nginx {
+    if are_divided(setting) {
         &ALL[..setting.workers.min(OF_SERVERS)]
     } else {
         &ALL
     }
 }
 
-/// Before any thread is started.
+pub(crate) fn of_others(setting: &Setting) -> &'static [usize] {
+    if are_divided(setting) {
+        &ALL[OF_SERVERS..]
+    } else {
+        &ALL
+    }
+}
+
+/// From now on, this thread, and the threads and processes that it starts.
 pub(crate) fn use_only(cores: &[usize]) -> anyhow::Result<()> {
     let mut set = CpuSet::new();
     for &core in cores {

@@ -48,6 +48,7 @@ pub(crate) struct Lane {
 
 impl Lane {
     pub(crate) fn start(contender: Contender, setting: &Setting) -> anyhow::Result<Self> {
+        cores::use_only(cores::of_others(setting))?;
         let folder = tempfile::Builder::new().prefix("bench-").tempdir()?;
         let redis = Server::start_with(&["--appendonly", "no"]);
         let info: InfoDict = redis.try_run("INFO server")?;

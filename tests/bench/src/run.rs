@@ -67,7 +67,6 @@ const QUICK: Extent = Extent {
 
 pub(crate) fn run(options: &RunOptions) -> anyhow::Result<()> {
     let extent = if options.quick { QUICK } else { FULL };
-    cores::divide()?;
     let mut report = Report::begin(&extent, &options.only)?;
 
     let mut run = |experiment: Experiment| report.run(&experiment, extent.pace);
@@ -131,9 +130,9 @@ impl<'a> Report<'a> {
             only,
         };
         let (rounds, sweeps) = (extent.rounds, extent.rounds_of_sweeps);
-        let cores = if cores::are_divided() {
-            "A server has as many cores as workers (several behind nginx have all); \
-             Redis and `wrk` have the others."
+        let cores = if cores::can_be_divided() {
+            "A server has as many cores as workers, and Redis and `wrk` have the others; with nginx \
+             or a delay, all share all."
         } else {
             "All share the cores."
         };

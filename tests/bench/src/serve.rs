@@ -66,6 +66,8 @@ macro_rules! start {
     ($listener:expr, $workers:expr, || $app:expr) => {
         HttpServer::new(move || $app)
             .workers($workers)
+            // Longer than nginx keeps a connection that nobody uses.
+            .keep_alive(Duration::from_secs(75))
             .listen($listener)?
             .run()
     };
