@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos bench bench-quick lint fmt doc deps deps-test deps-bench
+.PHONY: help demo test chaos bench bench-quick profile lint fmt doc deps deps-test deps-bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ bench: deps-bench ## how fast it is against what else there is: about 20 minutes
 bench-quick: deps-bench ## a minute of the same, to see that it works: the figures mean nothing
 	cargo run --locked --release --package bench -- run --quick
 	cargo bench --locked --package actix-session-redis --bench store -- --test
+
+profile: deps-bench ## where the CPU time of a request goes, ours beside the floor; needs perf
+	tests/bench/profile.sh
 
 lint: deps-test ## formatting, clippy and rustdoc, with warnings as errors
 	cargo fmt --all --check

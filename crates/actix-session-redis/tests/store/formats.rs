@@ -32,9 +32,14 @@ fn sample() -> State {
 async fn the_built_in_store_reads_and_continues_our_sessions() {
     let redis = TestRedis::start().await;
     let ours = our_store(&redis);
+    let mut large = sample();
+    large.insert("large".into(), format!("\"{}\"", "x".repeat(10_000)));
     for theirs in built_in_stores(&redis).await {
+        for sample in [sample(), large.clone()] {
+            let key = ours.save(sample.clone(), &HOUR).await.unwrap();
+            assert_eq!(theirs.load(&key).await.unwrap(), Some(sample));
+        }
         let key = ours.save(sample(), &HOUR).await.unwrap();
-        assert_eq!(theirs.load(&key).await.unwrap(), Some(sample()));
         let updated = theirs.update(copy(&key), state("n", "1"), &HOUR).await;
         assert_eq!(updated.unwrap(), key);
         assert_eq!(ours.load(&key).await.unwrap(), Some(state("n", "1")));
