@@ -38,8 +38,9 @@ impl Connection {
             Self::Server(_) => None,
             #[cfg(feature = "cluster")]
             Self::Cluster(cluster) => {
-                // Any server will do, so several are asked: some of them may be silent.
-                let asked = (0..4).map(|_| {
+                // Any server will do, and some may be silent: so often chance does not pick only
+                // those. (redis-rs asks all of them at once only when something else wakes it.)
+                let asked = (0..16).map(|_| {
                     let mut cluster = cluster.clone();
                     let any = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
                     let mut slots = cmd("CLUSTER");
