@@ -44,7 +44,7 @@ pub(crate) struct Figures {
     lost: u64,
     /// What visitors saw that they must not see.
     surprises: Vec<String>,
-    visitors_held_up: usize,
+    visitors_held_up: Vec<String>,
 }
 
 impl Figures {
@@ -53,7 +53,11 @@ impl Figures {
             visits,
             control,
             counted_failures: visitors.iter().map(Visitor::counted_failures).sum(),
-            visitors_held_up: visitors.iter().filter(|it| it.was_held_up()).count(),
+            visitors_held_up: visitors
+                .iter()
+                .filter(|it| it.was_held_up())
+                .map(|it| it.name().to_owned())
+                .collect(),
             lost: visitors.iter().map(Visitor::lost).sum(),
             surprises: visitors
                 .iter()
@@ -72,8 +76,9 @@ impl Figures {
         assert_eq!(self.visits.failed().count(), 0, "requests failed");
     }
 
-    pub(crate) fn visitors_held_up(&self) -> usize {
-        self.visitors_held_up
+    /// By their names.
+    pub(crate) fn visitors_held_up(&self) -> &[String] {
+        &self.visitors_held_up
     }
 
     /// Every visit was answered within this time, as far as this machine can tell.

@@ -92,6 +92,10 @@ impl Visitor {
         self.was_held_up
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) fn lost(&self) -> u64 {
         self.lost
     }
