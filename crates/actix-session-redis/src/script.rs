@@ -2,7 +2,7 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use deadpool_redis::redis::{Cmd, ServerErrorKind, Value};
+use deadpool_redis::redis::{Cmd, ServerErrorKind, Value, cmd};
 use sha1_smol::Sha1;
 use tokio::time::Instant;
 
@@ -172,9 +172,8 @@ impl Script {
         add_keys_and_arguments: impl Fn(&mut Cmd),
     ) -> Result<Value, Failure> {
         let call = |how: &str, script: &str| {
-            // Room for the states that most sessions have.
-            let mut command = Cmd::with_capacity(10, 512);
-            command.arg(how).arg(script);
+            let mut command = cmd(how);
+            command.arg(script);
             add_keys_and_arguments(&mut command);
             command
         };

@@ -6,7 +6,8 @@
 //!
 //! [RFC 8259]: https://www.rfc-editor.org/rfc/rfc8259#section-2
 
-/// States longer than this are stamped. To send a shorter one back costs next to nothing.
+/// States longer than this are stamped, here and in `merge.lua`. To send a shorter one back costs
+/// next to nothing.
 const LONGEST_SENT_BACK: usize = 4096;
 
 const LENGTH: usize = 32;
