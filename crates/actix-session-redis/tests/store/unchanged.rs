@@ -21,7 +21,7 @@ async fn cost_at_age(path: &str, policy: TtlExtensionPolicy, age: i64) -> (Comma
     );
     let browser = app.browser();
     // Redis learns the script, and the store whether the policy asks for refreshes.
-    for path in ["/set/name/Ada", "/count", path] {
+    for path in ["/set/name/Ada", "/count", path, path] {
         browser.get(path).await.text();
     }
     let session = redis.only_session();
@@ -38,12 +38,18 @@ const NOT_FRESH: i64 = 36_000;
 #[actix_web::test]
 async fn a_value_that_is_set_again_is_not_written() {
     use TtlExtensionPolicy::{OnEveryRequest, OnStateChanges};
-    for policy in [OnStateChanges, OnEveryRequest] {
-        let (cost, left) = cost_at_age("/set/name/Ada", policy.clone(), FRESH).await;
+    let (short, long) = ("Ada".to_owned(), "Ada".repeat(5_000));
+    for (policy, value) in [
+        (OnStateChanges, &short),
+        (OnEveryRequest, &short),
+        (OnEveryRequest, &long),
+    ] {
+        let path = format!("/set/name/{value}");
+        let (cost, left) = cost_at_age(&path, policy.clone(), FRESH).await;
         assert_eq!(cost, commands([("get", 1), ("pttl", 1)]));
         assert!(left <= HOUR_MS - FRESH);
 
-        let (cost, left) = cost_at_age("/set/name/Ada", policy, NOT_FRESH).await;
+        let (cost, left) = cost_at_age(&path, policy, NOT_FRESH).await;
         assert_eq!(cost, commands([("get", 1), ("pttl", 1), ("pexpire", 1)]));
         assert!(left > HOUR_MS - FRESH);
     }
