@@ -182,7 +182,7 @@ impl ThreadLease {
 /// One pooled connection, held by one thread or, when the pool is small, by several.
 pub(crate) struct Lease {
     pub(crate) connection: Connection,
-    /// When it was made.
+    /// Those that a cluster had when this was made.
     masters: Option<Masters>,
     since: Instant,
     pooled: Mutex<Option<PooledConnection>>,

@@ -1,0 +1,158 @@
+//! What the server knows: facts for the tests, from its side.
+
+use std::collections::BTreeMap;
+
+use actix_session_redis::deadpool_redis::redis::{self, FromRedisValue, InfoDict};
+
+use super::TestRedis;
+
+/// How often each command was asked for, refused ones included.
+pub(crate) type Commands = BTreeMap<String, u64>;
+
+/// For comparison with what [`TestRedis::commands_during`] counted.
+pub(crate) fn commands<const N: usize>(counts: [(&str, u64); N]) -> Commands {
+    counts.map(|(name, n)| (name.to_owned(), n)).into()
+}
+
+impl TestRedis {
+    /// Runs a command whose arguments hold no spaces.
+    pub(crate) fn run<T: FromRedisValue>(&self, command: &str) -> T {
+        let mut words = command.split(' ');
+        let mut command = redis::cmd(words.next().unwrap());
+        command.arg(words.collect::<Vec<_>>());
+        self.query(&command)
+    }
+
+    fn query<T: FromRedisValue>(&self, command: &redis::Cmd) -> T {
+        let mut running = self.running.borrow_mut();
+        let control = &mut running.as_mut().expect("it is running").control;
+        command.query(control).unwrap()
+    }
+
+    pub(crate) fn put(&self, key: &str, value: &[u8]) {
+        self.query::<()>(redis::cmd("SET").arg(key).arg(value));
+    }
+
+    pub(crate) fn value(&self, key: &str) -> Option<Vec<u8>> {
+        self.run(&format!("GET {key}"))
+    }
+
+    /// Value and time to live as one, to see that nobody has touched either.
+    pub(crate) fn dump(&self, key: &str) -> (Vec<u8>, i64) {
+        (
+            self.run(&format!("DUMP {key}")),
+            self.run(&format!("PEXPIRETIME {key}")),
+        )
+    }
+
+    /// All Redis keys of database 0, in order.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.run("KEYS *");
+        keys.sort();
+        keys
+    }
+
+    /// The Redis keys that hold session states: all but the markers of ended sessions and the
+    /// receipts of writes.
+    pub(crate) fn sessions(&self) -> Vec<String> {
+        let mut keys = self.keys();
+        keys.retain(|key| !key.contains("ended:") && !is_receipt(key));
+        keys
+    }
+
+    pub(crate) fn receipts(&self) -> Vec<String> {
+        let mut keys = self.keys();
+        keys.retain(|key| is_receipt(key));
+        keys
+    }
+
+    /// The Redis key of the only session.
+    pub(crate) fn only_session(&self) -> String {
+        let sessions = self.sessions();
+        assert_eq!(sessions.len(), 1, "one session in {sessions:?}");
+        sessions.concat()
+    }
+
+    /// Milliseconds; -1 for ever, -2 no such key.
+    pub(crate) fn pttl(&self, key: &str) -> i64 {
+        self.run(&format!("PTTL {key}"))
+    }
+
+    /// Takes the rest of its life from the session: what time does, without the wait.
+    pub(crate) fn expire_now(&self, key: &str) {
+        assert_eq!(self.run::<i64>(&format!("PEXPIRE {key} -1")), 1);
+    }
+
+    /// What the work asked Redis for.
+    pub(crate) async fn commands_during<T>(&self, work: impl Future<Output = T>) -> (T, Commands) {
+        let before = self.command_counts();
+        let output = work.await;
+        let mut counts = self.command_counts();
+        for (name, n) in &mut counts {
+            *n -= before.get(name).unwrap_or(&0);
+        }
+        counts.retain(|_, &mut n| n > 0);
+        (output, counts)
+    }
+
+    pub(crate) fn command_count(&self, name: &str) -> u64 {
+        self.command_counts().get(name).copied().unwrap_or(0)
+    }
+
+    /// All but `INFO`, which asks for this.
+    fn command_counts(&self) -> Commands {
+        let stats: InfoDict = self.run("INFO commandstats");
+        let names = stats.keys().filter_map(|key| key.strip_prefix("cmdstat_"));
+        let count = |name: &str| {
+            let stats: String = stats.get(&format!("cmdstat_{name}")).unwrap();
+            let number_of = |field: &str| -> u64 {
+                let mut fields = stats.split(',').filter_map(|stat| stat.split_once('='));
+                fields
+                    .find(|(name, _)| *name == field)
+                    .unwrap()
+                    .1
+                    .parse()
+                    .unwrap()
+            };
+            number_of("calls") + number_of("rejected_calls")
+        };
+        names
+            .filter(|&name| name != "info")
+            .map(|name| (name.to_owned(), count(name)))
+            .collect()
+    }
+
+    /// How often it has replied with this error code.
+    pub(crate) fn error_count(&self, code: &str) -> u64 {
+        let errors: InfoDict = self.run("INFO errorstats");
+        let stats: Option<String> = errors.get(&format!("errorstat_{code}"));
+        stats.map_or(0, |stats| {
+            stats.strip_prefix("count=").unwrap().parse().unwrap()
+        })
+    }
+
+    pub(super) fn info<T: FromRedisValue>(&self, section: &str, field: &str) -> T {
+        let info: InfoDict = self.run(&format!("INFO {section}"));
+        info.get(field).unwrap()
+    }
+
+    /// Connections that are open now, ours for these questions not counted.
+    pub(crate) fn client_count(&self) -> usize {
+        let clients: String = self.run("CLIENT LIST TYPE normal");
+        clients.lines().count() - 1
+    }
+
+    /// Connections that were made since the server's start.
+    pub(crate) fn connections_made(&self) -> u64 {
+        self.info("stats", "total_connections_received")
+    }
+
+    /// Closes all connections but ours for these questions.
+    pub(crate) fn kill_clients(&self) {
+        self.run::<u64>("CLIENT KILL TYPE normal");
+    }
+}
+
+fn is_receipt(key: &str) -> bool {
+    key.contains("written:{")
+}
