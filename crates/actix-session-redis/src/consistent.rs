@@ -110,7 +110,7 @@ where
     }
 }
 
-/// Inside the session middleware: notes when the application begins, and which cookies are its own.
+/// Inside the session middleware: notes when the application runs, and which cookies are its own.
 /// What comes on top of them is the session cookie, whatever its name.
 #[doc(hidden)]
 #[derive(Debug)]
@@ -136,11 +136,14 @@ where
         }
         let response = self.application.call(request);
         Box::pin(async {
-            let response = response.await?;
+            let response = response.await;
             if let Some(scope) = scope {
-                scope.set_application_cookies(response.headers().get_all(SET_COOKIE).count());
+                scope.application_ends();
+                if let Ok(response) = &response {
+                    scope.set_application_cookies(response.headers().get_all(SET_COOKIE).count());
+                }
             }
-            Ok(response)
+            response
         })
     }
 }

@@ -279,19 +279,19 @@ impl Failure {
                 "WRONGPASS" => "check the user name and the password in the URL",
                 "NOPERM" => {
                     "give the Redis user access to the key prefix and to the commands \
-                     GET, SET, DEL, EXISTS, PTTL, PEXPIRE, EVALSHA, EVAL, PING, SELECT if the URL \
-                     names a database, and CLUSTER SLOTS and ASKING in a cluster"
+                     GET, GETRANGE, SET, DEL, EXISTS, PTTL, PEXPIRE, EVALSHA, EVAL, PING, SELECT \
+                     if the URL names a database, ROLE with Sentinel, and CLUSTER SLOTS and \
+                     ASKING in a cluster"
                 }
-                "OOM" => {
-                    "Redis is full; raise its maxmemory, or set a maxmemory-policy that evicts"
-                }
+                "OOM" => "Redis is full; raise its maxmemory",
                 "MISCONF" => "Redis cannot write to its disk; its log says why",
                 "MOVED" | "ASK" | "CROSSSLOT" => {
                     "this server belongs to a Redis Cluster; connect with a cluster pool"
                 }
                 _ => {
-                    "check the database number and the password in the URL, that no command is \
-                     renamed or disabled, and the log of the Redis server"
+                    "check the database number and the password in the URL, that it is not that \
+                     of a Sentinel, that no command is renamed or disabled, and the log of the \
+                     Redis server"
                 }
             },
         })
@@ -300,8 +300,14 @@ impl Failure {
 
 /// The code of the error reply; of the first one, when a pipeline had several.
 fn code(error: RedisError) -> String {
-    error
-        .into_server_errors()
-        .and_then(|errors| errors.first().map(|(_, error)| error.code().to_owned()))
-        .unwrap_or_else(|| "ERR".to_owned())
+    let errors = error.into_server_errors().unwrap_or_default();
+    let Some((_, error)) = errors.first() else {
+        return "ERR".to_owned();
+    };
+    match error.details() {
+        // So says Redis 7.0 what is a NOPERM from 7.2 on.
+        Some(details) if details.starts_with("The user executing the script") => "NOPERM",
+        _ => error.code(),
+    }
+    .to_owned()
 }

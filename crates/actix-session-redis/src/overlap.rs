@@ -64,21 +64,33 @@ impl RedisSessionStore {
             }),
         };
 
-        let body = stamped(body);
-        let written = redis
-            .run(async |mut redis| target.replace(&mut redis, &base.body, &body).await)
-            .await;
-        match written {
-            Ok(Written::Done) => Ok(true),
-            Ok(Written::Gone) => Ok(false),
-            Ok(Written::Conflict(theirs)) => {
-                Box::pin(self.resolve(redis, &target, base, ours, theirs)).await
-            }
+        match self.compare_and_set(redis, &target, base, ours, body).await {
             // Another type of value, so there is nothing to merge with.
             Err(Error::Unreadable { .. }) => {
                 Box::pin(self.replace(redis, session_key, ours, ttl)).await
             }
-            Err(error) => Err(error),
+            merged => merged,
+        }
+    }
+
+    async fn compare_and_set(
+        &self,
+        redis: &Operation<'_>,
+        target: &Target,
+        base: &Base,
+        ours: &State,
+        body: Vec<u8>,
+    ) -> Result<bool, Error> {
+        let body = stamped(body);
+        let written = redis
+            .run(async |mut redis| target.replace(&mut redis, &base.body, &body).await)
+            .await?;
+        match written {
+            Written::Done => Ok(true),
+            Written::Gone => Ok(false),
+            Written::Conflict(theirs) => {
+                Box::pin(self.resolve(redis, target, base, ours, theirs)).await
+            }
         }
     }
 
@@ -95,12 +107,13 @@ impl RedisSessionStore {
         let limit = self.max_state_bytes;
         let base = codec::decode(&base.body)?;
         let mut written = match self.merge_rules.changes(&base, ours) {
-            None => Written::Conflict(theirs),
-            Some(changes) => {
+            // Lua is content with less than what is a state.
+            Some(changes) if codec::decode(&theirs).is_ok() => {
                 redis
                     .run(async |mut redis| target.merge(&mut redis, &changes, limit).await)
                     .await?
             }
+            _ => Written::Conflict(theirs),
         };
         let mut tries = 1;
         loop {

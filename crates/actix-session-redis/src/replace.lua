@@ -10,7 +10,7 @@ if receipt and not redis.call('SET', receipt, '', 'NX', 'PX', ARGV[4]) then
 end
 
 local found
-local is_stamp = not string.find(loaded, '%S')
+local is_stamp = #loaded == 32 and not string.find(loaded, '%S')
 if is_stamp then
     if redis.call('GETRANGE', session, -#loaded, -1) == loaded then
         redis.call('SET', session, state, 'PX', ttl)

@@ -24,7 +24,7 @@ pub(crate) struct Scope {
     loaded: RefCell<Vec<Loaded>>,
     /// Which stores could not load the session of the request, which goes on as anonymous.
     outages: RefCell<Vec<(Arc<Keyspace>, Error)>>,
-    application_has_begun: Cell<bool>,
+    application_runs: Cell<bool>,
     session_ended: Cell<bool>,
     renewed: RefCell<Option<Renewed>>,
     leave_cookie: Cell<bool>,
@@ -34,6 +34,7 @@ pub(crate) struct Scope {
 struct Loaded {
     store: Arc<Keyspace>,
     session_key: String,
+    by_application: bool,
     base: Rc<Base>,
 }
 
@@ -76,7 +77,12 @@ impl Scope {
 
     /// The session has been loaded, if there is one.
     pub(crate) fn application_begins(&self) {
-        self.application_has_begun.set(true);
+        self.application_runs.set(true);
+    }
+
+    /// What comes now is the middleware's again.
+    pub(crate) fn application_ends(&self) {
+        self.application_runs.set(false);
     }
 
     /// How many cookies the application itself sets.
@@ -106,28 +112,35 @@ pub(crate) fn remember(
         scope.loaded.borrow_mut().push(Loaded {
             store: Arc::clone(store),
             session_key: session_key.as_ref().to_owned(),
+            by_application: scope.application_runs.get(),
             base: Rc::new(Base::now(body, ttl_left_ms)),
         });
     }
 }
 
+/// What a write that happens now has started from. The middleware, which writes last, has loaded
+/// before the application ran; the application may have loaded the same session since, by itself.
+///
 /// Session keys of different stores have nothing to do with each other.
 pub(crate) fn base(store: &Arc<Keyspace>, session_key: &SessionKey) -> Option<Rc<Base>> {
     let scope = Scope::current()?;
     let loaded = scope.loaded.borrow();
-    loaded
-        .iter()
-        .rfind(|loaded| {
-            Arc::ptr_eq(&loaded.store, store) && loaded.session_key == session_key.as_ref()
-        })
-        .map(|loaded| Rc::clone(&loaded.base))
+    let mut loaded = loaded.iter().rev().filter(|loaded| {
+        Arc::ptr_eq(&loaded.store, store) && loaded.session_key == session_key.as_ref()
+    });
+    let by_application = scope.application_runs.get();
+    let by_same = loaded
+        .clone()
+        .find(|loaded| loaded.by_application == by_application);
+    let base = &by_same.or_else(|| loaded.next())?.base;
+    Some(Rc::clone(base))
 }
 
 /// Lets the request go on without its session, writing nothing and leaving the session cookie as it
 /// is. `false` if that cannot be: outside of a scope, or when it is the application that asks for
 /// a session, which can deal with the error itself.
 pub(crate) fn go_on_as_anonymous(store: &Arc<Keyspace>, outage: &Error) -> bool {
-    let loading = |scope: &Rc<Scope>| !scope.application_has_begun.get();
+    let loading = |scope: &Rc<Scope>| !scope.application_runs.get();
     let Some(scope) = Scope::current().filter(loading) else {
         return false;
     };

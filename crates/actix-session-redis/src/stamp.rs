@@ -28,8 +28,12 @@ pub(crate) fn without_stamp(body: &[u8]) -> &[u8] {
 /// A stamp is safe to compare: two writes of one session that have the same would be a coincidence
 /// of one in 2^64, and nobody can choose one.
 pub(crate) fn comparable(body: &[u8]) -> &[u8] {
-    let stamp = &body[without_stamp(body).len()..];
-    if stamp.len() == LENGTH { stamp } else { body }
+    let (state, stamp) = body.split_at(without_stamp(body).len());
+    if state.len() > LONGEST_SENT_BACK && stamp.len() == LENGTH {
+        stamp
+    } else {
+        body
+    }
 }
 
 pub(crate) fn draw() -> [u8; LENGTH] {

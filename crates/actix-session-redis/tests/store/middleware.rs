@@ -1,11 +1,17 @@
-use actix_session_redis::{ConsistentSessions, RedisSessionStore, RedisSessionStoreBuilder};
-use actix_web::web::{ServiceConfig, scope};
+use actix_session::{Session, storage::SessionStore};
+use actix_session_redis::{
+    ConsistentSessions, CurrentSession, RedisSessionStore, RedisSessionStoreBuilder,
+};
+use actix_web::{
+    get,
+    web::{Data, ServiceConfig, scope},
+};
 
 use crate::support::{
     app::{Setup, TestApp},
     line::Line,
     redis::TestRedis,
-    routes,
+    routes::{self, Desk},
 };
 
 fn counting_n(options: RedisSessionStoreBuilder) -> RedisSessionStoreBuilder {
@@ -130,6 +136,42 @@ async fn the_current_session_has_the_key_that_redis_knows_and_its_debug_does_not
     let key = session.strip_prefix("session:").unwrap();
     let expected = format!("{key} CurrentSession {{ .. }}");
     assert_eq!(browser.get("/current").await.text(), expected);
+}
+
+/// Loads the session by itself once others have changed it, and then changes it as every handler
+/// does.
+#[get("/look-up")]
+async fn look_up_and_count(
+    session: Session,
+    current: CurrentSession,
+    store: Data<RedisSessionStore>,
+    desk: Data<Desk>,
+) -> &'static str {
+    desk.arrived.add_permits(1);
+    desk.let_go.acquire().await.unwrap().forget();
+    store.load(current.key().unwrap()).await.unwrap();
+    session.insert("n", 1).unwrap();
+    "counted"
+}
+
+#[actix_web::test]
+async fn a_handler_that_looks_up_its_own_session_loses_nothing_of_what_others_change() {
+    let redis = TestRedis::start().await;
+    let (store, setup) = (redis.store(), Setup::default());
+    let app = TestApp::configured(move |app| {
+        let sessions = ConsistentSessions::new(setup.sessions(store.clone()));
+        let part = scope("")
+            .app_data(Data::new(store.clone()))
+            .wrap(sessions)
+            .service(look_up_and_count);
+        app.service(part.configure(routes::all));
+    });
+    let browser = app.browser();
+    browser.get("/set/name/Ada").await.text();
+    let quick = browser.get("/set/name/Bea");
+    let (slow, _) = browser.get_slowly("/look-up", quick).await;
+    assert_eq!(slow.text(), "counted");
+    assert_eq!(browser.get("/read").await.text(), "n=1 name=\"Bea\"");
 }
 
 #[actix_web::test]

@@ -96,6 +96,42 @@ async fn missing_permissions_are_named_at_once() {
     assert_all_refused(&redis, &format!("shop:{PASSWORD}@"), "NOPERM").await;
 }
 
+/// As the remedy names them, but for those of Sentinel and Cluster.
+const COMMANDS: &str = "+get +getrange +set +del +exists +pttl +pexpire +evalsha +eval +ping";
+
+#[actix_web::test]
+async fn the_commands_that_the_remedy_names_are_enough() {
+    let redis = TestRedis::start().await;
+    redis.run::<()>(&format!(
+        "ACL SETUSER shop on >{PASSWORD} ~session:* {COMMANDS}"
+    ));
+    let url = redis.url_as(&format!("shop:{PASSWORD}@"));
+    let options = RedisSessionStore::builder(pool_at(&url)).counter("n");
+    let app = TestApp::consistent_on(options.build());
+    let browser = app.browser();
+    let long = format!("/set/long/{}", "x".repeat(5_000));
+    for setting_up in ["/count", &long] {
+        browser.get(setting_up).await.text();
+        let quick = browser.get("/add/n/1");
+        let (slow, quick) = browser.get_slowly("/add/n/1", quick).await;
+        assert_eq!((slow.status, quick.status), (200, 200));
+    }
+    browser.get("/renew").await.text();
+    browser.get("/purge").await.text();
+}
+
+#[actix_web::test]
+async fn a_command_that_a_script_may_not_use_is_a_missing_permission() {
+    let redis = TestRedis::start().await;
+    redis.run::<()>(&format!(
+        "ACL SETUSER shop on >{PASSWORD} ~session:* {COMMANDS} -del"
+    ));
+    let url = redis.url_as(&format!("shop:{PASSWORD}@"));
+    let store = RedisSessionStore::from_url(url).unwrap();
+    let key = store.save(state("n", "1"), &HOUR).await.unwrap();
+    assert_refused(store.delete(&key).await.unwrap_err().typed(), "NOPERM");
+}
+
 #[actix_web::test]
 async fn a_wrong_password_is_named_at_once() {
     let redis = TestRedis::start().await;

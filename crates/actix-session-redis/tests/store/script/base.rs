@@ -43,6 +43,21 @@ async fn a_base_of_any_length_is_recognised_as_unchanged_and_as_changed() {
 }
 
 #[actix_web::test]
+async fn whitespace_behind_a_small_base_is_not_taken_for_a_stamp() {
+    let redis = Rc::new(TestRedis::start().await);
+    let store = redis.store_with(counting_n);
+    let key = session_key("session");
+    let spaced = |n| [body_of(100, n), vec![b' '; 32]].concat();
+    redis.put(&state_of(&key), &spaced(1));
+    let (server, same) = (Rc::clone(&redis), copy(&key));
+    count_up_after(&store, &key, async move {
+        server.put(&state_of(&same), &spaced(5));
+    })
+    .await;
+    assert_n(&store, &key, "6").await;
+}
+
+#[actix_web::test]
 async fn a_large_base_does_not_travel_back() {
     let redis = TestRedis::start().await;
     let proxy = Proxy::watching(&redis).await;

@@ -80,10 +80,12 @@ async fn a_sum_that_is_no_json_integer_any_more_goes_to_the_later_writer() {
 #[actix_web::test]
 async fn a_conflict_with_what_is_no_session_state_is_won() {
     type Spoil = fn(&TestRedis, &str);
-    let spoil: [(&str, Spoil); 5] = [
+    let spoil: [(&str, Spoil); 7] = [
+        ("nothing", |redis, key| redis.put(key, b"")),
         ("text", |redis, key| redis.put(key, b"no session state")),
         ("bytes", |redis, key| redis.put(key, &[0xff; 1_000])),
         ("number", |redis, key| redis.put(key, br#"{"n":1}"#)),
+        ("no text", |redis, key| redis.put(key, b"{\"x\":\"\xff\"}")),
         ("list", |redis, key| redis.put(key, b"[]")),
         ("other type", |redis, key| {
             redis.run::<()>(&format!("DEL {key}"));
