@@ -10,10 +10,22 @@ use deadpool_redis::redis::{
 #[cfg(feature = "cluster")]
 use deadpool_redis::{
     cluster::ClusterConnection,
-    redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo},
+    redis::{
+        InfoDict,
+        cluster_routing::{
+            Route, RoutingInfo,
+            SingleNodeRoutingInfo::{self, Random, SpecificNode},
+            SlotAddr,
+        },
+        from_redis_value,
+    },
 };
 #[cfg(feature = "cluster")]
 use futures_util::future::{select_ok, try_join_all};
+
+use crate::error::Failure;
+#[cfg(feature = "cluster")]
+use crate::error::Fault;
 
 #[derive(Clone)]
 pub(crate) enum Connection {
@@ -33,20 +45,14 @@ impl Connection {
     }
 
     /// Which master has which slots, if this is a cluster, and one of its servers answers.
-    pub(crate) async fn masters(&mut self) -> Option<Masters> {
+    pub(crate) async fn masters(&self) -> Option<Masters> {
         match self {
             Self::Server(_) => None,
             #[cfg(feature = "cluster")]
             Self::Cluster(cluster) => {
                 // Any server will do, and some may be silent: so often chance does not pick only
                 // those. (redis-rs asks all of them at once only when something else wakes it.)
-                let asked = (0..16).map(|_| {
-                    let mut cluster = cluster.clone();
-                    let any = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
-                    let mut slots = cmd("CLUSTER");
-                    slots.arg("SLOTS");
-                    Box::pin(async move { cluster.route_command(slots, any).await })
-                });
+                let asked = (0..16).map(|_| Box::pin(ask(cluster, "CLUSTER SLOTS", Random)));
                 match select_ok(asked).await.ok()?.0 {
                     Value::Array(ranges) => ranges.iter().map(master).collect(),
                     _ => None,
@@ -56,35 +62,75 @@ impl Connection {
     }
 
     /// Asks for a sign of life: of any of the servers, when there are several.
-    pub(crate) async fn ping(&mut self) -> RedisResult<()> {
-        let ping = cmd("PING");
+    pub(crate) async fn ping(&mut self) -> Result<(), Failure> {
         match self {
-            Self::Server(server) => ping.exec_async(server).await,
+            Self::Server(server) => Ok(cmd("PING").exec_async(server).await?),
+            #[cfg(feature = "cluster")]
+            Self::Cluster(_) if self.is_down().await? => Err(Failure::Lost(Fault::cluster_down())),
+            #[cfg(feature = "cluster")]
+            Self::Cluster(_) => Ok(()),
+        }
+    }
+
+    /// Whether a cluster serves no session at all, as far as one of its servers knows.
+    pub(crate) async fn is_down(&self) -> RedisResult<bool> {
+        match self {
+            Self::Server(_) => Ok(false),
             #[cfg(feature = "cluster")]
             Self::Cluster(cluster) => {
-                let any = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
-                cluster.route_command(ping, any).await?.extract_error()?;
-                Ok(())
+                let info = ask(cluster, "CLUSTER INFO", Random).await?;
+                let info: InfoDict = from_redis_value(info)?;
+                Ok(info.get::<String>("cluster_state").as_deref() == Some("fail"))
+            }
+        }
+    }
+
+    /// Asks each of these masters for a sign of life.
+    pub(crate) async fn ping_all(&self, masters: &Masters) -> RedisResult<()> {
+        match (self, masters) {
+            (Self::Server(_), _) => Ok(()),
+            #[cfg(feature = "cluster")]
+            (Self::Cluster(cluster), masters) => {
+                let slots: BTreeMap<_, _> = masters.iter().map(|(slot, id)| (id, *slot)).collect();
+                let each = slots.into_values().map(|slot| {
+                    let master = Route::new(slot, SlotAddr::Master);
+                    ask(cluster, "PING", SpecificNode(master))
+                });
+                try_join_all(each).await.map(drop)
             }
         }
     }
 }
 
+#[cfg(feature = "cluster")]
+async fn ask(
+    cluster: &ClusterConnection,
+    question: &str,
+    whom: SingleNodeRoutingInfo,
+) -> RedisResult<Value> {
+    let mut command = Cmd::new();
+    command.arg(question.split(' ').collect::<Vec<_>>());
+    let mut cluster = cluster.clone();
+    let reply = cluster.route_command(command, RoutingInfo::SingleNode(whom));
+    reply.await?.extract_error()
+}
+
 /// By the first slot of a range.
-pub(crate) type Masters = BTreeMap<i64, Value>;
+pub(crate) type Masters = BTreeMap<u16, String>;
 
 /// Of one range in the reply to [`CLUSTER SLOTS`]: its first slot and the id of its master.
 ///
 /// [`CLUSTER SLOTS`]: https://redis.io/docs/latest/commands/cluster-slots/
 #[cfg(feature = "cluster")]
-fn master(range: &Value) -> Option<(i64, Value)> {
+fn master(range: &Value) -> Option<(u16, String)> {
     let Value::Array(range) = range else {
         return None;
     };
     let [Value::Int(first), _, Value::Array(master), ..] = &range[..] else {
         return None;
     };
-    Some((*first, master.get(2)?.clone()))
+    let id = from_redis_value(master.get(2)?.clone()).ok()?;
+    Some(((*first).try_into().ok()?, id))
 }
 
 impl ConnectionLike for Connection {

@@ -135,6 +135,12 @@ impl Fault {
         Self(Kind::NoAnswer)
     }
 
+    /// It says so only to those who ask for a key, and redis-rs rather waits than pass it on.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn cluster_down() -> Self {
+        Self(Kind::Reply("CLUSTERDOWN".to_owned()))
+    }
+
     pub(crate) fn is_silence(&self) -> bool {
         matches!(self.0, Kind::NoAnswer)
     }
@@ -147,9 +153,10 @@ impl Fault {
     /// Whether Redis can serve nothing at all: not for a reply that only concerns this command.
     pub(crate) fn is_outage(&self) -> bool {
         match &self.0 {
-            Kind::Reply(code) => {
-                !matches!(code.as_str(), "READONLY" | "TRYAGAIN" | "MOVED" | "ASK")
-            }
+            Kind::Reply(code) => !matches!(
+                code.as_str(),
+                "READONLY" | "NOREPLICAS" | "TRYAGAIN" | "MOVED" | "ASK"
+            ),
             _ => true,
         }
     }
@@ -214,8 +221,12 @@ impl From<RedisError> for Failure {
             ) => Self::Lost(Fault(Kind::Reply(code(error)))),
             ErrorKind::AuthenticationFailed => Self::refused("WRONGPASS"),
             ErrorKind::Server(_) | ErrorKind::Extension => match code(error).as_str() {
-                // A script, not ours, has kept the server for longer than it should.
-                busy @ "BUSY" => Self::Lost(Fault(Kind::Reply(busy.to_owned()))),
+                // A script, not ours, has kept the server for longer than it should; or replicas
+                // are away that `min-replicas-to-write` asks for, maybe because one of them has
+                // become the master.
+                not_now @ ("BUSY" | "NOREPLICAS") => {
+                    Self::Lost(Fault(Kind::Reply(not_now.to_owned())))
+                }
                 "WRONGTYPE" => Self::Final(Error::Unreadable {
                     reason: "its Redis key holds another type of value",
                 }),
@@ -280,8 +291,8 @@ impl Failure {
                 "NOPERM" => {
                     "give the Redis user access to the key prefix and to the commands \
                      GET, GETRANGE, SET, DEL, EXISTS, PTTL, PEXPIRE, EVALSHA, EVAL, PING, SELECT \
-                     if the URL names a database, ROLE with Sentinel, and CLUSTER SLOTS and \
-                     ASKING in a cluster"
+                     if the URL names a database, ROLE with Sentinel, and CLUSTER SLOTS, \
+                     CLUSTER INFO and ASKING in a cluster"
                 }
                 "OOM" => "Redis is full; raise its maxmemory",
                 "MISCONF" => "Redis cannot write to its disk; its log says why",

@@ -89,11 +89,11 @@ impl Leases {
 
     /// Looks after the connection to a cluster in which a command was not answered.
     ///
-    /// Its client would ask a silent master for ever, so it is replaced once others have taken
-    /// over. Not before: a new client would try to reach the silent one again and again, and keep
-    /// everybody waiting meanwhile. With the old one, those who need the other masters do not
-    /// notice.
-    pub(crate) fn follow_failover(
+    /// Its client would ask a silent master for ever, over the same connection. So another one
+    /// takes its place once others have taken over, or if all masters answer to that one. Not
+    /// else: it would try to reach the silent one again and again, and keep everybody waiting
+    /// meanwhile. With the old one, those who need the other masters do not notice.
+    pub(crate) fn look_after(
         self: &Arc<Self>,
         thread: &Arc<ThreadLease>,
         lease: &Arc<Lease>,
@@ -104,47 +104,88 @@ impl Leases {
             let masters = leases.masters(&lease.connection).await;
             if masters.is_none() {
                 lease.retire(&Fault::no_answer());
-            } else if masters != lease.masters {
-                lease.leave_pool();
-                match leases.connect_for(&thread).await {
-                    // Another thread that shared the old connection was faster.
-                    Err(failure) if failure.is_pool_exhausted() => {
-                        let mut others = leases.threads.iter().filter_map(|it| it.usable());
-                        if let Some(successor) = others.find(|it| it.masters == masters) {
-                            thread.keep(&successor);
-                        }
+                return Ok(());
+            }
+            let is_down = leases.is_down(&lease.connection).await;
+            lease.is_down.store(is_down, Relaxed);
+            if is_down && masters == lease.masters {
+                return Ok(());
+            }
+            lease.leave_pool();
+            match leases.connected().await {
+                // Another thread that shared the old connection was faster.
+                Err(failure) if failure.is_pool_exhausted() => {
+                    let mut others = leases.threads.iter().filter_map(|it| it.usable());
+                    let is_newer = |it: &Arc<_>| !Arc::ptr_eq(it, &lease) && it.masters == masters;
+                    if let Some(successor) = others.find(is_newer) {
+                        thread.keep(&successor);
                     }
-                    connected => return connected,
+                    Ok(())
+                }
+                Err(failure) => Err(failure),
+                Ok(pooled) => {
+                    let successor = leases.lease_on(pooled).await;
+                    if successor.masters != lease.masters || leases.all_answer(&successor).await {
+                        thread.keep(&successor);
+                    } else {
+                        successor.leave_pool();
+                    }
+                    Ok(())
                 }
             }
-            Ok(())
         })
     }
 
     async fn connect_for(&self, thread: &ThreadLease) -> Result<(), Failure> {
-        let limit = self.pool.time_to_connect(self.deadline);
-        let connected = pin!(self.pool.get_now());
-        let Some(pooled) = Patience::new(limit).wait(limit, connected).await else {
-            return Err(Failure::Lost(Fault::no_answer()));
-        };
-        self.lease(pooled?, thread).await;
+        let pooled = self.connected().await?;
+        self.lease(pooled, thread).await;
         Ok(())
     }
 
+    async fn connected(&self) -> Result<PooledConnection, Failure> {
+        let limit = self.pool.time_to_connect(self.deadline);
+        let connected = pin!(self.pool.get_now());
+        match Patience::new(limit).wait(limit, connected).await {
+            None => Err(Failure::Lost(Fault::no_answer())),
+            Some(pooled) => Ok(pooled?),
+        }
+    }
+
     pub(crate) async fn lease(&self, pooled: PooledConnection, thread: &ThreadLease) -> Arc<Lease> {
-        let mut lease = Lease::new(pooled);
-        lease.masters = self.masters(&lease.connection).await;
-        let lease = Arc::new(lease);
+        let lease = self.lease_on(pooled).await;
         thread.keep(&lease);
         self.leased.notify_waiters();
         lease
     }
 
+    async fn lease_on(&self, pooled: PooledConnection) -> Arc<Lease> {
+        let mut lease = Lease::new(pooled);
+        lease.masters = self.masters(&lease.connection).await;
+        Arc::new(lease)
+    }
+
     async fn masters(&self, connection: &Connection) -> Option<Masters> {
+        self.soon(connection.masters()).await.flatten()
+    }
+
+    async fn is_down(&self, connection: &Connection) -> bool {
+        matches!(self.soon(connection.is_down()).await, Some(Ok(true)))
+    }
+
+    async fn all_answer(&self, lease: &Lease) -> bool {
+        let Some(masters) = &lease.masters else {
+            return false;
+        };
+        matches!(
+            self.soon(lease.connection.ping_all(masters)).await,
+            Some(Ok(()))
+        )
+    }
+
+    /// What is answered as soon as any command should be.
+    async fn soon<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
         let limit = self.deadline / 4;
-        let mut connection = connection.clone();
-        let asked = pin!(connection.masters());
-        Patience::new(limit).wait(limit, asked).await.flatten()
+        Patience::new(limit).wait(limit, pin!(answer)).await
     }
 }
 
@@ -165,10 +206,19 @@ impl ThreadLease {
             .cloned()
     }
 
-    /// Whether it is connected to a cluster. Then silence may be that of one server alone.
-    pub(crate) fn has_cluster(&self) -> bool {
-        self.usable()
-            .is_some_and(|lease| lease.connection.is_cluster())
+    /// What an operation has found that ran into this fault until its deadline, as far as all
+    /// others are concerned. In a cluster, silence may be that of one server alone.
+    pub(crate) fn outage(&self, fault: &Fault) -> Option<Fault> {
+        #[cfg(feature = "cluster")]
+        if let Some(lease) = self.usable().filter(|it| it.connection.is_cluster()) {
+            let is_down = lease.is_down.load(Relaxed);
+            return is_down.then(Fault::cluster_down);
+        }
+        Some(fault.clone())
+    }
+
+    pub(crate) fn holds(&self, lease: &Arc<Lease>) -> bool {
+        self.usable().is_some_and(|it| Arc::ptr_eq(&it, lease))
     }
 
     pub(crate) fn keep(&self, lease: &Arc<Lease>) {
@@ -184,6 +234,8 @@ pub(crate) struct Lease {
     pub(crate) connection: Connection,
     /// Those that a cluster had when this was made.
     masters: Option<Masters>,
+    /// Whether a cluster was found to serve no session at all.
+    is_down: AtomicBool,
     since: Instant,
     pooled: Mutex<Option<PooledConnection>>,
     is_lost: AtomicBool,
@@ -200,6 +252,7 @@ impl Lease {
         Self {
             connection: pooled.connection(),
             masters: None,
+            is_down: AtomicBool::new(false),
             since: Instant::now(),
             pooled: Mutex::new(Some(pooled)),
             is_lost: AtomicBool::new(false),

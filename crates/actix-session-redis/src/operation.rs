@@ -88,12 +88,12 @@ impl<'a> Operation<'a> {
                 return Err(unavailable(outage));
             }
             if !Box::pin(backoff.pause(&self.patience)).await {
-                if thread.has_cluster() {
-                    admission.learnt_nothing();
-                } else {
-                    admission.gave_up(&fault);
+                let outage = thread.outage(&fault);
+                match &outage {
+                    Some(outage) => admission.gave_up(outage),
+                    None => admission.learnt_nothing(),
                 }
-                return Err(unavailable(fault));
+                return Err(unavailable(outage.unwrap_or(fault)));
             }
             telemetry::retried();
         }
@@ -119,14 +119,23 @@ impl<'a> Operation<'a> {
             Some(lease) => lease,
             None => Box::pin(self.lease(thread, admission)).await?,
         };
-        let has_time = self.has_time_for_a_try();
-        let answer = pin!(command(lease.connection.clone()));
-        let Some(outcome) = self.patience.wait(self.time_for_a_try(), answer).await else {
+        let mut answer = pin!(command(lease.connection.clone()));
+        let outcome = loop {
+            let has_time = self.has_time_for_a_try();
+            let heard = self.patience.wait(self.time_for_a_try(), answer.as_mut());
+            if let Some(outcome) = heard.await {
+                break outcome;
+            }
             // Silence is the connection's fault only if there was time to speak.
             if has_time {
                 self.heard_nothing(thread, &lease);
             }
-            return Err(Failure::Lost(Fault::no_answer()));
+            // A cluster's client keeps what was not answered: to say it again on the same
+            // connection would only add to that.
+            let waits_on = lease.connection.is_cluster() && thread.holds(&lease);
+            if !waits_on || self.patience.left().is_zero() {
+                return Err(Failure::Lost(Fault::no_answer()));
+            }
         };
         let outcome = outcome.map_err(|failure| failure.on(&lease.connection));
         match &outcome {
@@ -140,7 +149,7 @@ impl<'a> Operation<'a> {
         if !lease.connection.is_cluster() {
             lease.retire(&Fault::no_answer());
         } else if let Ok(mut last) = thread.search.try_lock() {
-            last.connecting(self.leases, || self.leases.follow_failover(thread, lease));
+            last.connecting(self.leases, || self.leases.look_after(thread, lease));
         }
     }
 
@@ -224,11 +233,18 @@ impl<'a> Operation<'a> {
                 None => Failure::Lost(last.fault().unwrap_or_else(Fault::no_answer)),
             },
         };
+        // Who could not connect so far may well be one too many for Redis, too.
+        let is_one_too_many = match &failure {
+            Failure::Lost(_) => self.patience.left() <= self.patience.part(2),
+            Failure::Final(_) => false,
+        };
+        if (failure.is_pool_exhausted() || is_one_too_many)
+            && let Some(lease) = share()
+        {
+            return Ok(lease);
+        }
         if !failure.is_pool_exhausted() {
             return Err(failure);
-        }
-        if let Some(lease) = share() {
-            return Ok(lease);
         }
         let turn_or_share = pin!(async {
             tokio::select! {

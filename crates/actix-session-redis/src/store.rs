@@ -111,7 +111,7 @@ impl RedisSessionStore {
     /// [`Error::Unavailable`] and [`Error::Refused`], as for every operation.
     pub async fn ping(&self) -> Result<(), Error> {
         let redis = self.operation("ping");
-        let pong = redis.run(async |mut redis| Ok(redis.ping().await?));
+        let pong = redis.run(async |mut redis| redis.ping().await);
         redis.observe(pong).await
     }
 

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use actix_session::{
     config::TtlExtensionPolicy,
@@ -6,17 +6,31 @@ use actix_session::{
 };
 use actix_session_redis::{
     RedisSessionStore, RedisSessionStoreBuilder,
-    deadpool_redis::{Runtime, cluster::Config, redis::InfoDict},
+    deadpool_redis::{
+        Runtime,
+        cluster::Config,
+        redis::{
+            InfoDict,
+            cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
+            cmd,
+        },
+    },
 };
-use futures_util::future::join;
+use futures_util::{
+    FutureExt,
+    future::{Either, join, select},
+};
 use redis_fixtures::{Cluster, Server};
 
-use crate::support::{
-    app::{Setup, TestApp},
-    browser::Browser,
-    eventually,
-    scope::in_a_request,
-    sessions::{HOUR, assert_works, copy, marker_of, state, state_of},
+use crate::{
+    refusals::COMMANDS,
+    support::{
+        app::{Setup, TestApp},
+        browser::Browser,
+        eventually,
+        scope::in_a_request,
+        sessions::{HOUR, Typed, assert_works, copy, marker_of, state, state_of},
+    },
 };
 
 fn options(redis: &Cluster) -> RedisSessionStoreBuilder {
@@ -178,4 +192,88 @@ async fn one_visitor_of_a_dead_shard_is_no_outage_to_the_others() {
         assert_matches!(in_vain, Err(_));
         assert_eq!(read, Some(state("n", "1")));
     }
+    masters[0].resume();
+    let asked = || -> Option<String> {
+        let stats: InfoDict = masters[0].run("INFO commandstats");
+        stats.get("cmdstat_get")
+    };
+    eventually("it gets to what it was asked", || asked().is_some()).await;
+    // Nobody repeats what is still waiting for its answer.
+    let asked = asked().unwrap();
+    assert!(asked.starts_with("calls=3,"), "{asked}");
+}
+
+/// As when a firewall has forgotten about it.
+#[actix_web::test]
+async fn a_connection_to_one_master_that_goes_silent_is_replaced() {
+    let redis = Cluster::start();
+    let pool = Config::from_urls(redis.urls()).create_pool(Some(Runtime::Tokio1));
+    let pool = pool.unwrap();
+    // The store will lease the same one.
+    let mut connection = pool.get().await.unwrap().clone();
+    let deadline = Duration::from_secs(4);
+    let store = RedisSessionStore::builder(pool).deadline(deadline).build();
+    let key = session_on(&store, &redis, redis.masters()[0]).await;
+
+    let mut no_replies = cmd("CLIENT");
+    no_replies.arg(&["REPLY", "OFF"]);
+    let slot = redis.slot_of_key(&state_of(&key));
+    let master = SingleNodeRoutingInfo::SpecificNode(Route::new(slot, SlotAddr::Master));
+    let silence = connection.route_command(no_replies, RoutingInfo::SingleNode(master));
+    match select(pin!(silence), pin!(store.load(&key))).await {
+        Either::Left((replied, _)) => panic!("{replied:?}"),
+        Either::Right((loaded, _)) => assert_eq!(loaded.unwrap(), Some(state("n", "1"))),
+    }
+}
+
+fn is_down(node: &Server) -> bool {
+    let info: InfoDict = node.run("CLUSTER INFO");
+    info.get::<String>("cluster_state").unwrap() == "fail"
+}
+
+#[actix_web::test]
+async fn a_cluster_that_serves_nobody_is_an_outage() {
+    let redis = Cluster::start();
+    let store = options(&redis).deadline(Duration::from_secs(1)).build();
+    let masters = redis.masters();
+    let key = session_on(&store, &redis, masters[1]).await;
+    redis.replica_of(masters[0]).kill();
+    masters[0].kill();
+    eventually("the cluster is down", || is_down(masters[1])).await;
+
+    let error = store.load(&key).await.unwrap_err().typed().to_string();
+    assert!(error.contains("CLUSTERDOWN"), "{error}");
+    let at_once = async {
+        for _ in 0..50 {
+            let failed = store.load(&key).now_or_never();
+            assert_matches!(failed, Some(Err(_)));
+        }
+    };
+    let (probe, ()) = join(store.load(&key), at_once).await;
+    assert_matches!(probe, Err(_));
+    let error = store.ping().await.unwrap_err().to_string();
+    assert!(error.contains("CLUSTERDOWN"), "{error}");
+
+    masters[0].start_again();
+    eventually("the cluster is up", || !is_down(masters[1])).await;
+    assert_eq!(store.load(&key).await.unwrap(), Some(state("n", "1")));
+}
+
+#[actix_web::test]
+async fn the_commands_that_the_remedy_names_are_enough() {
+    let redis = Cluster::start();
+    for node in redis.nodes() {
+        node.run::<()>(&format!(
+            "ACL SETUSER shop on >ladder ~session:* {COMMANDS} +cluster|slots +cluster|info +asking"
+        ));
+    }
+    let urls: Vec<_> = redis
+        .urls()
+        .iter()
+        .map(|url| url.replace("://", "://shop:ladder@"))
+        .collect();
+    let pool = Config::from_urls(urls).create_pool(Some(Runtime::Tokio1));
+    let store = RedisSessionStore::new(pool.unwrap());
+    store.ping().await.unwrap();
+    assert_works(&store).await;
 }

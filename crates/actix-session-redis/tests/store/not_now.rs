@@ -14,13 +14,14 @@ use crate::support::{
 };
 
 /// What Redis says when another try, or another connection, may be answered.
-const NOT_NOW: [&str; 6] = [
+const NOT_NOW: [&str; 7] = [
     "READONLY",
     "MASTERDOWN",
     "LOADING",
     "CLUSTERDOWN",
     "TRYAGAIN",
     "BUSY",
+    "NOREPLICAS",
 ];
 
 /// Time enough for whatever the test does to Redis, on the busiest machine.
@@ -153,6 +154,21 @@ async fn requests_wait_while_a_replica_has_no_master() {
     let (loaded, ()) = join(store.load(&key), failover).await;
     assert_eq!(loaded.unwrap(), Some(state("n", "1")));
     eventually("one connection", || redis.client_count() == 1).await;
+}
+
+#[actix_web::test]
+async fn writes_wait_while_replicas_are_away() {
+    let redis = TestRedis::start().await;
+    let store = patient_store(&redis);
+    let key = store.save(state("n", "1"), &HOUR).await.unwrap();
+    redis.run::<()>("CONFIG SET min-replicas-to-write 1");
+    let return_of_replicas = async {
+        has_been_told(&redis, "NOREPLICAS").await;
+        redis.run::<()>("CONFIG SET min-replicas-to-write 0");
+    };
+    let update = store.update(copy(&key), state("n", "2"), &HOUR);
+    let (updated, ()) = join(update, return_of_replicas).await;
+    assert_eq!(updated.unwrap(), key);
 }
 
 #[actix_web::test]

@@ -226,6 +226,19 @@ async fn threads_may_come_and_go() {
     eventually("one connection", || redis.client_count() <= 1).await;
 }
 
+/// As when other applications have taken all that Redis has for clients.
+#[actix_web::test]
+async fn a_thread_that_redis_has_no_room_for_shares_a_connection() {
+    let redis = TestRedis::start().await;
+    let store = redis.store();
+    store.ping().await.unwrap();
+    // This one, and ours for questions.
+    redis.run::<()>("CONFIG SET maxclients 2");
+    ping_on_a_worker(&store).await;
+    ping_on_a_worker(&store).await;
+    assert_eq!(redis.client_count(), 1);
+}
+
 /// As when the first of the Sentinels hangs, and each thread has to wait for its turn.
 #[actix_web::test]
 async fn a_thread_whose_connect_takes_long_shares_a_connection_meanwhile() {

@@ -97,7 +97,8 @@ async fn missing_permissions_are_named_at_once() {
 }
 
 /// As the remedy names them, but for those of Sentinel and Cluster.
-const COMMANDS: &str = "+get +getrange +set +del +exists +pttl +pexpire +evalsha +eval +ping";
+pub(crate) const COMMANDS: &str =
+    "+get +getrange +set +del +exists +pttl +pexpire +evalsha +eval +ping";
 
 #[actix_web::test]
 async fn the_commands_that_the_remedy_names_are_enough() {

@@ -2,15 +2,18 @@ use actix_session::storage::SessionStore;
 use actix_session_redis::{
     RedisSessionStore,
     deadpool_redis::{
-        Runtime,
-        sentinel::{Config, Pool, SentinelServerType},
+        RedisConnectionInfo, Runtime,
+        sentinel::{Config, Pool, SentinelNodeConnectionInfo, SentinelServerType},
     },
 };
 use redis_fixtures::{Sentinels, Server};
 
-use crate::support::{
-    eventually,
-    sessions::{HOUR, assert_works, copy, state, state_of},
+use crate::{
+    refusals::COMMANDS,
+    support::{
+        eventually,
+        sessions::{HOUR, assert_works, copy, state, state_of},
+    },
 };
 
 fn pool(redis: &Sentinels) -> Pool {
@@ -38,6 +41,29 @@ async fn a_store_works_through_sentinel() {
     let redis = Sentinels::start();
     assert_works(&RedisSessionStore::new(pool(&redis))).await;
     assert!(commands(redis.master(), &["set"]) > 0);
+}
+
+#[actix_web::test]
+async fn the_commands_that_the_remedy_names_are_enough() {
+    let redis = Sentinels::start();
+    for server in redis.servers() {
+        server.run::<()>(&format!(
+            "ACL SETUSER shop on >ladder ~session:* {COMMANDS} +role"
+        ));
+    }
+    let master = redis.master_name().to_owned();
+    let mut config = Config::from_urls(redis.urls(), master, SentinelServerType::Master);
+    let credentials = RedisConnectionInfo {
+        username: Some("shop".to_owned()),
+        password: Some("ladder".to_owned()),
+        ..RedisConnectionInfo::default()
+    };
+    config.node_connection_info = Some(SentinelNodeConnectionInfo {
+        redis_connection_info: Some(credentials),
+        ..SentinelNodeConnectionInfo::default()
+    });
+    let pool = config.create_pool(Some(Runtime::Tokio1)).unwrap();
+    assert_works(&RedisSessionStore::new(pool)).await;
 }
 
 #[actix_web::test]
