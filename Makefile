@@ -5,8 +5,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: deps ## the demo on http://127.0.0.1:8080: nginx, three instances, Redis (INSTANCES, PORT, REDIS_URL and more in README.md change that)
-	cargo build --locked --release --package demo
-	exec target/release/demo up
+	cargo run --locked --release --package demo -- up
 
 test: deps-test ## every test, documentation examples included
 	cargo test --locked --workspace --all-features

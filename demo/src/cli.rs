@@ -1,7 +1,11 @@
-use std::env;
+use std::{env, ffi::OsStr};
 
 use anyhow::bail;
-use clap::{Arg, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
+use clap::{
+    Arg, ArgAction, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+    builder::{BoolishValueParser, TypedValueParser as _},
+    error::ErrorKind,
+};
 
 use crate::{
     serve::{ServeOptions, serve},
@@ -19,17 +23,24 @@ struct Cli {
 
 impl Cli {
     fn read() -> Result<Self, clap::Error> {
-        let command = Self::command().mut_subcommands(|command| command.mut_args(unless_empty));
+        let command = Self::command().mut_subcommands(|command| command.mut_args(unless_off));
         Self::from_arg_matches(&command.try_get_matches()?)
     }
 }
 
-/// A variable that is set to nothing counts as not set: `PORT= make demo`.
-fn unless_empty(option: Arg) -> Arg {
+/// A variable that is set to nothing counts as not set: `PORT= make demo`. So does a flag's that
+/// says no: otherwise `REDIS_CLUSTER=no` would ask for what a cluster needs.
+fn unless_off(option: Arg) -> Arg {
+    let is_flag = matches!(option.get_action(), ArgAction::SetTrue);
     match option.get_env().and_then(env::var_os) {
-        Some(value) if value.is_empty() => option.env(None),
+        Some(value) if value.is_empty() || is_flag && is_no(&value) => option.env(None),
         _ => option,
     }
+}
+
+fn is_no(value: &OsStr) -> bool {
+    let parsed = BoolishValueParser::new().parse_ref(&clap::Command::default(), None, value);
+    parsed.is_ok_and(|yes| !yes)
 }
 
 #[derive(Debug, Subcommand)]

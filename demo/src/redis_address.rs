@@ -9,7 +9,7 @@ use actix_session_redis::{
     },
 };
 use anyhow::{Context as _, bail};
-use clap::Args;
+use clap::{Args, builder::BoolishValueParser};
 
 /// Where the Redis is that holds the sessions, as the command line and the environment say it.
 #[derive(Clone, Args)]
@@ -25,7 +25,13 @@ pub struct RedisAddress {
     )]
     urls: Vec<String>,
     /// REDIS_URL names nodes of a Redis Cluster
-    #[arg(long, env = Self::CLUSTER, requires = "urls", conflicts_with = "sentinel_master")]
+    #[arg(
+        long,
+        env = Self::CLUSTER,
+        value_parser = BoolishValueParser::new(),
+        requires = "urls",
+        conflicts_with = "sentinel_master"
+    )]
     cluster: bool,
     /// REDIS_URL names Redis Sentinels, which know the master by this name; user, password and
     /// database in it are the master's

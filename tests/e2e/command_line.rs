@@ -116,6 +116,24 @@ fn a_variable_that_is_set_to_nothing_counts_as_not_set() {
 }
 
 #[test]
+fn a_variable_that_says_yes_or_no_may_say_it_in_any_usual_way() {
+    for yes in ["yes", "on", "1", "true"] {
+        let variables = [("REDIS_CLUSTER", yes), ("REDIS_URL", NO_REDIS)];
+        let said = refusal(demo(&["up"], &variables));
+        // A cluster has no sockets.
+        assert!(said.contains("unix"), "{yes}: {said}");
+    }
+    for no in ["no", "off", "0", "false", ""] {
+        // Without REDIS_URL, which a cluster would need.
+        let variables = [("REDIS_CLUSTER", no), ("PATH", "/nowhere"), ("PORT", "0")];
+        let said = refusal(demo(&["up"], &variables));
+        assert!(said.contains("not installed"), "{no}: {said}");
+    }
+    let said = refusal(demo(&["up"], &[("REDIS_CLUSTER", "maybe")]));
+    assert!(said.contains("maybe"), "{said}");
+}
+
+#[test]
 fn a_port_that_is_taken_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

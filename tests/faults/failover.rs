@@ -4,7 +4,10 @@ use deadpool_redis::redis::InfoDict;
 use demo::RedisAddress;
 use redis_fixtures::{Sentinels, Server};
 
-use crate::trial::{DEADLINE, Trial, Turn};
+use crate::{
+    figures::Figures,
+    trial::{DEADLINE, Trial, Turn},
+};
 
 /// How often a server was asked to read or write a session. (What it gets as a replica are the
 /// effects of that.)
@@ -18,17 +21,18 @@ fn asked(server: &Server) -> usize {
 /// Visitors come while the master fails, another is chosen, and the old one comes back.
 fn fail_over(
     what: &'static str,
-    fail: impl FnOnce(&Server),
+    arguments: &[&str],
+    fail: impl FnOnce(&Sentinels),
     come_back: impl FnOnce(&Server),
-) -> Sentinels {
+) -> (Sentinels, Figures) {
     let turn = Turn::wait();
-    let redis = Sentinels::start();
+    let redis = Sentinels::start_with(arguments);
     let address = RedisAddress::sentinel(redis.urls(), redis.master_name());
     let mut trial = Trial::on(what, address, turn);
     let (figures, without_master) = trial.under_load(|_| {
         let old = redis.master();
         let failed = Instant::now();
-        fail(old);
+        fail(&redis);
         redis.wait_for_failover_from(old);
         let promoted = Instant::now();
         redis.wait_until_agreed();
@@ -45,14 +49,15 @@ fn fail_over(
     figures.assert_failed_only_in(&without_master);
     figures.assert_answered_within(DEADLINE + Duration::from_millis(100));
     drop(trial);
-    redis
+    (redis, figures)
 }
 
 #[test]
 fn requests_fail_only_while_there_is_no_master_and_an_old_one_gets_none() {
-    let redis = fail_over(
+    let (redis, _) = fail_over(
         "Sentinel: the master killed",
-        Server::kill,
+        &[],
+        |redis| redis.master().kill(),
         Server::start_again,
     );
     for server in redis.servers() {
@@ -64,5 +69,22 @@ fn requests_fail_only_while_there_is_no_master_and_an_old_one_gets_none() {
 /// As when its machine is cut off: nobody refuses connections, nobody answers.
 #[test]
 fn requests_fail_only_until_another_master_is_chosen_when_the_old_one_hangs() {
-    fail_over("Sentinel: the master hangs", Server::pause, Server::resume);
+    fail_over(
+        "Sentinel: the master hangs",
+        &[],
+        |redis| redis.master().pause(),
+        Server::resume,
+    );
+}
+
+/// Nobody tells the old master at once, but its replicas leave it.
+#[test]
+fn no_request_fails_when_another_master_is_chosen_while_the_old_one_is_well() {
+    let (_, figures) = fail_over(
+        "Sentinel: a planned failover",
+        &["--min-replicas-to-write", "2"],
+        Sentinels::begin_planned_failover,
+        |_| (),
+    );
+    figures.assert_none_failed();
 }
