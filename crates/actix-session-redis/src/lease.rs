@@ -126,7 +126,7 @@ impl Leases {
                 Ok(pooled) => {
                     let successor = leases.lease_on(pooled).await;
                     if successor.masters != lease.masters || leases.all_answer(&successor).await {
-                        thread.keep(&successor);
+                        leases.give(&thread, &successor);
                     } else {
                         successor.leave_pool();
                     }
@@ -153,9 +153,13 @@ impl Leases {
 
     pub(crate) async fn lease(&self, pooled: PooledConnection, thread: &ThreadLease) -> Arc<Lease> {
         let lease = self.lease_on(pooled).await;
-        thread.keep(&lease);
-        self.leased.notify_waiters();
+        self.give(thread, &lease);
         lease
+    }
+
+    fn give(&self, thread: &ThreadLease, lease: &Arc<Lease>) {
+        thread.keep(lease);
+        self.leased.notify_waiters();
     }
 
     async fn lease_on(&self, pooled: PooledConnection) -> Arc<Lease> {
