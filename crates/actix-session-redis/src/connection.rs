@@ -11,7 +11,7 @@ use deadpool_redis::redis::{
 use deadpool_redis::{
     cluster::ClusterConnection,
     redis::{
-        InfoDict,
+        InfoDict, RedisError,
         cluster_routing::{
             Route, RoutingInfo,
             SingleNodeRoutingInfo::{self, Random, SpecificNode},
@@ -85,18 +85,21 @@ impl Connection {
         }
     }
 
-    /// Asks each of these masters for a sign of life.
-    pub(crate) async fn ping_all(&self, masters: &Masters) -> RedisResult<()> {
+    /// Whether each of these masters answers. By its name: redis-rs asks any other server when it
+    /// has no connection to the one.
+    pub(crate) async fn reaches(&self, masters: &Masters) -> bool {
         match (self, masters) {
-            (Self::Server(_), _) => Ok(()),
+            (Self::Server(_), _) => true,
             #[cfg(feature = "cluster")]
             (Self::Cluster(cluster), masters) => {
                 let slots: BTreeMap<_, _> = masters.iter().map(|(slot, id)| (id, *slot)).collect();
-                let each = slots.into_values().map(|slot| {
+                let each = slots.into_iter().map(async |(id, slot)| {
                     let master = Route::new(slot, SlotAddr::Master);
-                    ask(cluster, "PING", SpecificNode(master))
+                    let name = ask(cluster, "CLUSTER MYID", SpecificNode(master)).await?;
+                    Ok::<_, RedisError>(from_redis_value::<String>(name)? == *id)
                 });
-                try_join_all(each).await.map(drop)
+                let reached = try_join_all(each).await;
+                reached.is_ok_and(|reached| !reached.contains(&false))
             }
         }
     }

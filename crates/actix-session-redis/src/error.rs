@@ -292,7 +292,7 @@ impl Failure {
                     "give the Redis user access to the key prefix and to the commands \
                      GET, GETRANGE, SET, DEL, EXISTS, PTTL, PEXPIRE, EVALSHA, EVAL, PING, SELECT \
                      if the URL names a database, ROLE with Sentinel, and CLUSTER SLOTS, \
-                     CLUSTER INFO and ASKING in a cluster"
+                     CLUSTER INFO, CLUSTER MYID and ASKING in a cluster"
                 }
                 "OOM" => "Redis is full; raise its maxmemory",
                 "MISCONF" => "Redis cannot write to its disk; its log says why",

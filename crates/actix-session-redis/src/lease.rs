@@ -125,7 +125,7 @@ impl Leases {
                 Err(failure) => Err(failure),
                 Ok(pooled) => {
                     let successor = leases.lease_on(pooled).await;
-                    if successor.masters != lease.masters || leases.all_answer(&successor).await {
+                    if leases.is_better(&successor, &lease).await {
                         leases.give(&thread, &successor);
                     } else {
                         successor.leave_pool();
@@ -176,14 +176,13 @@ impl Leases {
         matches!(self.soon(connection.is_down()).await, Some(Ok(true)))
     }
 
-    async fn all_answer(&self, lease: &Lease) -> bool {
-        let Some(masters) = &lease.masters else {
+    async fn is_better(&self, successor: &Lease, lease: &Lease) -> bool {
+        let Some(masters) = &successor.masters else {
             return false;
         };
-        matches!(
-            self.soon(lease.connection.ping_all(masters)).await,
-            Some(Ok(()))
-        )
+        let have_others_taken_over = successor.masters != lease.masters;
+        have_others_taken_over
+            || self.soon(successor.connection.reaches(masters)).await == Some(true)
     }
 
     /// What is answered as soon as any command should be.

@@ -264,7 +264,7 @@ async fn the_commands_that_the_remedy_names_are_enough() {
     let redis = Cluster::start();
     for node in redis.nodes() {
         node.run::<()>(&format!(
-            "ACL SETUSER shop on >ladder ~session:* {COMMANDS} +cluster|slots +cluster|info +asking"
+            "ACL SETUSER shop on >ladder ~session:* {COMMANDS} +cluster|slots +cluster|info +cluster|myid +asking"
         ));
     }
     let urls: Vec<_> = redis
