@@ -17,6 +17,7 @@ use crate::support::{
     eventually,
     scope::in_a_request,
     sessions::{HOUR, assert_works, copy, marker_of, state, state_of},
+    tally::Tally,
 };
 
 fn options(redis: &Cluster) -> RedisSessionStoreBuilder {
@@ -93,6 +94,7 @@ fn session_of(browser: &Browser<'_>) -> String {
 /// Of an interrupted `redis-cli --cluster reshard`, too.
 #[actix_web::test]
 async fn a_session_between_two_masters_is_read_and_written() {
+    let tally = Tally::of_this_test();
     let redis = Cluster::start();
     let setup = Setup {
         policy: TtlExtensionPolicy::OnEveryRequest,
@@ -111,18 +113,21 @@ async fn a_session_between_two_masters_is_read_and_written() {
             slot.move_keys();
         }
         for n in 2..=10 {
-            assert_eq!(browser.get("/count").await.text(), format!("n={n}"));
-            assert_eq!(browser.get("/read").await.text(), format!("n={n}"));
+            for path in ["/count", "/read"] {
+                let answer = tally.send(browser.get(path)).await;
+                assert_eq!(answer.text(), format!("n={n}"));
+            }
         }
         slot.move_keys();
         slot.finish();
-        assert_eq!(browser.get("/read").await.text(), "n=10");
+        tally.check(browser.get("/read").await.text(), "n=10");
     }
 }
 
 /// Its receipt, or the marker, is where the session is not. (Only for as long as one slot moves.)
 #[actix_web::test]
 async fn a_counted_write_and_a_logout_between_two_masters_wait_for_the_end_of_the_move() {
+    let tally = Tally::of_this_test();
     let redis = Cluster::start();
     let app = TestApp::consistent_on(options(&redis).counter("n").build());
     let browser = app.browser();
@@ -154,13 +159,15 @@ async fn a_counted_write_and_a_logout_between_two_masters_wait_for_the_end_of_th
             slot.move_keys();
             slot.finish();
         };
-        join(async { browser.get(path).await.text() }, finish).await;
-        assert_eq!(browser.get("/read").await.text(), then);
+        let (answer, ()) = join(tally.send(browser.get(path)), finish).await;
+        answer.text();
+        tally.check(browser.get("/read").await.text(), then);
     }
 }
 
 #[actix_web::test]
 async fn one_visitor_of_a_dead_shard_is_no_outage_to_the_others() {
+    let tally = Tally::of_this_test();
     let redis = Cluster::start_with(&["--cluster-require-full-coverage", "no"]);
     let store = options(&redis).deadline(Duration::from_secs(1)).build();
     let masters = redis.masters();
@@ -170,12 +177,13 @@ async fn one_visitor_of_a_dead_shard_is_no_outage_to_the_others() {
     masters[0].pause();
 
     // Alone, so that nobody else is answered in that time.
-    assert_matches!(store.load(&lost).await, Err(_));
+    assert_matches!(tally.send(store.load(&lost)).await, Err(_));
     for _ in 0..2 {
-        let in_vain = store.load(&lost);
+        let in_vain = tally.send(store.load(&lost));
         // Polled second: the other one is under way.
-        let (in_vain, read) = join(in_vain, async { store.load(&alive).await.unwrap() }).await;
+        let (in_vain, read) = join(in_vain, tally.send(store.load(&alive))).await;
         assert_matches!(in_vain, Err(_));
-        assert_eq!(read, Some(state("n", "1")));
+        assert_eq!(read.unwrap(), Some(state("n", "1")));
     }
+    tally.check(store.load(&alive).await.unwrap(), Some(state("n", "1")));
 }
