@@ -22,7 +22,8 @@ use crate::support::{
     tally::Tally,
 };
 
-/// How long the handler blocks its worker.
+/// How long the handler blocks its worker: longer than any deadline here, and not so long that
+/// actix-web takes the connections to it for idle, after five seconds.
 const BLOCKED: Duration = Duration::from_secs(3);
 
 /// Short enough to be outlasted.
@@ -114,8 +115,7 @@ async fn the_other_worker_goes_on_with_its_sessions() {
     let redis = TestRedis::start().await;
     let setup = two_workers();
     let cookie = session(&redis, &setup).await;
-    let store = redis.store_with(|options| options.deadline(DEADLINE));
-    let app = TestApp::with(store, &setup);
+    let app = TestApp::with(redis.store(), &setup);
     let ([mut blocked, mut same], mut other) = lines_to_both(&app).await;
     count_to(1, &tally, &mut blocked, &cookie).await;
     count_to(2, &tally, &mut other, &cookie).await;
@@ -138,7 +138,7 @@ async fn the_other_worker_goes_on_with_its_sessions() {
     ));
     // Nobody has waited for the blocked worker, not even once; for a busy machine, maybe.
     assert!(meanwhile.median() < BLOCKED / 30);
-    assert!(meanwhile.longest() < afterwards.longest() * 2 + BLOCKED / 10);
+    assert!(meanwhile.longest() < afterwards.longest() * 2 + BLOCKED / 8);
 }
 
 /// The connection is driven by the thread that made it. When that is blocked, a thread that
@@ -161,7 +161,7 @@ async fn whoever_shares_the_connection_of_the_blocked_worker_waits_once_and_goes
         count_to(n + 1, &tally, &mut sharer, &cookie).await;
         let first = start.elapsed();
         assert!(first < Duration::from_secs(2), "before the deadline");
-        for n in n + 2..=n + 500 {
+        for n in n + 2..=n + 100 {
             count_to(n, &tally, &mut sharer, &cookie).await;
         }
         let others = start.elapsed() - first;
@@ -169,13 +169,13 @@ async fn whoever_shares_the_connection_of_the_blocked_worker_waits_once_and_goes
         assert_eq!(driver.answer().await, "done");
         assert_eq!(redis.connections_made(), before + 1);
 
-        count_to(n + 501, &tally, &mut driver, &cookie).await;
+        count_to(n + 101, &tally, &mut driver, &cookie).await;
         eventually("one connection is left", || redis.client_count() == 1).await;
         assert_eq!(redis.connections_made(), before + 1);
-        n += 501;
+        n += 101;
         report(format!(
             "the driver of a shared connection is blocked: {first:?} for the first request, \
-             {others:?} for 499 more"
+             {others:?} for 99 more"
         ));
         std::mem::swap(&mut driver, &mut sharer);
     }
