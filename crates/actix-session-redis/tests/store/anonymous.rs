@@ -10,6 +10,7 @@ use crate::support::{
     redis::{TestRedis, commands, pool_at},
     scope::in_a_request,
     sessions::{HOUR, State, Typed, copy, session_key, state, state_of},
+    tally::Tally,
 };
 
 const DEADLINE: Duration = Duration::from_millis(200);
@@ -22,7 +23,8 @@ fn store(redis: &TestRedis) -> RedisSessionStore {
 }
 
 /// Redis went away after Ada had logged in.
-struct Outage {
+struct Outage<'a> {
+    tally: &'a Tally,
     redis: TestRedis,
     app: TestApp,
     cookie: String,
@@ -30,12 +32,12 @@ struct Outage {
     stored: (Vec<u8>, i64),
 }
 
-impl Outage {
-    async fn begin() -> Self {
-        Self::begin_with(&Setup::consistent()).await
+impl<'a> Outage<'a> {
+    async fn begin(tally: &'a Tally) -> Self {
+        Self::begin_with(tally, &Setup::consistent()).await
     }
 
-    async fn begin_with(setup: &Setup) -> Self {
+    async fn begin_with(tally: &'a Tally, setup: &Setup) -> Self {
         let redis = TestRedis::start_with(&["--appendonly", "yes"]).await;
         let app = TestApp::with(store(&redis), setup);
         let browser = app.browser();
@@ -44,6 +46,7 @@ impl Outage {
         let stored = redis.dump(&session);
         redis.stop();
         Self {
+            tally,
             redis,
             app,
             cookie,
@@ -62,11 +65,12 @@ impl Outage {
 
     /// Neither the session nor what the browser knows of it, and there is nothing else.
     #[track_caller]
-    fn assert_nothing_has_changed(&self, answer: &Answer, browser: &Browser<'_>) {
-        assert!(!answer.touches_session_cookie());
+    fn assert_nothing_has_changed(&self, answers: &[Answer], browser: &Browser<'_>) {
+        assert!(!answers.iter().any(Answer::touches_session_cookie));
         assert_eq!(browser.cookie(), self.cookie);
         assert_eq!(self.redis.keys(), [self.session.as_str()]);
-        assert!(self.redis.dump(&self.session) == self.stored);
+        self.tally
+            .check(&self.redis.dump(&self.session), &self.stored);
     }
 }
 
@@ -85,16 +89,18 @@ const WRITES: [&str; 8] = [
 
 #[actix_web::test]
 async fn a_public_page_stays_up_and_reads_nothing() {
-    let outage = Outage::begin().await;
+    let tally = Tally::of_this_test();
+    let outage = Outage::begin(&tally).await;
     let browser = outage.browser();
-    let read = browser.get("/read").await;
+    let read = [tally.send(browser.get("/read")).await];
     outage.end().await;
     outage.assert_nothing_has_changed(&read, &browser);
-    assert_eq!(read.text(), "empty");
+    assert_eq!(read.map(Answer::text), ["empty"]);
 }
 
 #[actix_web::test]
 async fn whoever_was_logged_in_still_is_when_redis_is_back() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::start_with(&["--appendonly", "yes"]).await;
     let patient = Duration::from_secs(1);
     let store = redis.store_with(|options| options.deadline(patient).anonymous_during_outage(true));
@@ -102,94 +108,102 @@ async fn whoever_was_logged_in_still_is_when_redis_is_back() {
     let browser = app.browser();
     browser.get("/set/user/Ada").await.text();
     redis.stop();
-    assert_eq!(browser.get("/read").await.text(), "empty");
-    browser.get("/login/Eve").await.assert_empty_500();
+    assert_eq!(tally.send(browser.get("/read")).await.text(), "empty");
+    let login = tally.send(browser.get("/login/Eve")).await;
+    login.assert_empty_500();
     redis.start_again().await;
-    assert_eq!(browser.get("/count").await.text(), "n=1 user=\"Ada\"");
+    tally.check(browser.get("/count").await.text(), "n=1 user=\"Ada\"");
 }
 
 #[actix_web::test]
 async fn a_write_is_an_empty_500_and_changes_nothing() {
-    let outage = Outage::begin().await;
+    let tally = Tally::of_this_test();
+    let outage = Outage::begin(&tally).await;
     let browser = outage.browser();
     let mut answers = Vec::new();
     for write in WRITES {
-        answers.push(browser.get(write).await);
+        answers.push(tally.send(browser.get(write)).await);
     }
     outage.end().await;
-    for answer in answers {
-        answer.assert_empty_500();
-        outage.assert_nothing_has_changed(&answer, &browser);
-    }
+    answers.iter().for_each(Answer::assert_empty_500);
+    outage.assert_nothing_has_changed(&answers, &browser);
 }
 
 #[actix_web::test]
 async fn a_write_is_an_empty_500_and_changes_nothing_even_if_redis_is_back_by_then() {
+    let tally = Tally::of_this_test();
     for write in WRITES {
-        let outage = Outage::begin().await;
+        let outage = Outage::begin(&tally).await;
         let browser = outage.browser();
-        let (answer, ()) = browser.get_slowly(write, outage.end()).await;
+        let slowly = async { browser.get_slowly(write, outage.end()).await.0 };
+        let answer = tally.send(slowly).await;
         answer.assert_empty_500();
-        outage.assert_nothing_has_changed(&answer, &browser);
+        outage.assert_nothing_has_changed(&[answer], &browser);
     }
 }
 
 #[actix_web::test]
 async fn a_session_that_lives_by_being_read_is_not_prolonged_and_its_cookie_not_set() {
+    let tally = Tally::of_this_test();
     let setup = Setup {
         policy: TtlExtensionPolicy::OnEveryRequest,
         persistent: true,
         ..Setup::consistent()
     };
-    let outage = Outage::begin_with(&setup).await;
+    let outage = Outage::begin_with(&tally, &setup).await;
     let browser = outage.browser();
-    let during = browser.get("/read").await;
-    let (until_after, ()) = browser.get_slowly("/read", outage.end()).await;
-    for read in [during, until_after] {
-        outage.assert_nothing_has_changed(&read, &browser);
-        assert_eq!(read.text(), "empty");
-    }
+    let during = tally.send(browser.get("/read")).await;
+    let slowly = async { browser.get_slowly("/read", outage.end()).await.0 };
+    let reads = [during, tally.send(slowly).await];
+    outage.assert_nothing_has_changed(&reads, &browser);
+    assert_eq!(reads.map(Answer::text), ["empty"; 2]);
 }
 
 #[actix_web::test]
 async fn it_has_no_current_session() {
-    let outage = Outage::begin().await;
-    let current = outage.browser().get("/current").await.text();
-    assert_eq!(current, "none CurrentSession { .. }");
+    let tally = Tally::of_this_test();
+    let outage = Outage::begin(&tally).await;
+    let browser = outage.browser();
+    let current = tally.send(browser.get("/current")).await;
+    assert_eq!(current.text(), "none CurrentSession { .. }");
 }
 
 #[actix_web::test]
 async fn a_visitor_who_had_no_session_gets_one_as_soon_as_redis_is_back() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::not_started();
     let store = redis.store_with(|options| options.deadline(PATIENT).anonymous_during_outage(true));
     let app = TestApp::consistent_on(store);
     let browser = app.browser();
-    let (answer, ()) = browser.get_slowly("/count", redis.start_again()).await;
-    assert_eq!(answer.text(), "n=1");
-    assert_eq!(browser.get("/read").await.text(), "n=1");
+    let slowly = async { browser.get_slowly("/count", redis.start_again()).await.0 };
+    assert_eq!(tally.send(slowly).await.text(), "n=1");
+    tally.check(browser.get("/read").await.text(), "n=1");
 }
 
 #[actix_web::test]
 async fn by_default_it_is_an_empty_500() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::not_started();
     let setup = Setup::consistent();
     let store = redis.store_with(|options| options.deadline(DEADLINE));
     let app = TestApp::with(store, &setup);
     let browser = app.browser_with_cookie(setup.signed_cookie("any"));
-    browser.get("/read").await.assert_empty_500();
+    tally.send(browser.get("/read")).await.assert_empty_500();
 }
 
 #[actix_web::test]
 async fn without_consistent_sessions_it_is_an_empty_500() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::not_started();
     let setup = Setup::default();
     let app = TestApp::with(store(&redis), &setup);
     let browser = app.browser_with_cookie(setup.signed_cookie("any"));
-    browser.get("/read").await.assert_empty_500();
+    tally.send(browser.get("/read")).await.assert_empty_500();
 }
 
 #[actix_web::test]
 async fn when_redis_refuses_it_is_an_empty_500() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::start().await;
     redis.run::<()>("CONFIG SET requirepass another");
     let setup = Setup::consistent();
@@ -197,7 +211,7 @@ async fn when_redis_refuses_it_is_an_empty_500() {
     let store = RedisSessionStore::builder(pool).anonymous_during_outage(true);
     let app = TestApp::with(store.build(), &setup);
     let browser = app.browser_with_cookie(setup.signed_cookie("any"));
-    browser.get("/read").await.assert_empty_500();
+    tally.send(browser.get("/read")).await.assert_empty_500();
 }
 
 #[track_caller]

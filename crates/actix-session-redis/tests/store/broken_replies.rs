@@ -12,6 +12,7 @@ use crate::support::{
     proxy::{Command, Fate, Proxy},
     redis::TestRedis,
     sessions::{HOUR, State, copy, state},
+    tally::Tally,
 };
 
 /// How often it happens, and how long the requests wait at most.
@@ -52,30 +53,31 @@ async fn fifty_sessions(redis: &TestRedis) -> Vec<SessionKey> {
 }
 
 /// No request fails, and each is answered with its own session.
-async fn use_at_once(store: &RedisSessionStore, sessions: &[SessionKey]) {
+async fn use_at_once(tally: &Tally, store: &RedisSessionStore, sessions: &[SessionKey]) {
     let visits = sessions.iter().enumerate().map(async |(visitor, key)| {
         for round in 0..ROUNDS {
-            let loaded = store.load(key).await.unwrap();
+            let loaded = tally.send(store.load(key)).await.unwrap();
             assert_eq!(loaded, Some(marker(visitor, round)));
             let changed = marker(visitor, round + 1);
-            let updated = store.update(copy(key), changed, &HOUR).await.unwrap();
-            assert_eq!(updated, *key);
+            let update = store.update(copy(key), changed, &HOUR);
+            assert_eq!(tally.send(update).await.unwrap(), *key);
         }
     });
     join_all(visits).await;
 }
 
 /// Redis holds what each visitor has left there.
-async fn assert_all_is_stored(redis: &TestRedis, sessions: &[SessionKey]) {
+async fn assert_all_is_stored(tally: &Tally, redis: &TestRedis, sessions: &[SessionKey]) {
     let store = redis.store();
     for (visitor, key) in sessions.iter().enumerate() {
         let stored = store.load(key).await.unwrap();
-        assert_eq!(stored, Some(marker(visitor, ROUNDS)));
+        tally.check(stored, Some(marker(visitor, ROUNDS)));
     }
 }
 
 /// Nobody notices, and a connection is replaced each time that it breaks.
 async fn assert_is_survived(
+    tally: &Tally,
     Trial { struck, deadline }: Trial,
     concerns: impl Fn(&Command) -> bool + 'static,
     fault: impl Fn() -> Fate + 'static,
@@ -93,11 +95,11 @@ async fn assert_is_survived(
     .await;
     let store = proxy.store_with(|options| options.deadline(deadline));
     let before = redis.connections_made();
-    use_at_once(&store, &sessions).await;
+    use_at_once(tally, &store, &sessions).await;
     let made = redis.connections_made() - before;
     assert_eq!(made, 1 + struck.len() as u64);
     eventually("one connection is left", || redis.client_count() == 1).await;
-    assert_all_is_stored(&redis, &sessions).await;
+    assert_all_is_stored(tally, &redis, &sessions).await;
 }
 
 fn any_for_a_session(command: &Command) -> bool {
@@ -110,22 +112,26 @@ fn read(command: &Command) -> bool {
 
 #[actix_web::test]
 async fn a_connection_that_falls_silent_is_replaced() {
-    assert_is_survived(FALLS_SILENT, any_for_a_session, || Fate::Silence).await;
+    let tally = Tally::of_this_test();
+    assert_is_survived(&tally, FALLS_SILENT, any_for_a_session, || Fate::Silence).await;
 }
 
 #[actix_web::test]
 async fn a_connection_that_is_closed_is_replaced() {
-    assert_is_survived(BREAKS, any_for_a_session, || Fate::LoseReply).await;
+    let tally = Tally::of_this_test();
+    assert_is_survived(&tally, BREAKS, any_for_a_session, || Fate::LoseReply).await;
 }
 
 #[actix_web::test]
 async fn a_connection_that_is_reset_is_replaced() {
-    assert_is_survived(BREAKS, any_for_a_session, || Fate::Reset).await;
+    let tally = Tally::of_this_test();
+    assert_is_survived(&tally, BREAKS, any_for_a_session, || Fate::Reset).await;
 }
 
 #[actix_web::test]
 async fn a_connection_that_breaks_in_the_middle_of_a_reply_is_replaced() {
-    assert_is_survived(BREAKS, any_for_a_session, || Fate::CutReply).await;
+    let tally = Tally::of_this_test();
+    assert_is_survived(&tally, BREAKS, any_for_a_session, || Fate::CutReply).await;
 }
 
 /// Chance, and what is not Redis at all.
@@ -146,41 +152,45 @@ fn garbage() -> Vec<Vec<u8>> {
 
 #[actix_web::test]
 async fn a_connection_that_brings_garbage_is_replaced() {
+    let tally = Tally::of_this_test();
     for garbage in garbage() {
         let brings_it = move || Fate::Reply(garbage.clone());
-        assert_is_survived(BREAKS, any_for_a_session, brings_it).await;
+        assert_is_survived(&tally, BREAKS, any_for_a_session, brings_it).await;
     }
 }
 
 #[actix_web::test]
 async fn a_connection_that_announces_more_than_ever_comes_is_replaced() {
+    let tally = Tally::of_this_test();
     let bytes = || Fate::Reply(b"$9223372036854775807\r\n".to_vec());
     let replies = || Fate::Reply(b"*9223372036854775807\r\n".to_vec());
     join(
-        assert_is_survived(FALLS_SILENT, any_for_a_session, bytes),
-        assert_is_survived(FALLS_SILENT, any_for_a_session, replies),
+        assert_is_survived(&tally, FALLS_SILENT, any_for_a_session, bytes),
+        assert_is_survived(&tally, FALLS_SILENT, any_for_a_session, replies),
     )
     .await;
 }
 
 #[actix_web::test]
 async fn a_connection_that_brings_a_reply_of_the_wrong_type_is_replaced() {
-    assert_is_survived(BREAKS, read, || Fate::Reply(b":7\r\n".to_vec())).await;
+    let tally = Tally::of_this_test();
+    assert_is_survived(&tally, BREAKS, read, || Fate::Reply(b":7\r\n".to_vec())).await;
 }
 
 /// All commands take their time, and none is sent twice, on one connection.
 async fn assert_is_waited_for(fate: impl FnMut(&Command) -> Fate + 'static, deadline: Duration) {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::start().await;
     let sessions = fifty_sessions(&redis).await;
     let proxy = Proxy::before(&redis, fate).await;
     let store = proxy.store_with(|options| options.deadline(deadline));
     let before = redis.connections_made();
-    use_at_once(&store, &sessions).await;
+    use_at_once(&tally, &store, &sessions).await;
     assert_eq!(redis.connections_made(), before + 1);
     for command in ["GET", "SET"] {
         assert_eq!(proxy.seen(command).len(), 50 * ROUNDS);
     }
-    assert_all_is_stored(&redis, &sessions).await;
+    assert_all_is_stored(&tally, &redis, &sessions).await;
 }
 
 #[actix_web::test]
@@ -207,6 +217,7 @@ async fn an_answer_that_comes_byte_by_byte_is_waited_for() {
 /// Replies have no names: an additional one is nobody's only as long as nobody waits for another.
 #[actix_web::test]
 async fn a_reply_that_nobody_has_asked_for_is_nobodys() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::start().await;
     let sessions = fifty_sessions(&redis).await;
     let mut first = true;
@@ -218,7 +229,8 @@ async fn a_reply_that_nobody_has_asked_for_is_nobodys() {
     })
     .await;
     let store = proxy.store();
-    assert_eq!(store.load(&sessions[0]).await.unwrap(), None);
-    use_at_once(&store, &sessions).await;
-    assert_all_is_stored(&redis, &sessions).await;
+    let loaded = tally.send(store.load(&sessions[0])).await;
+    assert_eq!(loaded.unwrap(), None);
+    use_at_once(&tally, &store, &sessions).await;
+    assert_all_is_stored(&tally, &redis, &sessions).await;
 }

@@ -30,6 +30,7 @@ use crate::{
         eventually,
         scope::in_a_request,
         sessions::{HOUR, Typed, assert_works, copy, marker_of, state, state_of},
+        tally::Tally,
     },
 };
 
@@ -107,6 +108,7 @@ fn session_of(browser: &Browser<'_>) -> String {
 /// Of an interrupted `redis-cli --cluster reshard`, too.
 #[actix_web::test]
 async fn a_session_between_two_masters_is_read_and_written() {
+    let tally = Tally::of_this_test();
     let redis = Cluster::start();
     let setup = Setup {
         policy: TtlExtensionPolicy::OnEveryRequest,
@@ -125,18 +127,21 @@ async fn a_session_between_two_masters_is_read_and_written() {
             slot.move_keys();
         }
         for n in 2..=10 {
-            assert_eq!(browser.get("/count").await.text(), format!("n={n}"));
-            assert_eq!(browser.get("/read").await.text(), format!("n={n}"));
+            for path in ["/count", "/read"] {
+                let answer = tally.send(browser.get(path)).await;
+                assert_eq!(answer.text(), format!("n={n}"));
+            }
         }
         slot.move_keys();
         slot.finish();
-        assert_eq!(browser.get("/read").await.text(), "n=10");
+        tally.check(browser.get("/read").await.text(), "n=10");
     }
 }
 
 /// Its receipt, or the marker, is where the session is not. (Only for as long as one slot moves.)
 #[actix_web::test]
 async fn a_counted_write_and_a_logout_between_two_masters_wait_for_the_end_of_the_move() {
+    let tally = Tally::of_this_test();
     let redis = Cluster::start();
     let app = TestApp::consistent_on(options(&redis).counter("n").build());
     let browser = app.browser();
@@ -168,13 +173,15 @@ async fn a_counted_write_and_a_logout_between_two_masters_wait_for_the_end_of_th
             slot.move_keys();
             slot.finish();
         };
-        join(async { browser.get(path).await.text() }, finish).await;
-        assert_eq!(browser.get("/read").await.text(), then);
+        let (answer, ()) = join(tally.send(browser.get(path)), finish).await;
+        answer.text();
+        tally.check(browser.get("/read").await.text(), then);
     }
 }
 
 #[actix_web::test]
 async fn one_visitor_of_a_dead_shard_is_no_outage_to_the_others() {
+    let tally = Tally::of_this_test();
     let redis = Cluster::start_with(&["--cluster-require-full-coverage", "no"]);
     let store = options(&redis).deadline(Duration::from_secs(1)).build();
     let masters = redis.masters();
@@ -184,14 +191,15 @@ async fn one_visitor_of_a_dead_shard_is_no_outage_to_the_others() {
     masters[0].pause();
 
     // Alone, so that nobody else is answered in that time.
-    assert_matches!(store.load(&lost).await, Err(_));
+    assert_matches!(tally.send(store.load(&lost)).await, Err(_));
     for _ in 0..2 {
-        let in_vain = store.load(&lost);
+        let in_vain = tally.send(store.load(&lost));
         // Polled second: the other one is under way.
-        let (in_vain, read) = join(in_vain, async { store.load(&alive).await.unwrap() }).await;
+        let (in_vain, read) = join(in_vain, tally.send(store.load(&alive))).await;
         assert_matches!(in_vain, Err(_));
-        assert_eq!(read, Some(state("n", "1")));
+        assert_eq!(read.unwrap(), Some(state("n", "1")));
     }
+    tally.check(store.load(&alive).await.unwrap(), Some(state("n", "1")));
     masters[0].resume();
     let asked = || -> Option<String> {
         let stats: InfoDict = masters[0].run("INFO commandstats");
@@ -206,6 +214,7 @@ async fn one_visitor_of_a_dead_shard_is_no_outage_to_the_others() {
 /// As when a firewall has forgotten about it.
 #[actix_web::test]
 async fn a_connection_to_one_master_that_goes_silent_is_replaced() {
+    let tally = Tally::of_this_test();
     let redis = Cluster::start();
     let pool = Config::from_urls(redis.urls()).create_pool(Some(Runtime::Tokio1));
     let pool = pool.unwrap();
@@ -220,9 +229,9 @@ async fn a_connection_to_one_master_that_goes_silent_is_replaced() {
     let slot = redis.slot_of_key(&state_of(&key));
     let master = SingleNodeRoutingInfo::SpecificNode(Route::new(slot, SlotAddr::Master));
     let silence = connection.route_command(no_replies, RoutingInfo::SingleNode(master));
-    match select(pin!(silence), pin!(store.load(&key))).await {
+    match select(pin!(silence), pin!(tally.send(store.load(&key)))).await {
         Either::Left((replied, _)) => panic!("{replied:?}"),
-        Either::Right((loaded, _)) => assert_eq!(loaded.unwrap(), Some(state("n", "1"))),
+        Either::Right((loaded, _)) => tally.check(loaded.unwrap(), Some(state("n", "1"))),
     }
 }
 
@@ -233,6 +242,7 @@ fn is_down(node: &Server) -> bool {
 
 #[actix_web::test]
 async fn a_cluster_that_serves_nobody_is_an_outage() {
+    let tally = Tally::of_this_test();
     let redis = Cluster::start();
     let store = options(&redis).deadline(Duration::from_secs(1)).build();
     let masters = redis.masters();
@@ -241,22 +251,27 @@ async fn a_cluster_that_serves_nobody_is_an_outage() {
     masters[0].kill();
     eventually("the cluster is down", || is_down(masters[1])).await;
 
-    let error = store.load(&key).await.unwrap_err().typed().to_string();
+    let error = tally
+        .send(store.load(&key))
+        .await
+        .unwrap_err()
+        .typed()
+        .to_string();
     assert!(error.contains("CLUSTERDOWN"), "{error}");
     let at_once = async {
         for _ in 0..50 {
-            let failed = store.load(&key).now_or_never();
+            let failed = tally.send(store.load(&key)).now_or_never();
             assert_matches!(failed, Some(Err(_)));
         }
     };
-    let (probe, ()) = join(store.load(&key), at_once).await;
+    let (probe, ()) = join(tally.send(store.load(&key)), at_once).await;
     assert_matches!(probe, Err(_));
     let error = store.ping().await.unwrap_err().to_string();
     assert!(error.contains("CLUSTERDOWN"), "{error}");
 
     masters[0].start_again();
     eventually("the cluster is up", || !is_down(masters[1])).await;
-    assert_eq!(store.load(&key).await.unwrap(), Some(state("n", "1")));
+    tally.check(store.load(&key).await.unwrap(), Some(state("n", "1")));
 }
 
 #[actix_web::test]

@@ -11,6 +11,7 @@ use crate::support::{
     report,
     scope::in_a_request,
     sessions::{HOUR, Typed, copy, session_key, state},
+    tally::{Outcome, Tally},
 };
 
 /// What Redis says when another try, or another connection, may be answered.
@@ -44,10 +45,11 @@ fn sets_up(command: &Command) -> bool {
 struct Moody {
     proxy: Proxy,
     times: Rc<Cell<usize>>,
+    tally: Rc<Tally>,
 }
 
 impl Moody {
-    async fn before(redis: &TestRedis, code: &'static str) -> Self {
+    async fn before(redis: &TestRedis, code: &'static str, tally: &Rc<Tally>) -> Self {
         let times = Rc::new(Cell::new(0));
         let left = Rc::clone(&times);
         let proxy = Proxy::before(redis, move |command| {
@@ -58,13 +60,18 @@ impl Moody {
             says(code)
         })
         .await;
-        Self { proxy, times }
+        let tally = Rc::clone(tally);
+        Self {
+            proxy,
+            times,
+            tally,
+        }
     }
 
     /// Runs an operation of the store, of which three commands are told to come back later.
-    async fn delays<T>(&self, operation: impl Future<Output = T>) -> T {
+    async fn delays<T: Outcome>(&self, operation: impl Future<Output = T>) -> T {
         self.times.set(3);
-        let output = operation.await;
+        let output = self.tally.send(operation).await;
         assert_eq!(self.times.get(), 0);
         output
     }
@@ -72,9 +79,10 @@ impl Moody {
 
 #[actix_web::test]
 async fn whoever_is_told_three_times_does_not_notice() {
+    let tally = Rc::new(Tally::of_this_test());
     for code in NOT_NOW {
         let redis = TestRedis::start().await;
-        let moody = Moody::before(&redis, code).await;
+        let moody = Moody::before(&redis, code, &tally).await;
         let store = moody.proxy.store_with(|options| options.deadline(PATIENT));
         let [n1, n2] = ["1", "2"].map(|n| state("n", n));
 
@@ -86,7 +94,8 @@ async fn whoever_is_told_three_times_does_not_notice() {
         assert_eq!(moody.delays(update).await.unwrap(), key, "{code}");
         let prolong = store.update_ttl(&key, &HOUR);
         moody.delays(prolong).await.unwrap();
-        assert_eq!(store.load(&key).await.unwrap(), Some(n2), "{code}");
+        let stored = store.load(&key).await.unwrap();
+        tally.check((code, stored), (code, Some(n2)));
         moody.delays(store.delete(&key)).await.unwrap();
         assert_eq!(redis.sessions(), [""; 0], "{code}");
     }
@@ -95,9 +104,10 @@ async fn whoever_is_told_three_times_does_not_notice() {
 /// There, what changes or ends a session is a script.
 #[actix_web::test]
 async fn whoever_is_told_three_times_inside_consistent_sessions_does_not_notice() {
+    let tally = Rc::new(Tally::of_this_test());
     for code in NOT_NOW {
         let redis = TestRedis::start().await;
-        let moody = Moody::before(&redis, code).await;
+        let moody = Moody::before(&redis, code, &tally).await;
         let store = moody.proxy.store_with(|options| options.deadline(PATIENT));
         let key = store.save(state("n", "1"), &HOUR).await.unwrap();
         in_a_request(async move {
@@ -105,8 +115,9 @@ async fn whoever_is_told_three_times_inside_consistent_sessions_does_not_notice(
             assert_eq!(loaded, Some(state("n", "1")), "{code}");
             let update = store.update(copy(&key), state("n", "2"), &HOUR);
             assert_eq!(moody.delays(update).await.unwrap(), key, "{code}");
-            let loaded = store.load(&key).await.unwrap();
-            assert_eq!(loaded, Some(state("n", "2")), "{code}");
+            let stored = store.load(&key).await.unwrap();
+            let must_be = Some(state("n", "2"));
+            moody.tally.check((code, stored), (code, must_be));
             moody.delays(store.delete(&key)).await.unwrap();
         })
         .await;
@@ -116,6 +127,7 @@ async fn whoever_is_told_three_times_inside_consistent_sessions_does_not_notice(
 
 #[actix_web::test]
 async fn requests_wait_while_redis_loads_its_data() {
+    let tally = Tally::of_this_test();
     let slowly = ["--key-load-delay", "5000", "--rdbcompression", "no"];
     let in_parts = ["--loading-process-events-interval-bytes", "1024"];
     let redis = TestRedis::start_with(&[&slowly[..], &in_parts].concat()).await;
@@ -127,11 +139,12 @@ async fn requests_wait_while_redis_loads_its_data() {
     redis.run::<()>("SAVE");
     redis.stop();
 
-    let loads = join_all((0..50).map(|_| store.load(&key)));
+    let loads = join_all((0..50).map(|_| tally.send(store.load(&key))));
     for loaded in join(loads, redis.start_again()).await.0 {
         assert_eq!(loaded.unwrap(), Some(state("n", "1")));
     }
     assert!(redis.command_count("get") > 50, "some were rejected");
+    tally.check(store.load(&key).await.unwrap(), Some(state("n", "1")));
 }
 
 /// Returns when the store has been told so a few times.
@@ -142,6 +155,7 @@ async fn has_been_told(redis: &TestRedis, code: &str) {
 
 #[actix_web::test]
 async fn requests_wait_while_a_replica_has_no_master() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::start().await;
     let store = patient_store(&redis);
     let key = store.save(state("n", "1"), &HOUR).await.unwrap();
@@ -151,13 +165,15 @@ async fn requests_wait_while_a_replica_has_no_master() {
         has_been_told(&redis, "MASTERDOWN").await;
         redis.run::<()>("REPLICAOF NO ONE");
     };
-    let (loaded, ()) = join(store.load(&key), failover).await;
+    let (loaded, ()) = join(tally.send(store.load(&key)), failover).await;
     assert_eq!(loaded.unwrap(), Some(state("n", "1")));
     eventually("one connection", || redis.client_count() == 1).await;
+    tally.check(store.load(&key).await.unwrap(), Some(state("n", "1")));
 }
 
 #[actix_web::test]
 async fn writes_wait_while_replicas_are_away() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::start().await;
     let store = patient_store(&redis);
     let key = store.save(state("n", "1"), &HOUR).await.unwrap();
@@ -167,25 +183,29 @@ async fn writes_wait_while_replicas_are_away() {
         redis.run::<()>("CONFIG SET min-replicas-to-write 0");
     };
     let update = store.update(copy(&key), state("n", "2"), &HOUR);
-    let (updated, ()) = join(update, return_of_replicas).await;
+    let (updated, ()) = join(tally.send(update), return_of_replicas).await;
     assert_eq!(updated.unwrap(), key);
+    tally.check(store.load(&key).await.unwrap(), Some(state("n", "2")));
 }
 
 #[actix_web::test]
 async fn requests_wait_while_a_cluster_is_down() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::start_with(&["--cluster-enabled", "yes"]).await;
     let store = patient_store(&redis);
     let mend = async {
         has_been_told(&redis, "CLUSTERDOWN").await;
         redis.run::<()>("CLUSTER ADDSLOTSRANGE 0 16383");
     };
-    let (saved, ()) = join(store.save(state("n", "1"), &HOUR), mend).await;
+    let save = tally.send(store.save(state("n", "1"), &HOUR));
+    let (saved, ()) = join(save, mend).await;
     let loaded = store.load(&saved.unwrap()).await.unwrap();
-    assert_eq!(loaded, Some(state("n", "1")));
+    tally.check(loaded, Some(state("n", "1")));
 }
 
 #[actix_web::test]
 async fn a_logout_inside_consistent_sessions_waits_for_a_failover() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::start().await;
     let store = patient_store(&redis);
     let key = store.save(state("n", "1"), &HOUR).await.unwrap();
@@ -199,7 +219,7 @@ async fn a_logout_inside_consistent_sessions_waits_for_a_failover() {
         store.load(&key).await?;
         store.delete(&key).await
     });
-    try_join(logout, failover).await.unwrap();
+    try_join(tally.send(logout), failover).await.unwrap();
     assert_eq!(redis.sessions(), [""; 0]);
 }
 
@@ -233,12 +253,14 @@ async fn proxy_saying(redis: &TestRedis, code: &'static str) -> Proxy {
 
 #[actix_web::test]
 async fn whoever_is_told_until_the_deadline_fails_then_and_has_not_asked_too_often() {
+    let tally = Tally::of_this_test();
     for code in NOT_NOW {
         let redis = TestRedis::start().await;
         let proxy = proxy_saying(&redis, code).await;
         let store = proxy.store_with(|options| options.deadline(DEADLINE));
         let before = redis.connections_made();
-        let error = store.load(&session_key("any")).await.unwrap_err().typed();
+        let loaded = tally.send(store.load(&session_key("any"))).await;
+        let error = loaded.unwrap_err().typed();
         // The deadline may cut the last try.
         let reason = error.to_string();
         let reasons = [code, "no answer in time"];
@@ -263,19 +285,20 @@ async fn whoever_is_told_until_the_deadline_fails_then_and_has_not_asked_too_oft
 
 #[actix_web::test]
 async fn fifty_who_are_told_until_the_deadline_are_no_storm_and_those_who_follow_wait_for_one() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::start().await;
     let proxy = proxy_saying(&redis, "LOADING").await;
     let store = proxy.store_with(|options| options.deadline(DEADLINE));
     let key = session_key("any");
     let before = redis.connections_made();
-    let loads = join_all((0..50).map(|_| store.load(&key))).await;
+    let loads = join_all((0..50).map(|_| tally.send(store.load(&key)))).await;
     assert!(loads.into_iter().all(|loaded| loaded.is_err()));
     let (tries, made) = (proxy.seen("GET").len(), redis.connections_made() - before);
     assert!(tries <= 50 * most_tries(), "{tries} tries");
     assert!(made <= 5, "{made} connections");
 
     // Of these, none can be left over from the loads.
-    let pings = join_all((0..50).map(|_| store.ping())).await;
+    let pings = join_all((0..50).map(|_| tally.send(store.ping()))).await;
     assert!(pings.into_iter().all(|answered| answered.is_err()));
     let more = proxy.seen("PING").len();
     assert!((1..=most_tries()).contains(&more), "{more} more tries");

@@ -9,6 +9,7 @@ use crate::support::{
     eventually,
     redis::TestRedis,
     sessions::{HOUR, Typed, copy, session_key, state},
+    tally::Tally,
 };
 
 const DEADLINE: Duration = Duration::from_millis(200);
@@ -31,15 +32,16 @@ fn waited(error: Error) -> Duration {
 }
 
 /// How long each of many parallel reads waited for Redis in vain.
-async fn parallel_waits(store: &RedisSessionStore) -> Vec<Duration> {
+async fn parallel_waits(tally: &Tally, store: &RedisSessionStore) -> Vec<Duration> {
     let key = session_key("any");
-    let loads = join_all((0..50).map(|_| store.load(&key))).await;
+    let loads = join_all((0..50).map(|_| tally.send(store.load(&key)))).await;
     let errors = loads.into_iter().map(|load| load.unwrap_err().typed());
     errors.map(waited).collect()
 }
 
 #[actix_web::test]
 async fn a_visitor_gets_an_empty_500_within_the_deadline() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::start().await;
     let app = TestApp::on(impatient_store(&redis));
     let (browser, newcomer) = (app.browser(), app.browser());
@@ -52,7 +54,7 @@ async fn a_visitor_gets_an_empty_500_within_the_deadline() {
         (&newcomer, "/count"),
     ] {
         let start = Instant::now();
-        visitor.get(path).await.assert_empty_500();
+        tally.send(visitor.get(path)).await.assert_empty_500();
         assert!(start.elapsed() < DEADLINE + SLACK);
     }
     assert!(browser.has_cookie(), "nobody is logged out by an outage");
@@ -60,30 +62,42 @@ async fn a_visitor_gets_an_empty_500_within_the_deadline() {
 
 #[actix_web::test]
 async fn a_visitor_without_a_session_does_not_notice() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::start().await;
     let app = TestApp::on(impatient_store(&redis));
     redis.kill();
-    assert_eq!(app.browser().get("/hello").await.text(), "hello");
-    assert_eq!(app.browser().get("/read").await.text(), "empty");
+    for (path, text) in [("/hello", "hello"), ("/read", "empty")] {
+        let browser = app.browser();
+        assert_eq!(tally.send(browser.get(path)).await.text(), text);
+    }
 }
 
 #[actix_web::test]
 async fn every_operation_says_that_redis_is_unavailable() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::not_started();
     let store = impatient_store(&redis);
     let key = session_key("any");
     let n = || state("n", "1");
     let errors = [
-        store.load(&key).await.unwrap_err().typed(),
-        store.save(n(), &HOUR).await.unwrap_err().typed(),
-        store
-            .update(copy(&key), n(), &HOUR)
+        tally.send(store.load(&key)).await.unwrap_err().typed(),
+        tally
+            .send(store.save(n(), &HOUR))
             .await
             .unwrap_err()
             .typed(),
-        store.update_ttl(&key, &HOUR).await.unwrap_err().typed(),
-        store.delete(&key).await.unwrap_err().typed(),
-        store.ping().await.unwrap_err(),
+        tally
+            .send(store.update(copy(&key), n(), &HOUR))
+            .await
+            .unwrap_err()
+            .typed(),
+        tally
+            .send(store.update_ttl(&key, &HOUR))
+            .await
+            .unwrap_err()
+            .typed(),
+        tally.send(store.delete(&key)).await.unwrap_err().typed(),
+        tally.send(store.ping()).await.unwrap_err(),
     ];
     for error in errors {
         assert!(waited(error) < DEADLINE + SLACK);
@@ -92,39 +106,43 @@ async fn every_operation_says_that_redis_is_unavailable() {
 
 #[actix_web::test]
 async fn requests_that_meet_the_outage_together_wait_no_longer_than_one() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::start().await;
     let store = impatient_store(&redis);
     store.ping().await.unwrap();
     redis.kill();
     let start = Instant::now();
-    parallel_waits(&store).await;
+    parallel_waits(&tally, &store).await;
     assert!(start.elapsed() < DEADLINE + SLACK);
 }
 
 #[actix_web::test]
 async fn a_request_that_came_later_fails_as_soon_as_the_outage_is_known() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::not_started();
     let deadline = Duration::from_secs(2);
     let store = redis.store_with(|options| options.deadline(deadline));
     let start = Instant::now();
     let later = async {
         eventually("half the time is over", || start.elapsed() > deadline / 2).await;
-        store.ping().await
+        tally.send(store.ping()).await
     };
-    let (_, later) = join(store.ping(), later).await;
+    let (_, later) = join(tally.send(store.ping()), later).await;
     assert!(waited(later.unwrap_err()) < deadline * 3 / 4);
 }
 
 #[actix_web::test]
 async fn once_a_deadline_has_passed_only_one_request_at_a_time_waits() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::start().await;
     let store = impatient_store(&redis);
     store.ping().await.unwrap();
     redis.kill();
-    assert!(waited(store.ping().await.unwrap_err()) >= DEADLINE / 2);
+    let first = tally.send(store.ping()).await;
+    assert!(waited(first.unwrap_err()) >= DEADLINE / 2);
 
     for _ in 0..2 {
-        let waits = parallel_waits(&store).await;
+        let waits = parallel_waits(&tally, &store).await;
         let fail_fast = |wait: &Duration| *wait < DEADLINE / 4;
         let (fast, slow): (Vec<_>, Vec<_>) = waits.into_iter().partition(fail_fast);
         assert_eq!((fast.len(), slow.len()), (49, 1), "the others: {slow:?}");
@@ -133,89 +151,103 @@ async fn once_a_deadline_has_passed_only_one_request_at_a_time_waits() {
 
 #[actix_web::test]
 async fn once_redis_is_back_the_app_works_without_a_restart() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::start_with(&["--appendonly", "yes"]).await;
     let patient = Duration::from_secs(1);
     let app = TestApp::on(redis.store_with(|options| options.deadline(patient)));
     let browser = app.browser();
     browser.get("/count").await.text();
     redis.stop();
-    browser.get("/count").await.assert_empty_500();
+    tally.send(browser.get("/count")).await.assert_empty_500();
     redis.start_again().await;
-    assert_eq!(browser.get("/count").await.text(), "n=2");
-    let all = join_all((0..20).map(|_| browser.get("/read"))).await;
+    assert_eq!(tally.send(browser.get("/count")).await.text(), "n=2");
+    let all = join_all((0..20).map(|_| tally.send(browser.get("/read")))).await;
     assert!(all.into_iter().all(|answer| answer.text() == "n=2"));
+    tally.check(browser.get("/read").await.text(), "n=2");
 }
 
 #[actix_web::test]
 async fn the_app_may_start_before_redis() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::not_started();
     let patient = Duration::from_secs(1);
     let store = redis.store_with(|options| options.deadline(patient));
     let app = TestApp::on(store.clone());
     let browser = app.browser();
-    assert_eq!(browser.get("/hello").await.text(), "hello");
-    browser.get("/count").await.assert_empty_500();
+    assert_eq!(tally.send(browser.get("/hello")).await.text(), "hello");
+    tally.send(browser.get("/count")).await.assert_empty_500();
     redis.start_again().await;
-    assert_eq!(browser.get("/count").await.text(), "n=1");
+    assert_eq!(tally.send(browser.get("/count")).await.text(), "n=1");
+    tally.check(browser.get("/read").await.text(), "n=1");
     store.ping().await.unwrap();
 }
 
 /// The thread that waits is the one that would have to notice the answer.
 #[actix_web::test]
 async fn handlers_that_block_their_worker_are_no_outage() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::start().await;
     let app = TestApp::on(impatient_store(&redis));
     let browsers: Vec<_> = (0..8).map(|_| app.browser()).collect();
     let blocking = join_all((0..20).map(async |_| {
         let browser = app.browser();
         for _ in 0..4 {
-            browser.get("/compute").await.text();
+            tally.send(browser.get("/compute")).await.text();
         }
     }));
     let counting = join_all(browsers.iter().map(async |browser| {
         for n in 1..=5 {
-            assert_eq!(browser.get("/count").await.text(), format!("n={n}"));
+            let counted = tally.send(browser.get("/count")).await;
+            assert_eq!(counted.text(), format!("n={n}"));
         }
     }));
     join(blocking, counting).await;
+    for browser in browsers {
+        tally.check(browser.get("/read").await.text(), "n=5");
+    }
 }
 
 #[actix_web::test]
 async fn a_replica_that_comes_up_in_the_place_of_the_master_serves_reads() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::start_with(&["--appendonly", "yes"]).await;
     let store = impatient_store(&redis);
     let key = store.save(state("n", "1"), &HOUR).await.unwrap();
     redis.stop();
-    waited(store.ping().await.unwrap_err());
+    waited(tally.send(store.ping()).await.unwrap_err());
     redis.start_again().await;
     redis.run::<()>("REPLICAOF 127.0.0.1 1");
 
-    let writes = join_all((0..16).map(|_| store.save(state("n", "2"), &HOUR)));
+    let n2 = || state("n", "2");
+    let writes = join_all((0..16).map(|_| tally.send(store.save(n2(), &HOUR))));
     let (writes, ()) = join(writes, async {
         // A probe that writes finds out that Redis is there, though it may not write. By its
         // second try it has read the answer to the first.
         let asked_again = || redis.command_count("set") > 1;
         eventually("a write was refused", asked_again).await;
         for _ in 0..10 {
-            assert_eq!(store.load(&key).await.unwrap(), Some(state("n", "1")));
+            let loaded = tally.send(store.load(&key)).await.unwrap();
+            assert_eq!(loaded, Some(state("n", "1")));
         }
     })
     .await;
     assert!(writes.into_iter().all(|write| write.is_err()));
+    tally.check(store.load(&key).await.unwrap(), Some(state("n", "1")));
 }
 
 #[actix_web::test]
 async fn a_redis_that_hangs_is_an_outage_too() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::start().await;
     let store = redis.store_with(|options| options.deadline(Duration::from_secs(1)));
     let key = store.save(state("n", "1"), &HOUR).await.unwrap();
     redis.pause();
     let start = Instant::now();
-    let waits = parallel_waits(&store).await;
+    let waits = parallel_waits(&tally, &store).await;
     assert!(
         start.elapsed() < Duration::from_secs(1) + SLACK,
         "{waits:?}"
     );
     redis.resume();
-    assert_eq!(store.load(&key).await.unwrap(), Some(state("n", "1")));
+    tally.check(store.load(&key).await.unwrap(), Some(state("n", "1")));
 }

@@ -12,39 +12,47 @@ use crate::support::{
     redis::TestRedis,
     report,
     sessions::{HOUR, state},
+    tally::Tally,
 };
 
 /// Time enough for whatever the test does to the pool, on the busiest machine.
 const PATIENT: Duration = Duration::from_secs(20);
 
 /// One use of the store, on a thread that ends afterwards.
-async fn ping_on_a_worker(store: &RedisSessionStore) {
+async fn ping_on_a_worker(store: &RedisSessionStore) -> Result<(), Error> {
     let store = store.clone();
-    on_a_worker(move || async move { store.ping().await })
-        .await
-        .unwrap();
+    on_a_worker(move || async move { store.ping().await }).await
 }
 
 #[actix_web::test]
 async fn four_threads_get_by_on_a_pool_of_one() {
+    let tally = Arc::new(Tally::of_this_test());
     let redis = TestRedis::start().await;
     let store = RedisSessionStore::new(redis.pool_of(1));
     // The connection is driven by the thread that made it, so all stay until all are done.
     let all_done = Arc::new(Barrier::new(4));
     let workers = (0..4).map(|worker| {
         let (store, all_done) = (store.clone(), Arc::clone(&all_done));
+        let tally = Arc::clone(&tally);
         on_a_worker(move || async move {
+            let mut saved = Vec::new();
             for n in 0..50 {
                 let n = state("n", &format!("{worker}{n}"));
-                let key = store.save(n.clone(), &HOUR).await.unwrap();
-                assert_eq!(store.load(&key).await.unwrap(), Some(n));
+                let key = tally.send(store.save(n.clone(), &HOUR)).await.unwrap();
+                let loaded = tally.send(store.load(&key)).await.unwrap();
+                assert_eq!(loaded.as_ref(), Some(&n));
+                saved.push((key, n));
             }
             all_done.wait().await;
+            saved
         })
     });
-    join_all(workers).await;
+    let saved = join_all(workers).await;
     assert_eq!(redis.keys().len(), 200);
     assert_eq!(redis.connections_made(), 2, "one of them asks this");
+    for (key, n) in saved.into_iter().flatten() {
+        tally.check(store.load(&key).await.unwrap(), Some(n));
+    }
 }
 
 /// On connections of this pool.
@@ -58,21 +66,26 @@ fn app_of_four_workers(pool: &Pool) -> TestApp {
 }
 
 /// Each of 64 visitors, all at once, sends the next of five requests.
-async fn count_five_times(app: &TestApp) {
+async fn count_five_times(tally: &Tally, app: &TestApp) {
     let browsers: Vec<_> = (0..64).map(|_| app.browser()).collect();
     for n in 1..=5 {
-        for answer in join_all(browsers.iter().map(|browser| browser.get("/count"))).await {
+        let counts = browsers.iter().map(|b| tally.send(b.get("/count")));
+        for answer in join_all(counts).await {
             assert_eq!(answer.text(), format!("n={n}"));
         }
+    }
+    for browser in browsers {
+        tally.check(browser.get("/read").await.text(), "n=5");
     }
 }
 
 #[actix_web::test]
 async fn an_app_with_more_workers_than_connections_serves_everybody() {
+    let tally = Tally::of_this_test();
     for connections in [1, 2] {
         let redis = TestRedis::start().await;
         let app = app_of_four_workers(&redis.pool_of(connections));
-        count_five_times(&app).await;
+        count_five_times(&tally, &app).await;
         assert_eq!(redis.client_count(), connections);
         let all_ever = 1 + u64::try_from(connections).unwrap();
         assert_eq!(redis.connections_made(), all_ever);
@@ -81,6 +94,7 @@ async fn an_app_with_more_workers_than_connections_serves_everybody() {
 
 #[actix_web::test]
 async fn an_app_whose_connections_are_all_taken_goes_on_with_the_first_that_is_given_back() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::start().await;
     let pool = redis.pool_of(2);
     let (held, _held_on) = (pool.get().await.unwrap(), pool.get().await.unwrap());
@@ -89,18 +103,19 @@ async fn an_app_whose_connections_are_all_taken_goes_on_with_the_first_that_is_g
         eventually("all workers wait in line", || pool.status().waiting == 4).await;
         drop(held);
     };
-    join(count_five_times(&app), give_back).await;
+    join(count_five_times(&tally, &app), give_back).await;
     assert_eq!(redis.client_count(), 2);
 }
 
 #[actix_web::test]
 async fn an_application_may_take_and_give_back_what_is_left_of_the_pool_all_the_time() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::start().await;
     let pool = redis.pool_of(5);
     let app = app_of_four_workers(&pool);
     let is_over = Cell::new(false);
     let visits = async {
-        count_five_times(&app).await;
+        count_five_times(&tally, &app).await;
         is_over.set(true);
     };
     let mut times = 0;
@@ -119,6 +134,7 @@ async fn an_application_may_take_and_give_back_what_is_left_of_the_pool_all_the_
 
 #[actix_web::test]
 async fn requests_go_on_when_the_application_has_taken_the_place_of_a_lost_connection() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::start().await;
     let pool = redis.pool_of(1);
     let store = RedisSessionStore::builder(pool.clone()).deadline(PATIENT);
@@ -135,7 +151,7 @@ async fn requests_go_on_when_the_application_has_taken_the_place_of_a_lost_conne
         })
         .await;
         redis.kill_clients();
-        join_all((0..20).map(|_| store.ping())).await
+        join_all((0..20).map(|_| tally.send(store.ping()))).await
     };
     for answered in join(requests, application).await.0 {
         answered.unwrap();
@@ -145,17 +161,19 @@ async fn requests_go_on_when_the_application_has_taken_the_place_of_a_lost_conne
 
 #[actix_web::test]
 async fn what_the_store_does_not_use_of_a_pool_is_free_for_the_application() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::start().await;
     let pool = redis.pool_of(2);
     let store = RedisSessionStore::new(pool.clone());
-    join_all((0..50).map(|_| store.ping())).await;
+    join_all((0..50).map(|_| tally.send(store.ping()))).await;
     let _free = pool.get().await.unwrap();
-    store.ping().await.unwrap();
+    tally.send(store.ping()).await.unwrap();
     assert_eq!(redis.client_count(), 2);
 }
 
 #[actix_web::test]
 async fn requests_wait_until_the_application_gives_a_connection_back() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::start().await;
     let pool = redis.pool_of(2);
     let store = RedisSessionStore::builder(pool.clone())
@@ -163,7 +181,7 @@ async fn requests_wait_until_the_application_gives_a_connection_back() {
         .build();
     let (held, _held_on) = (pool.get().await.unwrap(), pool.get().await.unwrap());
 
-    let requests = join_all((0..20).map(|_| store.ping()));
+    let requests = join_all((0..20).map(|_| tally.send(store.ping())));
     let give_back = async {
         eventually("one waits in line", || pool.status().waiting == 1).await;
         drop(held);
@@ -176,21 +194,23 @@ async fn requests_wait_until_the_application_gives_a_connection_back() {
 
 #[actix_web::test]
 async fn when_the_application_keeps_all_connections_requests_fail_at_the_deadline() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::start().await;
     let pool = redis.pool_of(1);
     let store = RedisSessionStore::builder(pool.clone())
         .deadline(Duration::from_millis(100))
         .build();
     let held = pool.get().await.unwrap();
-    let error = store.ping().await.unwrap_err();
+    let error = tally.send(store.ping()).await.unwrap_err();
     assert!(error.to_string().contains("no connection free"), "{error}");
     assert_matches!(error, Error::Unavailable { .. });
     drop(held);
-    store.ping().await.unwrap();
+    tally.send(store.ping()).await.unwrap();
 }
 
 #[actix_web::test]
 async fn a_shared_connection_is_replaced_when_the_thread_that_drives_it_ends() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::start().await;
     let pool = redis.pool_of(1);
     let store = RedisSessionStore::new(pool.clone());
@@ -203,25 +223,26 @@ async fn a_shared_connection_is_replaced_when_the_thread_that_drives_it_ends() {
     });
     let shared = async {
         used_here_too.wait().await;
-        store.ping().await.unwrap();
+        tally.send(store.ping()).await.unwrap();
         assert_eq!(redis.client_count(), 1);
         used_here_too.wait().await;
     };
     join(driver, shared).await;
 
-    store.ping().await.unwrap();
+    tally.send(store.ping()).await.unwrap();
     eventually("one connection", || redis.client_count() == 1).await;
     assert_eq!(pool.status().size, 1);
 }
 
 #[actix_web::test]
 async fn threads_may_come_and_go() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::start().await;
     let store = RedisSessionStore::new(redis.pool_of(1));
     for _ in 0..5 {
-        ping_on_a_worker(&store).await;
-        store.ping().await.unwrap();
-        ping_on_a_worker(&store).await;
+        tally.send(ping_on_a_worker(&store)).await.unwrap();
+        tally.send(store.ping()).await.unwrap();
+        tally.send(ping_on_a_worker(&store)).await.unwrap();
     }
     eventually("one connection", || redis.client_count() <= 1).await;
 }
@@ -229,19 +250,22 @@ async fn threads_may_come_and_go() {
 /// As when other applications have taken all that Redis has for clients.
 #[actix_web::test]
 async fn a_thread_that_redis_has_no_room_for_shares_a_connection() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::start().await;
     let store = redis.store();
     store.ping().await.unwrap();
     // This one, and ours for questions.
     redis.run::<()>("CONFIG SET maxclients 2");
-    ping_on_a_worker(&store).await;
-    ping_on_a_worker(&store).await;
+    for _ in 0..2 {
+        tally.send(ping_on_a_worker(&store)).await.unwrap();
+    }
     assert_eq!(redis.client_count(), 1);
 }
 
 /// As when the first of the Sentinels hangs, and each thread has to wait for its turn.
 #[actix_web::test]
 async fn a_thread_whose_connect_takes_long_shares_a_connection_meanwhile() {
+    let tally = Tally::of_this_test();
     let redis = TestRedis::start().await;
     let others_get_through = Rc::new(Cell::new(true));
     let get_through = Rc::clone(&others_get_through);
@@ -253,9 +277,6 @@ async fn a_thread_whose_connect_takes_long_shares_a_connection_meanwhile() {
     let store = proxy.store_with(|options| options.deadline(Duration::from_secs(4)));
     store.ping().await.unwrap();
     others_get_through.set(false);
-    let other = store.clone();
-    on_a_worker(move || async move { other.ping().await })
-        .await
-        .unwrap();
+    tally.send(ping_on_a_worker(&store)).await.unwrap();
     assert_eq!(proxy.seen("PING").len(), 2);
 }

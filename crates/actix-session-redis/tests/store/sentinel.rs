@@ -13,6 +13,7 @@ use crate::{
     support::{
         eventually,
         sessions::{HOUR, assert_works, copy, state, state_of},
+        tally::Tally,
     },
 };
 
@@ -76,6 +77,7 @@ async fn a_store_works_while_one_sentinel_answers() {
 
 #[actix_web::test]
 async fn writes_go_to_the_new_master_and_never_to_the_old_one_when_it_returns() {
+    let tally = Tally::of_this_test();
     let redis = Sentinels::start();
     let store = RedisSessionStore::new(pool(&redis));
     let key = store.save(state("n", "1"), &HOUR).await.unwrap();
@@ -87,8 +89,8 @@ async fn writes_go_to_the_new_master_and_never_to_the_old_one_when_it_returns() 
 
     old.kill();
     let new = redis.wait_for_failover_from(old);
-    let updated = store.update(copy(&key), state("n", "2"), &HOUR).await;
-    assert_eq!(updated.unwrap(), key);
+    let update = store.update(copy(&key), state("n", "2"), &HOUR);
+    assert_eq!(tally.send(update).await.unwrap(), key);
     assert!(commands(new, &["set"]) > 0);
 
     redis.wait_until_agreed();
@@ -96,10 +98,11 @@ async fn writes_go_to_the_new_master_and_never_to_the_old_one_when_it_returns() 
     old.start_again();
     for n in 3..=20 {
         let n = state("n", &n.to_string());
-        store.update(copy(&key), n, &HOUR).await.unwrap();
+        let update = store.update(copy(&key), n, &HOUR);
+        tally.send(update).await.unwrap();
     }
     redis.wait_until_replica(old);
     let another = RedisSessionStore::new(pool(&redis));
-    assert_eq!(another.load(&key).await.unwrap(), Some(state("n", "20")));
+    tally.check(another.load(&key).await.unwrap(), Some(state("n", "20")));
     assert_works(&another).await;
 }

@@ -7,6 +7,7 @@ pub(crate) mod redis;
 pub(crate) mod routes;
 pub(crate) mod scope;
 pub(crate) mod sessions;
+pub(crate) mod tally;
 
 use std::{
     fmt::Display,
