@@ -35,7 +35,7 @@ use crate::{
 pub(crate) struct Leases {
     pub(crate) pool: RedisPool,
     pub(crate) deadline: Duration,
-    threads: ThreadLocal<Arc<ThreadLease>>,
+    pub(crate) threads: ThreadLocal<Arc<ThreadLease>>,
     /// Tells those who wait in line at an exhausted pool that there is a lease to share.
     pub(crate) leased: Notify,
     bulletin: Arc<Bulletin>,
@@ -87,62 +87,13 @@ impl Leases {
         tokio::spawn(async move { leases.connect_for(&thread).await })
     }
 
-    /// Looks after the connection to a cluster in which a command was not answered.
-    ///
-    /// Its client would ask a silent master for ever, over the same connection. So another one
-    /// takes its place once others have taken over, or if all masters answer to that one. Not
-    /// else: it would try to reach the silent one again and again, and keep everybody waiting
-    /// meanwhile. With the old one, those who need the other masters do not notice.
-    pub(crate) fn look_after(
-        self: &Arc<Self>,
-        thread: &Arc<ThreadLease>,
-        lease: &Arc<Lease>,
-    ) -> JoinHandle<Result<(), Failure>> {
-        let (leases, thread) = (Arc::clone(self), Arc::clone(thread));
-        let lease = Arc::clone(lease);
-        tokio::spawn(async move {
-            let masters = leases.masters(&lease.connection).await;
-            if masters.is_none() {
-                lease.retire(&Fault::no_answer());
-                return Ok(());
-            }
-            let is_down = leases.is_down(&lease.connection).await;
-            lease.is_down.store(is_down, Relaxed);
-            if is_down && masters == lease.masters {
-                return Ok(());
-            }
-            lease.leave_pool();
-            match leases.connected().await {
-                // Another thread that shared the old connection was faster.
-                Err(failure) if failure.is_pool_exhausted() => {
-                    let mut others = leases.threads.iter().filter_map(|it| it.usable());
-                    let is_newer = |it: &Arc<_>| !Arc::ptr_eq(it, &lease) && it.masters == masters;
-                    if let Some(successor) = others.find(is_newer) {
-                        thread.keep(&successor);
-                    }
-                    Ok(())
-                }
-                Err(failure) => Err(failure),
-                Ok(pooled) => {
-                    let successor = leases.lease_on(pooled).await;
-                    if leases.is_better(&successor, &lease).await {
-                        leases.give(&thread, &successor);
-                    } else {
-                        successor.leave_pool();
-                    }
-                    Ok(())
-                }
-            }
-        })
-    }
-
     async fn connect_for(&self, thread: &ThreadLease) -> Result<(), Failure> {
         let pooled = self.connected().await?;
         self.lease(pooled, thread).await;
         Ok(())
     }
 
-    async fn connected(&self) -> Result<PooledConnection, Failure> {
+    pub(crate) async fn connected(&self) -> Result<PooledConnection, Failure> {
         let limit = self.pool.time_to_connect(self.deadline);
         let connected = pin!(self.pool.get_now());
         match Patience::new(limit).wait(limit, connected).await {
@@ -157,36 +108,23 @@ impl Leases {
         lease
     }
 
-    fn give(&self, thread: &ThreadLease, lease: &Arc<Lease>) {
+    pub(crate) fn give(&self, thread: &ThreadLease, lease: &Arc<Lease>) {
         thread.keep(lease);
         self.leased.notify_waiters();
     }
 
-    async fn lease_on(&self, pooled: PooledConnection) -> Arc<Lease> {
+    pub(crate) async fn lease_on(&self, pooled: PooledConnection) -> Arc<Lease> {
         let mut lease = Lease::new(pooled);
         lease.masters = self.masters(&lease.connection).await;
         Arc::new(lease)
     }
 
-    async fn masters(&self, connection: &Connection) -> Option<Masters> {
+    pub(crate) async fn masters(&self, connection: &Connection) -> Option<Masters> {
         self.soon(connection.masters()).await.flatten()
     }
 
-    async fn is_down(&self, connection: &Connection) -> bool {
-        matches!(self.soon(connection.is_down()).await, Some(Ok(true)))
-    }
-
-    async fn is_better(&self, successor: &Lease, lease: &Lease) -> bool {
-        let Some(masters) = &successor.masters else {
-            return false;
-        };
-        let have_others_taken_over = successor.masters != lease.masters;
-        have_others_taken_over
-            || self.soon(successor.connection.reaches(masters)).await == Some(true)
-    }
-
     /// What is answered as soon as any command should be.
-    async fn soon<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn soon<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
         let limit = self.deadline / 4;
         Patience::new(limit).wait(limit, pin!(answer)).await
     }
@@ -214,7 +152,7 @@ impl ThreadLease {
     pub(crate) fn outage(&self, fault: &Fault) -> Option<Fault> {
         #[cfg(feature = "cluster")]
         if let Some(lease) = self.usable().filter(|it| it.connection.is_cluster()) {
-            let is_down = lease.is_down.load(Relaxed);
+            let is_down = lease.cluster_is_down.load(Relaxed);
             return is_down.then(Fault::cluster_down);
         }
         Some(fault.clone())
@@ -236,9 +174,9 @@ impl ThreadLease {
 pub(crate) struct Lease {
     pub(crate) connection: Connection,
     /// Those that a cluster had when this was made.
-    masters: Option<Masters>,
-    /// Whether a cluster was found to serve no session at all.
-    is_down: AtomicBool,
+    pub(crate) masters: Option<Masters>,
+    pub(crate) cluster_is_down: AtomicBool,
+    pub(crate) has_silent_master: AtomicBool,
     since: Instant,
     pooled: Mutex<Option<PooledConnection>>,
     is_lost: AtomicBool,
@@ -255,7 +193,8 @@ impl Lease {
         Self {
             connection: pooled.connection(),
             masters: None,
-            is_down: AtomicBool::new(false),
+            cluster_is_down: AtomicBool::new(false),
+            has_silent_master: AtomicBool::new(false),
             since: Instant::now(),
             pooled: Mutex::new(Some(pooled)),
             is_lost: AtomicBool::new(false),

@@ -20,6 +20,7 @@ mod pool;
 mod scope;
 mod script;
 mod search;
+mod silence;
 mod stamp;
 mod store;
 mod telemetry;

@@ -2,7 +2,11 @@
 //!
 //! What is rare is boxed, because it would be part of every request's future, which gets copied.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use crate::{
     connection::Connection,
@@ -130,9 +134,9 @@ impl<'a> Operation<'a> {
             if has_time {
                 self.heard_nothing(thread, &lease);
             }
-            // A cluster's client keeps what was not answered: to say it again on the same
-            // connection would only add to that.
-            let waits_on = lease.connection.is_cluster() && thread.holds(&lease);
+            // A cluster's client keeps what a server does not answer: to ask that again on the
+            // same connection would only add to it.
+            let waits_on = lease.has_silent_master.load(Relaxed) && thread.holds(&lease);
             if !waits_on || self.patience.left().is_zero() {
                 return Err(Failure::Lost(Fault::no_answer()));
             }
@@ -149,7 +153,7 @@ impl<'a> Operation<'a> {
         if !lease.connection.is_cluster() {
             lease.retire(&Fault::no_answer());
         } else if let Ok(mut last) = thread.search.try_lock() {
-            last.connecting(self.leases, || self.leases.look_after(thread, lease));
+            last.connecting(self.leases, || self.leases.look_into_silence(thread, lease));
         }
     }
 

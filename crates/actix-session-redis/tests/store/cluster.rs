@@ -192,7 +192,7 @@ async fn one_visitor_of_a_dead_shard_is_no_outage_to_the_others() {
 
     // Alone, so that nobody else is answered in that time.
     assert_matches!(tally.send(store.load(&lost)).await, Err(_));
-    for _ in 0..2 {
+    for _ in 0..5 {
         let in_vain = tally.send(store.load(&lost));
         // Polled second: the other one is under way.
         let (in_vain, read) = join(in_vain, tally.send(store.load(&alive))).await;
@@ -201,14 +201,15 @@ async fn one_visitor_of_a_dead_shard_is_no_outage_to_the_others() {
     }
     tally.check(store.load(&alive).await.unwrap(), Some(state("n", "1")));
     masters[0].resume();
-    let asked = || -> Option<String> {
+    let asked = || -> Option<u32> {
         let stats: InfoDict = masters[0].run("INFO commandstats");
-        stats.get("cmdstat_get")
+        let gets: String = stats.get("cmdstat_get")?;
+        gets["calls=".len()..].split(',').next()?.parse().ok()
     };
     eventually("it gets to what it was asked", || asked().is_some()).await;
-    // Nobody repeats what is still waiting for its answer.
+    // Once it is known to be silent, nobody repeats what waits there for its answer.
     let asked = asked().unwrap();
-    assert!(asked.starts_with("calls=3,"), "{asked}");
+    assert!((6..=10).contains(&asked), "{asked}");
 }
 
 /// As when a firewall has forgotten about it.
