@@ -164,8 +164,10 @@ impl ThreadLease {
 
     pub(crate) fn keep(&self, lease: &Arc<Lease>) {
         let former = lock(&self.current).replace(Arc::clone(lease));
-        if former.is_some() {
+        if let Some(former) = former {
             telemetry::connection_replaced();
+            let was_refused = former.was_refused.load(Relaxed);
+            lease.is_another_try.store(was_refused, Relaxed);
         }
     }
 }
@@ -180,6 +182,10 @@ pub(crate) struct Lease {
     since: Instant,
     pooled: Mutex<Option<PooledConnection>>,
     is_lost: AtomicBool,
+    /// Whether it was given up for what Redis replied.
+    was_refused: AtomicBool,
+    /// Whether the one before was.
+    is_another_try: AtomicBool,
     /// The start of the latest operation that was answered, in milliseconds of this lease.
     in_use_ms: AtomicU64,
 }
@@ -188,6 +194,9 @@ impl Lease {
     /// Redis's `timeout` and firewalls close connections that have been unused for a time of this
     /// order. The first command then fails at once, and that is no news.
     const IDLE: Duration = Duration::from_secs(10);
+
+    /// That Redis replies the same on the next connection is no news.
+    const NEW: Duration = Duration::from_secs(1);
 
     fn new(pooled: PooledConnection) -> Self {
         Self {
@@ -198,6 +207,8 @@ impl Lease {
             since: Instant::now(),
             pooled: Mutex::new(Some(pooled)),
             is_lost: AtomicBool::new(false),
+            was_refused: AtomicBool::new(false),
+            is_another_try: AtomicBool::new(false),
             in_use_ms: AtomicU64::new(0),
         }
     }
@@ -213,6 +224,10 @@ impl Lease {
         self.since.elapsed().saturating_sub(in_use) >= Self::IDLE
     }
 
+    fn is_new(&self) -> bool {
+        self.since.elapsed() < Self::NEW
+    }
+
     pub(crate) fn is_lost(&self) -> bool {
         self.is_lost.load(Relaxed)
     }
@@ -226,8 +241,11 @@ impl Lease {
             return;
         }
         if !self.is_lost.swap(true, Relaxed) {
+            self.was_refused.store(fault.is_reply(), Relaxed);
             if self.is_idle() && !fault.is_silence() {
                 telemetry::idle_connection_closed(fault);
+            } else if fault.is_reply() && self.is_another_try.load(Relaxed) && self.is_new() {
+                telemetry::new_connection_given_up(fault);
             } else {
                 telemetry::connection_lost(fault);
             }

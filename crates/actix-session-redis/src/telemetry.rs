@@ -85,6 +85,10 @@ pub(crate) fn connection_lost(fault: &Fault) {
     tracing::warn!(target: TARGET, %fault, "lost a Redis connection");
 }
 
+pub(crate) fn new_connection_given_up(fault: &Fault) {
+    tracing::debug!(target: TARGET, %fault, "a new Redis connection was given up");
+}
+
 pub(crate) fn idle_connection_closed(fault: &Fault) {
     tracing::debug!(target: TARGET, %fault, "an idle Redis connection was closed");
 }

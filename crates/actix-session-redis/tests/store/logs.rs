@@ -2,10 +2,10 @@ use std::time::Duration;
 
 use actix_session::storage::SessionStore;
 use actix_session_redis::RedisSessionStore;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 
 use crate::support::{
-    eventually_async,
+    eventually, eventually_async,
     log::Log,
     on_a_worker,
     redis::{TestRedis, pool_at},
@@ -74,6 +74,23 @@ async fn one_warning_for_a_lost_connection_however_many_requests_saw_it() {
     redis.kill_clients();
     join_all((0..50).map(async |_| store.ping().await.unwrap())).await;
     assert!(log.only("lost a Redis connection").contains(" WARN "));
+}
+
+#[actix_web::test]
+async fn one_warning_for_the_connections_that_are_tried_while_redis_is_a_replica() {
+    let redis = TestRedis::start().await;
+    let store = redis.store_with(|options| options.deadline(Duration::from_secs(20)));
+    store.ping().await.unwrap();
+    let log = Log::of_this_thread();
+    redis.run::<()>("REPLICAOF 127.0.0.1 1");
+    let failover = async {
+        let given_up = || log.count("a new Redis connection was given up") >= 3;
+        eventually("it tries other connections", given_up).await;
+        redis.run::<()>("REPLICAOF NO ONE");
+    };
+    let (saved, ()) = join(store.save(state("n", "1"), &HOUR), failover).await;
+    saved.unwrap();
+    assert!(log.only("lost a Redis connection").contains("READONLY"));
 }
 
 /// As Redis's own `timeout` has it.
