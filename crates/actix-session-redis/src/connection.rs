@@ -87,9 +87,9 @@ impl Connection {
 
     /// Whether each of these masters answers. By its name: redis-rs asks any other server when it
     /// has no connection to the one.
-    pub(crate) async fn reaches(&self, masters: &Masters) -> bool {
+    pub(crate) async fn reaches(&self, masters: &Masters) -> RedisResult<bool> {
         match (self, masters) {
-            (Self::Server(_), _) => true,
+            (Self::Server(_), _) => Ok(true),
             #[cfg(feature = "cluster")]
             (Self::Cluster(cluster), masters) => {
                 let slots: BTreeMap<_, _> = masters.iter().map(|(slot, id)| (id, *slot)).collect();
@@ -98,8 +98,7 @@ impl Connection {
                     let name = ask(cluster, "CLUSTER MYID", SpecificNode(master)).await?;
                     Ok::<_, RedisError>(from_redis_value::<String>(name)? == *id)
                 });
-                let reached = try_join_all(each).await;
-                reached.is_ok_and(|reached| !reached.contains(&false))
+                Ok(!try_join_all(each).await?.contains(&false))
             }
         }
     }

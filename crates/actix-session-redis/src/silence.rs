@@ -31,11 +31,12 @@ impl Leases {
             };
             if lease.masters.as_ref() == Some(&masters) {
                 let is_down = leases.soon(lease.connection.is_down());
-                let (is_down, reaches_all) = join(is_down, leases.reaches_all(&lease)).await;
-                let is_down = matches!(is_down, Some(Ok(true)));
+                let each = leases.soon(lease.connection.reaches(&masters));
+                let (is_down, each) = join(is_down, each).await;
+                let (is_down, one_is_silent) = (matches!(is_down, Some(Ok(true))), each.is_none());
                 lease.cluster_is_down.store(is_down, Relaxed);
-                lease.has_silent_master.store(!reaches_all, Relaxed);
-                if is_down || reaches_all {
+                lease.has_silent_master.store(one_is_silent, Relaxed);
+                if is_down || !one_is_silent {
                     return Ok(());
                 }
             }
@@ -66,9 +67,7 @@ impl Leases {
             Err(failure) => return Err(failure),
         };
         let successor = self.lease_on(pooled).await;
-        let have_others_taken_over =
-            successor.masters.is_some() && successor.masters != lease.masters;
-        if have_others_taken_over || self.reaches_all(&successor).await {
+        if self.is_better(&successor, lease).await {
             self.give(thread, &successor);
         } else {
             successor.leave_pool();
@@ -76,10 +75,12 @@ impl Leases {
         Ok(())
     }
 
-    async fn reaches_all(&self, lease: &Lease) -> bool {
-        let Some(masters) = &lease.masters else {
+    async fn is_better(&self, successor: &Lease, lease: &Lease) -> bool {
+        let Some(masters) = &successor.masters else {
             return false;
         };
-        self.soon(lease.connection.reaches(masters)).await == Some(true)
+        let have_others_taken_over = successor.masters != lease.masters;
+        let reached = self.soon(successor.connection.reaches(masters));
+        have_others_taken_over || matches!(reached.await, Some(Ok(true)))
     }
 }
