@@ -49,15 +49,10 @@ impl Connection {
         match self {
             Self::Server(_) => None,
             #[cfg(feature = "cluster")]
-            Self::Cluster(cluster) => {
-                // Any server will do, and some may be silent: so often chance does not pick only
-                // those. (redis-rs asks all of them at once only when something else wakes it.)
-                let asked = (0..16).map(|_| Box::pin(ask(cluster, "CLUSTER SLOTS", Random)));
-                match select_ok(asked).await.ok()?.0 {
-                    Value::Array(ranges) => ranges.iter().map(master).collect(),
-                    _ => None,
-                }
-            }
+            Self::Cluster(cluster) => match ask_any(cluster, "CLUSTER SLOTS").await.ok()? {
+                Value::Array(ranges) => ranges.iter().map(master).collect(),
+                _ => None,
+            },
         }
     }
 
@@ -66,9 +61,14 @@ impl Connection {
         match self {
             Self::Server(server) => Ok(cmd("PING").exec_async(server).await?),
             #[cfg(feature = "cluster")]
-            Self::Cluster(_) if self.is_down().await? => Err(Failure::Lost(Fault::cluster_down())),
-            #[cfg(feature = "cluster")]
-            Self::Cluster(_) => Ok(()),
+            Self::Cluster(cluster) => {
+                // Whoever may not ask for it is told so here.
+                ask(cluster, "CLUSTER MYID", Random).await?;
+                if self.is_down().await? {
+                    return Err(Failure::Lost(Fault::cluster_down()));
+                }
+                Ok(())
+            }
         }
     }
 
@@ -78,7 +78,7 @@ impl Connection {
             Self::Server(_) => Ok(false),
             #[cfg(feature = "cluster")]
             Self::Cluster(cluster) => {
-                let info = ask(cluster, "CLUSTER INFO", Random).await?;
+                let info = ask_any(cluster, "CLUSTER INFO").await?;
                 let info: InfoDict = from_redis_value(info)?;
                 Ok(info.get::<String>("cluster_state").as_deref() == Some("fail"))
             }
@@ -102,6 +102,14 @@ impl Connection {
             }
         }
     }
+}
+
+/// Any server will do, and some may be silent: so often chance does not pick only those. (redis-rs
+/// asks all of them at once only when something else wakes it.)
+#[cfg(feature = "cluster")]
+async fn ask_any(cluster: &ClusterConnection, question: &str) -> RedisResult<Value> {
+    let asked = (0..16).map(|_| Box::pin(ask(cluster, question, Random)));
+    Ok(select_ok(asked).await?.0)
 }
 
 #[cfg(feature = "cluster")]

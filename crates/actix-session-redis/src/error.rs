@@ -150,6 +150,10 @@ impl Fault {
         matches!(self.0, Kind::Reply(_))
     }
 
+    pub(crate) fn is_lack_of_replicas(&self) -> bool {
+        matches!(&self.0, Kind::Reply(code) if code == "NOREPLICAS")
+    }
+
     /// Whether Redis can serve nothing at all: not for a reply that only concerns this command.
     pub(crate) fn is_outage(&self) -> bool {
         match &self.0 {

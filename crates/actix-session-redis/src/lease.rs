@@ -23,7 +23,7 @@ use tokio::{
 
 use crate::{
     bulletin::Bulletin,
-    connection::{Connection, Masters},
+    connection::Connection,
     error::{Failure, Fault},
     outage::Gate,
     patience::Patience,
@@ -89,7 +89,7 @@ impl Leases {
 
     async fn connect_for(&self, thread: &ThreadLease) -> Result<(), Failure> {
         let pooled = self.connected().await?;
-        self.lease(pooled, thread).await;
+        self.lease(pooled, thread);
         Ok(())
     }
 
@@ -102,8 +102,8 @@ impl Leases {
         }
     }
 
-    pub(crate) async fn lease(&self, pooled: PooledConnection, thread: &ThreadLease) -> Arc<Lease> {
-        let lease = self.lease_on(pooled).await;
+    pub(crate) fn lease(&self, pooled: PooledConnection, thread: &ThreadLease) -> Arc<Lease> {
+        let lease = Arc::new(Lease::new(pooled));
         self.give(thread, &lease);
         lease
     }
@@ -111,16 +111,6 @@ impl Leases {
     pub(crate) fn give(&self, thread: &ThreadLease, lease: &Arc<Lease>) {
         thread.keep(lease);
         self.leased.notify_waiters();
-    }
-
-    pub(crate) async fn lease_on(&self, pooled: PooledConnection) -> Arc<Lease> {
-        let mut lease = Lease::new(pooled);
-        lease.masters = self.masters(&lease.connection).await;
-        Arc::new(lease)
-    }
-
-    pub(crate) async fn masters(&self, connection: &Connection) -> Option<Masters> {
-        self.soon(connection.masters()).await.flatten()
     }
 
     /// What is answered as soon as any command should be.
@@ -175,8 +165,6 @@ impl ThreadLease {
 /// One pooled connection, held by one thread or, when the pool is small, by several.
 pub(crate) struct Lease {
     pub(crate) connection: Connection,
-    /// Those that a cluster had when this was made.
-    pub(crate) masters: Option<Masters>,
     pub(crate) cluster_is_down: AtomicBool,
     pub(crate) has_silent_master: AtomicBool,
     since: Instant,
@@ -198,10 +186,9 @@ impl Lease {
     /// That Redis replies the same on the next connection is no news.
     const NEW: Duration = Duration::from_secs(1);
 
-    fn new(pooled: PooledConnection) -> Self {
+    pub(crate) fn new(pooled: PooledConnection) -> Self {
         Self {
             connection: pooled.connection(),
-            masters: None,
             cluster_is_down: AtomicBool::new(false),
             has_silent_master: AtomicBool::new(false),
             since: Instant::now(),
@@ -238,6 +225,10 @@ impl Lease {
     /// lead to the same server, so that a long failover would mean a storm of connections.
     pub(crate) fn retire(&self, fault: &Fault) {
         if fault.is_reply() && self.since.elapsed() < LastSearch::RECENT {
+            return;
+        }
+        // A cluster's client follows a failover by itself.
+        if fault.is_lack_of_replicas() && self.connection.is_cluster() {
             return;
         }
         if !self.is_lost.swap(true, Relaxed) {

@@ -252,7 +252,7 @@ impl<'a> Operation<'a> {
         }
         let turn_or_share = pin!(async {
             tokio::select! {
-                pooled = pool.get_in_line() => Ok(self.leases.lease(pooled?, thread).await),
+                pooled = pool.get_in_line() => Ok(self.leases.lease(pooled?, thread)),
                 () = leased_elsewhere => share().ok_or_else(|| Failure::Lost(Fault::no_answer())),
             }
         });
