@@ -100,7 +100,8 @@ impl RedisSessionStore {
         RedisSessionStoreBuilder::new(pool.into())
     }
 
-    /// Asks Redis for a sign of life: for readiness checks.
+    /// Asks Redis for a sign of life: for readiness checks. In a cluster, any of the servers may give
+    /// it, and it fails when that server says that the cluster serves nobody.
     ///
     /// It goes the way that the requests of the calling thread go, so it waits for the
     /// [`deadline`](RedisSessionStoreBuilder::deadline) at most, and during an outage it fails at
