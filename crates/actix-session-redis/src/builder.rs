@@ -3,8 +3,8 @@ use std::{sync::Arc, time::Duration};
 use serde_json::Value;
 
 use crate::{
-    keyspace::Keyspace, lease::Leases, merge::MergeRules, pool::RedisPool,
-    store::RedisSessionStore, telemetry,
+    client::lease::Leases, client::pool::RedisPool, session::keyspace::Keyspace,
+    session::merge::MergeRules, store::RedisSessionStore, telemetry,
 };
 
 /// Options of a [`RedisSessionStore`], each with a default that suits most.
@@ -150,7 +150,7 @@ impl RedisSessionStoreBuilder {
     /// The store. Does no I/O and cannot fail.
     #[must_use]
     pub fn build(self) -> RedisSessionStore {
-        telemetry::describe();
+        telemetry::events::describe();
         RedisSessionStore {
             leases: Arc::new(Leases::new(self.pool, self.deadline)),
             keyspace: Arc::new(Keyspace::new(self.key_prefix)),

@@ -6,7 +6,7 @@ use deadpool_redis::{
     redis::{ErrorKind, RedisError, ServerErrorKind},
 };
 
-use crate::connection::Connection;
+use crate::client::connection::Connection;
 
 /// What can go wrong between the store and Redis.
 ///
@@ -197,8 +197,8 @@ impl std::error::Error for Fault {
 /// answer that stands.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    Lost(Fault),
-    Final(Error),
+    Transient(Fault),
+    Permanent(Error),
 }
 
 impl From<RedisError> for Failure {
@@ -215,28 +215,28 @@ impl From<RedisError> for Failure {
                 Self::refused("WRONGPASS")
             }
             // `Client` is what a handshake by native-tls fails with.
-            ErrorKind::Io | ErrorKind::Client => Self::Lost(Fault(Kind::Io(error))),
+            ErrorKind::Io | ErrorKind::Client => Self::Transient(Fault(Kind::Io(error))),
             ErrorKind::Server(
                 ServerErrorKind::ReadOnly
                 | ServerErrorKind::MasterDown
                 | ServerErrorKind::BusyLoading
                 | ServerErrorKind::ClusterDown
                 | ServerErrorKind::TryAgain,
-            ) => Self::Lost(Fault(Kind::Reply(code(error)))),
+            ) => Self::Transient(Fault(Kind::Reply(code(error)))),
             ErrorKind::AuthenticationFailed => Self::refused("WRONGPASS"),
             ErrorKind::Server(_) | ErrorKind::Extension => match code(error).as_str() {
                 // A script, not ours, has kept the server for longer than it should; or replicas
                 // are away that `min-replicas-to-write` asks for, maybe because one of them has
                 // become the master.
                 not_now @ ("BUSY" | "NOREPLICAS") => {
-                    Self::Lost(Fault(Kind::Reply(not_now.to_owned())))
+                    Self::Transient(Fault(Kind::Reply(not_now.to_owned())))
                 }
-                "WRONGTYPE" => Self::Final(Error::Unreadable {
+                "WRONGTYPE" => Self::Permanent(Error::Unreadable {
                     reason: "its Redis key holds another type of value",
                 }),
                 code => Self::refused(code),
             },
-            kind => Self::Lost(Fault(Kind::Protocol(kind))),
+            kind => Self::Transient(Fault(Kind::Protocol(kind))),
         }
     }
 }
@@ -251,35 +251,35 @@ impl From<PoolError> for Failure {
             PoolError::NoRuntimeSpecified => Kind::Pool("the connection pool has no runtime"),
             PoolError::Closed => {
                 // For good, so there is nothing to wait for.
-                return Self::Final(Error::Unavailable {
+                return Self::Permanent(Error::Unavailable {
                     waited: Duration::ZERO,
                     fault: Fault(Kind::Pool("the connection pool was closed")),
                 });
             }
         };
-        Self::Lost(Fault(kind))
+        Self::Transient(Fault(kind))
     }
 }
 
 impl Failure {
     pub(crate) fn is_pool_exhausted(&self) -> bool {
-        matches!(self, Self::Lost(Fault(Kind::NoConnectionFree)))
+        matches!(self, Self::Transient(Fault(Kind::NoConnectionFree)))
     }
 
     /// What a refusal means on this connection.
     pub(crate) fn on(self, connection: &Connection) -> Self {
         match self {
-            Self::Final(Error::Refused { code, remedy }) if connection.is_cluster() => {
+            Self::Permanent(Error::Refused { code, remedy }) if connection.is_cluster() => {
                 match code.as_str() {
                     // Its client has followed as many redirections as it does, and the slot is
                     // still moving.
-                    "MOVED" | "ASK" => Self::Lost(Fault(Kind::Reply(code))),
-                    "CROSSSLOT" => Self::Final(Error::Refused {
+                    "MOVED" | "ASK" => Self::Transient(Fault(Kind::Reply(code))),
+                    "CROSSSLOT" => Self::Permanent(Error::Refused {
                         code,
                         remedy: "let the key prefix have no brace, but for a {hash tag} that is \
                                  not empty",
                     }),
-                    _ => Self::Final(Error::Refused { code, remedy }),
+                    _ => Self::Permanent(Error::Refused { code, remedy }),
                 }
             }
             failure => failure,
@@ -287,7 +287,7 @@ impl Failure {
     }
 
     fn refused(code: &str) -> Self {
-        Self::Final(Error::Refused {
+        Self::Permanent(Error::Refused {
             code: code.to_owned(),
             remedy: match code {
                 "NOAUTH" => "Redis asks for a password; put it into the URL",

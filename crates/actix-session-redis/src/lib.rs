@@ -1,38 +1,27 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+/// Every option, its default and why.
 mod builder;
-mod bulletin;
-mod codec;
-mod connection;
-mod consistent;
-mod entry;
+/// Asks Redis, and knows no session.
+mod client;
+/// What can go wrong, for applications.
 mod error;
-mod keyspace;
-mod lease;
-mod merge;
-mod observation;
-mod operation;
-mod outage;
-mod overlap;
-mod patience;
-mod pool;
-mod scope;
-mod script;
-mod search;
-mod silence;
-mod stamp;
+/// HTTP: consistent sessions, request by request.
+mod middleware;
+/// What Redis holds for a session; knows no HTTP.
+mod session;
+/// `RedisSessionStore`, the five operations that actix-session asks for.
 mod store;
+/// Events, spans and metrics.
 mod telemetry;
-#[cfg(feature = "rustls")]
-mod tls;
 
 pub use deadpool_redis;
 
 pub use self::{
     builder::RedisSessionStoreBuilder,
-    consistent::{ConsistentSessions, CurrentSession},
+    client::pool::RedisPool,
     error::{Error, Fault},
-    pool::RedisPool,
+    middleware::{consistent::ConsistentSessions, current_session::CurrentSession},
     store::RedisSessionStore,
 };

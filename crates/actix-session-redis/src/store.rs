@@ -8,19 +8,19 @@ use actix_web::cookie::time::Duration;
 
 use crate::{
     builder::RedisSessionStoreBuilder,
-    codec::{self, State},
-    entry::{self, Entry},
+    client::lease::Leases,
+    client::operation::Operation,
+    client::pool::RedisPool,
     error::Error,
-    keyspace::{Keyspace, draw_id, draw_session_key, is_session_key},
-    lease::Leases,
-    merge::MergeRules,
-    observation::Outcome,
-    operation::Operation,
-    pool::RedisPool,
-    scope,
-    script::{self, Ended},
-    stamp::stamped,
+    middleware::request_scope,
+    session::codec::{self, State},
+    session::entry::{self, Entry},
+    session::keyspace::{Keyspace, draw_id, draw_session_key, is_session_key},
+    session::merge::MergeRules,
+    session::script::{self, Ended},
+    session::stamp::stamped,
     telemetry,
+    telemetry::outcome::Outcome,
 };
 
 /// How long Redis remembers that a session has ended: longer than any request that was running
@@ -129,13 +129,13 @@ impl RedisSessionStore {
     fn go_on_as_anonymous(&self, error: &Error) -> bool {
         self.anonymous_during_outage
             && matches!(error, Error::Unavailable { .. })
-            && scope::go_on_as_anonymous(&self.keyspace, error)
+            && request_scope::go_on_as_anonymous(&self.keyspace, error)
     }
 
     /// Not if the request goes on as anonymous: it would overwrite, or end, a session that it has
     /// never seen.
     fn may_write(&self) -> Result<(), Error> {
-        scope::outage(&self.keyspace).map_or(Ok(()), Err)
+        request_scope::outage(&self.keyspace).map_or(Ok(()), Err)
     }
 }
 
@@ -147,7 +147,7 @@ impl SessionStore for RedisSessionStore {
         let redis = self.operation("load");
         let loaded = redis.observe(async {
             let redis_key = self.keyspace.session(session_key);
-            let with_ttl = scope::is_open() && self.refreshes.load(Relaxed);
+            let with_ttl = request_scope::is_open() && self.refreshes.load(Relaxed);
             let read = redis
                 .run(async |mut redis| entry::read(&mut redis, &redis_key, with_ttl).await)
                 .await;
@@ -166,7 +166,7 @@ impl SessionStore for RedisSessionStore {
                 return Ok(None);
             };
             let state = codec::decode(&body)?;
-            scope::remember(&self.keyspace, session_key, body, ttl_left_ms);
+            request_scope::remember(&self.keyspace, session_key, body, ttl_left_ms);
             Ok(Some(state))
         });
         loaded.await.map_err(into_load_error)
@@ -176,7 +176,7 @@ impl SessionStore for RedisSessionStore {
         let redis = self.operation("save");
         let saved = redis.observe(async {
             self.may_write()?;
-            if scope::session_has_ended() {
+            if request_scope::session_has_ended() {
                 // Another request has ended the session that this one renews.
                 redis.drops_write();
                 return Ok(draw_session_key());
@@ -199,7 +199,7 @@ impl SessionStore for RedisSessionStore {
         let redis = self.operation("update");
         let updated = redis.observe(async {
             self.may_write()?;
-            let written = match scope::base(&self.keyspace, &session_key) {
+            let written = match request_scope::base(&self.keyspace, &session_key) {
                 Some(base) => self.merge(&redis, &session_key, &base, &state, ttl).await?,
                 None => self.replace(&redis, &session_key, &state, ttl).await?,
             };
@@ -223,7 +223,7 @@ impl SessionStore for RedisSessionStore {
                 redis.turns_out(Outcome::Missing);
                 // A cookie would name a session that is gone, and may replace that of its
                 // successor.
-                scope::leave_cookie();
+                request_scope::leave_cookie();
             }
             Ok(())
         });
@@ -244,11 +244,11 @@ impl SessionStore for RedisSessionStore {
                 .await?;
             match ended {
                 Ended::Now(last_state) => {
-                    scope::session_ended_with(&self.keyspace, session_key, last_state);
+                    request_scope::session_ended_with(&self.keyspace, session_key, last_state);
                 }
                 Ended::BySomebodyElse => {
                     redis.turns_out(Outcome::Ended);
-                    scope::end_session();
+                    request_scope::end_session();
                 }
             }
             Ok(())
@@ -276,7 +276,7 @@ fn into_update_error(error: Error) -> UpdateError {
 /// logged when it begins and when it ends, and what is unreadable by the middleware.)
 fn logged(error: Error) -> anyhow::Error {
     if !matches!(error, Error::Unavailable { .. }) {
-        telemetry::failed(&error);
+        telemetry::events::failed(&error);
     }
     error.into()
 }

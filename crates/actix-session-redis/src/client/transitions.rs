@@ -20,14 +20,14 @@ use crate::{error::Fault, telemetry};
 /// count as well, once nobody has found it away for so long that somebody would have, had anybody
 /// looked.
 #[derive(Default)]
-pub(crate) struct Bulletin {
+pub(crate) struct Transitions {
     looked_by_then: Duration,
     /// How often it has changed between outage and none: odd in an outage.
     changes: AtomicU64,
     last_found: Mutex<Option<Instant>>,
 }
 
-impl Bulletin {
+impl Transitions {
     pub(crate) fn new(deadline: Duration) -> Self {
         Self {
             looked_by_then: deadline + Duration::from_secs(1),
@@ -45,7 +45,7 @@ impl Bulletin {
         let mut last_found = self.last_found();
         if self.ends() == ends_before && last_found.replace(Instant::now()).is_none() {
             self.changes.fetch_add(1, Relaxed);
-            telemetry::outage_began(fault);
+            telemetry::events::outage_began(fault);
         }
     }
 
@@ -59,7 +59,7 @@ impl Bulletin {
         let is_over = |found: &mut Instant| away || found.elapsed() >= self.looked_by_then;
         if last_found.take_if(is_over).is_some() {
             self.changes.fetch_add(1, Relaxed);
-            telemetry::outage_ended();
+            telemetry::events::outage_ended();
         }
     }
 
@@ -73,42 +73,42 @@ impl Bulletin {
 mod tests {
     use super::*;
 
-    fn is_out(bulletin: &Bulletin) -> bool {
-        bulletin.last_found().is_some()
+    fn is_out(transitions: &Transitions) -> bool {
+        transitions.last_found().is_some()
     }
 
     #[test]
     fn one_outage_however_many_threads_find_it() {
-        let bulletin = Bulletin::new(Duration::from_secs(2));
+        let transitions = Transitions::new(Duration::from_secs(2));
         let fault = Fault::no_answer();
-        bulletin.found_away(&fault, 0);
-        bulletin.found_away(&fault, 0);
-        assert_eq!(bulletin.changes.load(Relaxed), 1);
-        bulletin.answered(true);
-        bulletin.answered(true);
-        assert_eq!(bulletin.changes.load(Relaxed), 2);
+        transitions.found_away(&fault, 0);
+        transitions.found_away(&fault, 0);
+        assert_eq!(transitions.changes.load(Relaxed), 1);
+        transitions.answered(true);
+        transitions.answered(true);
+        assert_eq!(transitions.changes.load(Relaxed), 2);
     }
 
     #[test]
     fn who_has_waited_since_before_the_end_begins_no_new_outage() {
-        let bulletin = Bulletin::new(Duration::from_secs(2));
-        bulletin.found_away(&Fault::no_answer(), 0);
-        bulletin.answered(true);
-        bulletin.found_away(&Fault::no_answer(), 0);
-        assert!(!is_out(&bulletin));
-        bulletin.found_away(&Fault::no_answer(), bulletin.ends());
-        assert!(is_out(&bulletin));
+        let transitions = Transitions::new(Duration::from_secs(2));
+        transitions.found_away(&Fault::no_answer(), 0);
+        transitions.answered(true);
+        transitions.found_away(&Fault::no_answer(), 0);
+        assert!(!is_out(&transitions));
+        transitions.found_away(&Fault::no_answer(), transitions.ends());
+        assert!(is_out(&transitions));
     }
 
     #[actix_web::test]
     async fn others_end_the_outage_of_a_thread_that_looks_no_more() {
         tokio::time::pause();
-        let bulletin = Bulletin::new(Duration::from_secs(2));
-        bulletin.found_away(&Fault::no_answer(), 0);
-        bulletin.answered(false);
-        assert!(is_out(&bulletin), "one thread cannot reach Redis");
+        let transitions = Transitions::new(Duration::from_secs(2));
+        transitions.found_away(&Fault::no_answer(), 0);
+        transitions.answered(false);
+        assert!(is_out(&transitions), "one thread cannot reach Redis");
         tokio::time::advance(Duration::from_secs(3)).await;
-        bulletin.answered(false);
-        assert!(!is_out(&bulletin));
+        transitions.answered(false);
+        assert!(!is_out(&transitions));
     }
 }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::{error::Fault, observation::Outcome};
+use crate::{error::Fault, telemetry::outcome::Outcome};
 
 /// Of every span and event, whatever module it comes from.
 pub(crate) const TARGET: &str = "actix_session_redis";

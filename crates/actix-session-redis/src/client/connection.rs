@@ -65,7 +65,7 @@ impl Connection {
                 // Whoever may not ask for it is told so here.
                 ask(cluster, "CLUSTER MYID", Random).await?;
                 if self.is_down().await? {
-                    return Err(Failure::Lost(Fault::cluster_down()));
+                    return Err(Failure::Transient(Fault::cluster_down()));
                 }
                 Ok(())
             }

@@ -11,7 +11,7 @@ use deadpool_redis::{
     redis::{AsyncConnectionConfig, IntoConnectionInfo as _, io::tcp::TcpSettings},
 };
 
-use crate::{connection::Connection, error::Error};
+use crate::{client::connection::Connection, error::Error};
 
 /// A pool of Redis connections, as
 /// [`RedisSessionStore::new`](crate::RedisSessionStore::new) accepts it.
@@ -81,7 +81,7 @@ impl RedisPool {
 
     async fn get(&self, wait: Option<Duration>) -> Result<PooledConnection, PoolError> {
         #[cfg(feature = "rustls")]
-        crate::tls::choose_a_crypto_provider();
+        crate::client::tls::choose_a_crypto_provider();
         // Whatever timeouts the pool has for the application's own use, ours are the lease's.
         let timeouts = Timeouts {
             wait,

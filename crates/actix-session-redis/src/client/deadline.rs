@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 /// a little late, as on a busy machine, costs what has passed, or the steps would add up to much
 /// more than the whole.)
 #[derive(Debug)]
-pub(crate) struct Patience {
+pub(crate) struct Deadline {
     total: Duration,
     /// In nanoseconds.
     spent: AtomicU64,
@@ -25,7 +25,7 @@ pub(crate) struct Patience {
 /// Enough that one stall of the thread is a small part of the whole.
 const STEPS: u32 = 20;
 
-impl Patience {
+impl Deadline {
     pub(crate) fn new(total: Duration) -> Self {
         Self {
             total,
@@ -43,7 +43,7 @@ impl Patience {
         self.total / divisor
     }
 
-    /// Waits for `future`, for this long and no longer than there is patience left.
+    /// Waits for `future`, for this long and no longer than there is deadline left.
     pub(crate) async fn wait<F>(&self, limit: Duration, mut future: F) -> Option<F::Output>
     where
         F: Future + Unpin,
@@ -80,32 +80,32 @@ mod tests {
     #[actix_web::test]
     async fn waits_in_vain_use_it_up() {
         tokio::time::pause();
-        let patience = Patience::new(SECOND);
+        let deadline = Deadline::new(SECOND);
         assert!(
-            patience
-                .wait(patience.part(4), pending::<()>())
+            deadline
+                .wait(deadline.part(4), pending::<()>())
                 .await
                 .is_none()
         );
         // Timers have a resolution of a millisecond.
         let resolution = Duration::from_millis(STEPS.into());
-        assert!(patience.left().abs_diff(SECOND * 3 / 4) <= resolution);
-        assert!(patience.wait(SECOND, pending::<()>()).await.is_none());
-        assert!(patience.left().is_zero());
-        assert!(patience.wait(SECOND, ready(())).await.is_none());
+        assert!(deadline.left().abs_diff(SECOND * 3 / 4) <= resolution);
+        assert!(deadline.wait(SECOND, pending::<()>()).await.is_none());
+        assert!(deadline.left().is_zero());
+        assert!(deadline.wait(SECOND, ready(())).await.is_none());
     }
 
     #[actix_web::test]
     async fn time_in_which_the_thread_was_blocked_is_not_spent() {
         tokio::time::pause();
-        let patience = Patience::new(SECOND);
+        let deadline = Deadline::new(SECOND);
         let (reply, answer) = oneshot::channel();
         spawn_local(async {
-            // As if a handler had kept the thread for longer than there is patience.
+            // As if a handler had kept the thread for longer than there is deadline.
             tokio::time::advance(SECOND * 5).await;
             reply.send(()).unwrap();
         });
-        assert_eq!(patience.wait(SECOND, answer).await, Some(Ok(())));
-        assert!(patience.left() > SECOND / 2);
+        assert_eq!(deadline.wait(SECOND, answer).await, Some(Ok(())));
+        assert!(deadline.left() > SECOND / 2);
     }
 }

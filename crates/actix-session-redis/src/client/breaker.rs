@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{sync, time::Instant};
 
-use crate::{bulletin::Bulletin, error::Fault, patience::Patience};
+use crate::{client::deadline::Deadline, client::transitions::Transitions, error::Fault};
 
 /// Lets every operation through while Redis answers. Once one has found it away for a whole
 /// deadline, lets a single one through at a time, the probe, and fails the others at once, until
@@ -16,10 +16,10 @@ use crate::{bulletin::Bulletin, error::Fault, patience::Patience};
 /// A thread that had nothing to do since then knows no more: Redis may long be back. There, all
 /// are let through again.
 #[derive(Default)]
-pub(crate) struct Gate {
+pub(crate) struct Breaker {
     state: Mutex<State>,
     probe: sync::Mutex<()>,
-    bulletin: Arc<Bulletin>,
+    transitions: Arc<Transitions>,
 }
 
 #[derive(Default)]
@@ -42,10 +42,10 @@ impl Outage {
     }
 }
 
-impl Gate {
-    pub(crate) fn new(bulletin: Arc<Bulletin>) -> Self {
+impl Breaker {
+    pub(crate) fn new(transitions: Arc<Transitions>) -> Self {
         Self {
-            bulletin,
+            transitions,
             ..Self::default()
         }
     }
@@ -53,7 +53,7 @@ impl Gate {
     /// # Errors
     ///
     /// In an outage, while there is a probe under way: what the outage was found by.
-    pub(crate) fn admit<'a>(&'a self, patience: &'a Patience) -> Result<Admission<'a>, Fault> {
+    pub(crate) fn admit<'a>(&'a self, deadline: &'a Deadline) -> Result<Permit<'a>, Fault> {
         let state = self.state();
         let probe = match &state.outage {
             None => None,
@@ -63,13 +63,13 @@ impl Gate {
                 Ok(probe) => Some(probe),
             },
         };
-        Ok(Admission {
-            gate: self,
+        Ok(Permit {
+            breaker: self,
             answers_before: state.answers,
             findings_before: state.findings,
-            ends_before: self.bulletin.ends(),
+            ends_before: self.transitions.ends(),
             probe,
-            patience,
+            deadline,
             is_settled: false,
         })
     }
@@ -80,34 +80,34 @@ impl Gate {
 }
 
 /// An operation that was let through, and what came of it.
-pub(crate) struct Admission<'a> {
-    gate: &'a Gate,
+pub(crate) struct Permit<'a> {
+    breaker: &'a Breaker,
     answers_before: u64,
     findings_before: u64,
     ends_before: u64,
     probe: Option<sync::MutexGuard<'a, ()>>,
-    patience: &'a Patience,
+    deadline: &'a Deadline,
     is_settled: bool,
 }
 
 /// Whose client has hung up has found an outage as well, after half the deadline; or the outage is
 /// known, and the next one is to look again.
-impl Drop for Admission<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        let has_waited = self.patience.left() <= self.patience.part(2);
+        let has_waited = self.deadline.left() <= self.deadline.part(2);
         if !self.is_settled && (has_waited || self.probe.is_some()) {
             self.gave_up(&Fault::no_answer());
         }
     }
 }
 
-impl Admission<'_> {
+impl Permit<'_> {
     /// The outage that another operation has found since this one was let through.
     pub(crate) fn revoked(&self) -> Option<Fault> {
         if self.probe.is_some() {
             return None;
         }
-        let state = self.gate.state();
+        let state = self.breaker.state();
         let outage = state.outage.as_ref();
         outage
             .filter(|_| state.findings > self.findings_before)
@@ -117,9 +117,11 @@ impl Admission<'_> {
     pub(crate) fn answered(&mut self) {
         self.probe = None;
         self.is_settled = true;
-        let mut state = self.gate.state();
+        let mut state = self.breaker.state();
         state.answers += 1;
-        self.gate.bulletin.answered(state.outage.take().is_some());
+        self.breaker
+            .transitions
+            .answered(state.outage.take().is_some());
     }
 
     /// The deadline has passed without an answer, which says nothing about Redis as a whole.
@@ -131,14 +133,14 @@ impl Admission<'_> {
     /// meanwhile, or Redis only refuses this kind of command.
     pub(crate) fn gave_up(&mut self, fault: &Fault) {
         self.is_settled = true;
-        let mut state = self.gate.state();
+        let mut state = self.breaker.state();
         if fault.is_outage() && state.answers == self.answers_before {
             state.findings += 1;
             state.outage = Some(Outage {
                 fault: fault.clone(),
                 found: Instant::now(),
             });
-            self.gate.bulletin.found_away(fault, self.ends_before);
+            self.breaker.transitions.found_away(fault, self.ends_before);
         }
     }
 }
@@ -147,84 +149,90 @@ impl Admission<'_> {
 mod tests {
     use super::*;
 
-    fn fresh() -> Patience {
-        Patience::new(Duration::from_secs(2))
+    fn fresh() -> Deadline {
+        Deadline::new(Duration::from_secs(2))
     }
 
     #[test]
     fn everybody_is_let_through_while_redis_answers() {
-        let gate = Gate::default();
-        let patience = fresh();
-        let mut one = gate.admit(&patience).unwrap();
-        let other = gate.admit(&patience).unwrap();
+        let breaker = Breaker::default();
+        let deadline = fresh();
+        let mut one = breaker.admit(&deadline).unwrap();
+        let other = breaker.admit(&deadline).unwrap();
         one.answered();
         assert!(other.revoked().is_none());
     }
 
     #[test]
     fn an_outage_lets_one_probe_through_until_it_is_answered() {
-        let gate = Gate::default();
-        let patience = fresh();
-        let waiting = gate.admit(&patience).unwrap();
-        gate.admit(&patience).unwrap().gave_up(&Fault::no_answer());
+        let breaker = Breaker::default();
+        let deadline = fresh();
+        let waiting = breaker.admit(&deadline).unwrap();
+        breaker
+            .admit(&deadline)
+            .unwrap()
+            .gave_up(&Fault::no_answer());
         assert!(waiting.revoked().is_some());
 
-        let probe = gate.admit(&patience).unwrap();
+        let probe = breaker.admit(&deadline).unwrap();
         assert!(probe.revoked().is_none());
-        assert!(gate.admit(&patience).is_err());
+        assert!(breaker.admit(&deadline).is_err());
         drop(probe);
 
-        let mut probe = gate.admit(&patience).unwrap();
+        let mut probe = breaker.admit(&deadline).unwrap();
         probe.answered();
-        assert!(gate.admit(&patience).is_ok());
+        assert!(breaker.admit(&deadline).is_ok());
         assert!(waiting.revoked().is_none());
     }
 
     #[actix_web::test]
     async fn what_an_idle_thread_knows_of_an_outage_grows_old() {
         tokio::time::pause();
-        let gate = Gate::default();
-        let patience = fresh();
-        gate.admit(&patience).unwrap().gave_up(&Fault::no_answer());
+        let breaker = Breaker::default();
+        let deadline = fresh();
+        breaker
+            .admit(&deadline)
+            .unwrap()
+            .gave_up(&Fault::no_answer());
         tokio::time::advance(Duration::from_secs(2)).await;
 
-        let mut first = gate.admit(&patience).unwrap();
-        let second = gate.admit(&patience).unwrap();
+        let mut first = breaker.admit(&deadline).unwrap();
+        let second = breaker.admit(&deadline).unwrap();
         assert!(first.revoked().is_none() && second.revoked().is_none());
         first.gave_up(&Fault::no_answer());
         assert!(second.revoked().is_some());
-        let _probe = gate.admit(&patience).unwrap();
-        assert!(gate.admit(&patience).is_err());
+        let _probe = breaker.admit(&deadline).unwrap();
+        assert!(breaker.admit(&deadline).is_err());
     }
 
     #[test]
     fn one_slow_operation_among_answered_ones_is_no_outage() {
-        let gate = Gate::default();
-        let patience = fresh();
-        let mut slow = gate.admit(&patience).unwrap();
-        gate.admit(&patience).unwrap().answered();
+        let breaker = Breaker::default();
+        let deadline = fresh();
+        let mut slow = breaker.admit(&deadline).unwrap();
+        breaker.admit(&deadline).unwrap().answered();
         slow.gave_up(&Fault::no_answer());
-        assert!(gate.admit(&patience).unwrap().revoked().is_none());
+        assert!(breaker.admit(&deadline).unwrap().revoked().is_none());
     }
 
     #[actix_web::test]
     async fn clients_that_hang_up_find_an_outage_too() {
         tokio::time::pause();
-        let gate = Gate::default();
-        let patience = fresh();
-        drop(gate.admit(&patience).unwrap());
-        assert!(gate.admit(&patience).unwrap().probe.is_none());
+        let breaker = Breaker::default();
+        let deadline = fresh();
+        drop(breaker.admit(&deadline).unwrap());
+        assert!(breaker.admit(&deadline).unwrap().probe.is_none());
 
-        let waiting = gate.admit(&patience).unwrap();
-        patience
+        let waiting = breaker.admit(&deadline).unwrap();
+        deadline
             .wait(Duration::from_secs(1), std::future::pending::<()>())
             .await;
         drop(waiting);
-        let probe = gate.admit(&patience).unwrap();
+        let probe = breaker.admit(&deadline).unwrap();
         assert!(probe.probe.is_some());
         tokio::time::advance(Duration::from_secs(2)).await;
         drop(probe);
-        let _next_probe = gate.admit(&patience).unwrap();
-        assert!(gate.admit(&patience).is_err());
+        let _next_probe = breaker.admit(&deadline).unwrap();
+        assert!(breaker.admit(&deadline).is_err());
     }
 }

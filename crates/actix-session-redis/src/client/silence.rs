@@ -11,8 +11,8 @@ use futures_util::future::join;
 use tokio::task::JoinHandle;
 
 use crate::{
+    client::lease::{Lease, Leases, ThreadLease},
     error::{Failure, Fault},
-    lease::{Lease, Leases, ThreadLease},
 };
 
 impl Leases {

@@ -22,13 +22,13 @@ use tokio::{
 };
 
 use crate::{
-    bulletin::Bulletin,
-    connection::Connection,
+    client::breaker::Breaker,
+    client::connect::LastConnect,
+    client::connection::Connection,
+    client::deadline::Deadline,
+    client::pool::{PooledConnection, RedisPool},
+    client::transitions::Transitions,
     error::{Failure, Fault},
-    outage::Gate,
-    patience::Patience,
-    pool::{PooledConnection, RedisPool},
-    search::LastSearch,
     telemetry,
 };
 
@@ -38,13 +38,13 @@ pub(crate) struct Leases {
     pub(crate) threads: ThreadLocal<Arc<ThreadLease>>,
     /// Tells those who wait in line at an exhausted pool that there is a lease to share.
     pub(crate) leased: Notify,
-    bulletin: Arc<Bulletin>,
+    transitions: Arc<Transitions>,
 }
 
 pub(crate) struct ThreadLease {
     current: Mutex<Option<Arc<Lease>>>,
-    pub(crate) search: sync::Mutex<LastSearch>,
-    pub(crate) gate: Gate,
+    pub(crate) search: sync::Mutex<LastConnect>,
+    pub(crate) breaker: Breaker,
 }
 
 impl Leases {
@@ -54,7 +54,7 @@ impl Leases {
             deadline,
             threads: ThreadLocal::new(),
             leased: Notify::new(),
-            bulletin: Arc::new(Bulletin::new(deadline)),
+            transitions: Arc::new(Transitions::new(deadline)),
         }
     }
 
@@ -63,7 +63,7 @@ impl Leases {
             Arc::new(ThreadLease {
                 current: Mutex::default(),
                 search: sync::Mutex::default(),
-                gate: Gate::new(Arc::clone(&self.bulletin)),
+                breaker: Breaker::new(Arc::clone(&self.transitions)),
             })
         })
     }
@@ -96,8 +96,8 @@ impl Leases {
     pub(crate) async fn connected(&self) -> Result<PooledConnection, Failure> {
         let limit = self.pool.time_to_connect(self.deadline);
         let connected = pin!(self.pool.get_now());
-        match Patience::new(limit).wait(limit, connected).await {
-            None => Err(Failure::Lost(Fault::no_answer())),
+        match Deadline::new(limit).wait(limit, connected).await {
+            None => Err(Failure::Transient(Fault::no_answer())),
             Some(pooled) => Ok(pooled?),
         }
     }
@@ -116,7 +116,7 @@ impl Leases {
     /// What is answered as soon as any command should be.
     pub(crate) async fn soon<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
         let limit = self.deadline / 4;
-        Patience::new(limit).wait(limit, pin!(answer)).await
+        Deadline::new(limit).wait(limit, pin!(answer)).await
     }
 }
 
@@ -155,7 +155,7 @@ impl ThreadLease {
     pub(crate) fn keep(&self, lease: &Arc<Lease>) {
         let former = lock(&self.current).replace(Arc::clone(lease));
         if let Some(former) = former {
-            telemetry::connection_replaced();
+            telemetry::events::connection_replaced();
             let was_refused = former.was_refused.load(Relaxed);
             lease.is_another_try.store(was_refused, Relaxed);
         }
@@ -224,7 +224,7 @@ impl Lease {
     /// Not if it is new and Redis itself has answered on it: another connection made now would
     /// lead to the same server, so that a long failover would mean a storm of connections.
     pub(crate) fn retire(&self, fault: &Fault) {
-        if fault.is_reply() && self.since.elapsed() < LastSearch::RECENT {
+        if fault.is_reply() && self.since.elapsed() < LastConnect::RECENT {
             return;
         }
         // A cluster's client follows a failover by itself.
@@ -234,11 +234,11 @@ impl Lease {
         if !self.is_lost.swap(true, Relaxed) {
             self.was_refused.store(fault.is_reply(), Relaxed);
             if self.is_idle() && !fault.is_silence() {
-                telemetry::idle_connection_closed(fault);
+                telemetry::events::idle_connection_closed(fault);
             } else if fault.is_reply() && self.is_another_try.load(Relaxed) && self.is_new() {
-                telemetry::new_connection_given_up(fault);
+                telemetry::events::new_connection_given_up(fault);
             } else {
-                telemetry::connection_lost(fault);
+                telemetry::events::connection_lost(fault);
             }
             self.leave_pool();
         }

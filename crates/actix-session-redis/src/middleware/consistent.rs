@@ -1,19 +1,12 @@
-use std::{
-    fmt,
-    future::{Future, Ready, ready},
-    pin::Pin,
-    rc::Rc,
-};
+use std::{future::Future, pin::Pin, rc::Rc};
 
-use actix_session::storage::SessionKey;
 use actix_web::{
-    Error, FromRequest, HttpRequest,
-    dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
-    error::ErrorInternalServerError,
+    Error,
+    dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
     http::header::{HeaderMap, SET_COOKIE},
 };
 
-use crate::scope::Scope;
+use crate::middleware::request_scope::RequestScope;
 
 type LocalBoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 
@@ -98,7 +91,7 @@ where
     forward_ready!(sessions);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        let scope = Rc::new(Scope::default());
+        let scope = Rc::new(RequestScope::default());
         let response = scope.enter(|| self.sessions.call(request));
         Box::pin(async move {
             let mut response = response.await?;
@@ -130,7 +123,7 @@ where
     forward_ready!(application);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        let scope = Scope::current();
+        let scope = RequestScope::current();
         if let Some(scope) = &scope {
             scope.application_begins();
         }
@@ -152,55 +145,5 @@ fn remove_cookies_after(count: usize, headers: &mut HeaderMap) {
     let kept: Vec<_> = headers.remove(SET_COOKIE).take(count).collect();
     for cookie in kept {
         headers.append(SET_COOKIE, cookie);
-    }
-}
-
-/// The session key of the request, for a handler that has to tell this session from others of
-/// the same user.
-///
-/// A session that the request itself begins has none yet, and one that was loaded as anonymous
-/// [during an outage](crate::RedisSessionStoreBuilder::anonymous_during_outage) has none either.
-/// The key is a secret, as good as a password: `Debug` does not show it.
-///
-/// ```
-/// use actix_session_redis::CurrentSession;
-///
-/// async fn handler(session: CurrentSession) -> &'static str {
-///     match session.key() {
-///         Some(_) => "welcome back",
-///         None => "first visit",
-///     }
-/// }
-/// ```
-///
-/// # Errors
-///
-/// Outside [`ConsistentSessions`] the extractor fails with a 500: the application lacks it.
-pub struct CurrentSession(Option<SessionKey>);
-
-impl CurrentSession {
-    /// The session key, if the request came with a session that could be loaded.
-    pub fn key(&self) -> Option<&SessionKey> {
-        self.0.as_ref()
-    }
-}
-
-impl fmt::Debug for CurrentSession {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CurrentSession").finish_non_exhaustive()
-    }
-}
-
-impl FromRequest for CurrentSession {
-    type Error = Error;
-    type Future = Ready<Result<Self, Error>>;
-
-    fn from_request(_: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(match Scope::current() {
-            Some(scope) => Ok(Self(scope.session_key())),
-            None => Err(ErrorInternalServerError(
-                "CurrentSession needs the middleware ConsistentSessions",
-            )),
-        })
     }
 }

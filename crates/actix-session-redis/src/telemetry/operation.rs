@@ -15,7 +15,10 @@ use tracing::{Instrument as _, Span, field::Empty};
 
 use crate::{
     error::Error,
-    telemetry::{self, TARGET, milliseconds},
+    telemetry::{
+        events::{self, TARGET, milliseconds},
+        outcome::Outcome,
+    },
 };
 
 /// Reports when it is dropped, so also when nobody waits for the operation any more.
@@ -25,25 +28,6 @@ pub(crate) struct Observation {
     tries: AtomicU32,
     outcome: OnceLock<Outcome>,
     span: Span,
-}
-
-/// A closed set: dashboards are built on these names.
-#[derive(Clone, Copy)]
-pub(crate) enum Outcome {
-    Ok,
-    /// Redis did not have to be asked.
-    Skipped,
-    Missing,
-    Ended,
-    Unreadable,
-    TooLarge,
-    InvalidTtl,
-    Unavailable,
-    Refused,
-    Contended,
-    MergePanicked,
-    /// Its request was dropped before it was answered.
-    Abandoned,
 }
 
 impl Observation {
@@ -105,37 +89,6 @@ impl Drop for Observation {
             .record("tries", tries)
             .record("waited", milliseconds(waited));
         let _entered = self.span.enter();
-        telemetry::operation_ended(self.operation, outcome, tries, waited);
-    }
-}
-
-impl Outcome {
-    pub(crate) fn of(error: &Error) -> Self {
-        match error {
-            Error::Unavailable { .. } => Self::Unavailable,
-            Error::Refused { .. } | Error::InvalidUrl { .. } => Self::Refused,
-            Error::Unreadable { .. } => Self::Unreadable,
-            Error::StateTooLarge { .. } => Self::TooLarge,
-            Error::MergePanicked { .. } => Self::MergePanicked,
-            Error::Contended { .. } => Self::Contended,
-            Error::InvalidTtl { .. } => Self::InvalidTtl,
-        }
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Skipped => "skipped",
-            Self::Missing => "missing",
-            Self::Ended => "ended",
-            Self::Unreadable => "unreadable",
-            Self::TooLarge => "too_large",
-            Self::InvalidTtl => "invalid_ttl",
-            Self::Unavailable => "unavailable",
-            Self::Refused => "refused",
-            Self::Contended => "contended",
-            Self::MergePanicked => "merge_panicked",
-            Self::Abandoned => "abandoned",
-        }
+        events::operation_ended(self.operation, outcome, tries, waited);
     }
 }

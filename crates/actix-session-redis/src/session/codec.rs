@@ -16,7 +16,7 @@ pub(crate) type State = HashMap<String, String>;
 pub(crate) fn encode(state: &State, limit: usize) -> Result<Vec<u8>, Error> {
     let fields: BTreeMap<_, _> = state.iter().collect();
     let body = serde_json::to_vec(&fields).expect("a map of strings is always JSON");
-    telemetry::state_encoded(body.len());
+    telemetry::events::state_encoded(body.len());
     if body.len() > limit {
         return Err(Error::StateTooLarge {
             bytes: body.len(),

@@ -8,13 +8,13 @@ use deadpool_redis::redis::AsyncCommands;
 use tokio::time::Instant;
 
 use crate::{
-    codec::{self, State},
-    entry,
+    client::operation::Operation,
     error::Error,
-    operation::Operation,
-    scope::{self, Base, Renewed},
-    script::{Receipt, Target, Written},
-    stamp::{stamped, without_stamp},
+    middleware::request_scope::{self, Renewed, Snapshot},
+    session::codec::{self, State},
+    session::entry,
+    session::script::{Receipt, Target, Written},
+    session::stamp::{stamped, without_stamp},
     store::RedisSessionStore,
     telemetry,
 };
@@ -45,7 +45,7 @@ impl RedisSessionStore {
         &self,
         redis: &Operation<'_>,
         session_key: &SessionKey,
-        base: &Base,
+        base: &Snapshot,
         ours: &State,
         ttl: &Duration,
     ) -> Result<bool, Error> {
@@ -77,7 +77,7 @@ impl RedisSessionStore {
         &self,
         redis: &Operation<'_>,
         target: &Target,
-        base: &Base,
+        base: &Snapshot,
         ours: &State,
         body: Vec<u8>,
     ) -> Result<bool, Error> {
@@ -100,7 +100,7 @@ impl RedisSessionStore {
         &self,
         redis: &Operation<'_>,
         target: &Target,
-        base: &Base,
+        base: &Snapshot,
         ours: &State,
         theirs: Vec<u8>,
     ) -> Result<bool, Error> {
@@ -120,7 +120,7 @@ impl RedisSessionStore {
             tries += 1;
             let theirs = match written {
                 Written::Done => {
-                    telemetry::merged();
+                    telemetry::events::merged();
                     return Ok(true);
                 }
                 Written::Gone => return Ok(false),
@@ -141,7 +141,7 @@ impl RedisSessionStore {
 
     /// The state to renew a session with: ours, and what others have changed since it was loaded.
     pub(crate) fn with_late_changes(&self, ours: State) -> Result<State, Error> {
-        let Some(Renewed { base, theirs }) = scope::take_renewed() else {
+        let Some(Renewed { base, theirs }) = request_scope::take_renewed() else {
             return Ok(ours);
         };
         match (codec::decode(&base.body), codec::decode(&theirs)) {
@@ -180,7 +180,7 @@ impl RedisSessionStore {
                 .await?;
         }
         redis.drops_write();
-        scope::end_session();
+        request_scope::end_session();
         Ok(None)
     }
 
@@ -193,10 +193,10 @@ impl RedisSessionStore {
     ) -> Result<bool, Error> {
         let ttl_ms = entry::ttl_ms(ttl)?;
         self.refreshes.store(true, Relaxed);
-        let base = scope::base(&self.keyspace, session_key);
+        let base = request_scope::base(&self.keyspace, session_key);
         if base.is_some_and(|base| base.is_fresh(ttl_ms)) {
             // Whoever set the TTL a moment ago has set the cookie as well.
-            scope::leave_cookie();
+            request_scope::leave_cookie();
             return Ok(true);
         }
         let redis_key = self.keyspace.session(session_key);

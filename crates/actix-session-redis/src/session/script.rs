@@ -7,10 +7,11 @@ use sha1_smol::Sha1;
 use tokio::time::Instant;
 
 use crate::{
-    connection::Connection,
+    client::connection::Connection,
     error::{Error, Failure, Fault},
-    merge::Change,
-    stamp, telemetry,
+    session::merge::Change,
+    session::stamp,
+    telemetry,
 };
 
 static END: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("end.lua")));
@@ -69,7 +70,7 @@ impl Target {
             })
             .await?;
         if let Written::Conflict(_) = written {
-            telemetry::conflicted();
+            telemetry::events::conflicted();
         }
         Ok(written)
     }
@@ -101,7 +102,7 @@ impl Target {
         if let Some(waited) = receipt.and_then(Receipt::outlived) {
             // Nobody could tell any more whether it has been carried out.
             let fault = Fault::no_answer();
-            return Err(Failure::Final(Error::Unavailable { waited, fault }));
+            return Err(Failure::Permanent(Error::Unavailable { waited, fault }));
         }
         let reply = script
             .run(redis, |command| {

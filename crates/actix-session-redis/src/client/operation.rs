@@ -9,19 +9,19 @@ use std::{
 };
 
 use crate::{
-    connection::Connection,
+    client::breaker::Permit,
+    client::connect::{Backoff, LastConnect},
+    client::connection::Connection,
+    client::deadline::Deadline,
+    client::lease::{Lease, Leases, ThreadLease},
     error::{Error, Failure, Fault},
-    lease::{Lease, Leases, ThreadLease},
-    observation::{Observation, Outcome},
-    outage::Admission,
-    patience::Patience,
-    search::{Backoff, LastSearch},
     telemetry,
+    telemetry::{operation::Observation, outcome::Outcome},
 };
 
 pub(crate) struct Operation<'a> {
     leases: &'a Arc<Leases>,
-    patience: Patience,
+    deadline: Deadline,
     observation: Observation,
 }
 
@@ -30,7 +30,7 @@ impl<'a> Operation<'a> {
     pub(crate) fn start(name: &'static str, leases: &'a Arc<Leases>) -> Self {
         Self {
             leases,
-            patience: Patience::new(leases.deadline),
+            deadline: Deadline::new(leases.deadline),
             observation: Observation::start(name),
         }
     }
@@ -50,7 +50,7 @@ impl<'a> Operation<'a> {
 
     /// Its session has ended, so there is nothing to write to.
     pub(crate) fn drops_write(&self) {
-        telemetry::write_dropped();
+        telemetry::events::write_dropped();
         self.turns_out(Outcome::Ended);
     }
 
@@ -65,68 +65,68 @@ impl<'a> Operation<'a> {
             waited: self.observation.waited(),
             fault,
         };
-        if self.patience.left().is_zero() {
+        if self.deadline.left().is_zero() {
             return Err(unavailable(Fault::no_answer()));
         }
 
         let thread = self.leases.of_this_thread();
-        let mut admission = thread.gate.admit(&self.patience).map_err(unavailable)?;
+        let mut permit = thread.breaker.admit(&self.deadline).map_err(unavailable)?;
         let mut backoff = Backoff::default();
         loop {
             self.observation.tries_once_more();
-            let fault = match self.try_once(thread, &mut admission, &command).await {
+            let fault = match self.try_once(thread, &mut permit, &command).await {
                 Ok(reply) => {
-                    admission.answered();
+                    permit.answered();
                     return Ok(reply);
                 }
-                Err(Failure::Final(error)) => {
-                    admission.answered();
+                Err(Failure::Permanent(error)) => {
+                    permit.answered();
                     return Err(error);
                 }
-                Err(Failure::Lost(fault)) => fault,
+                Err(Failure::Transient(fault)) => fault,
             };
             if !fault.is_outage() {
-                admission.answered();
+                permit.answered();
             }
-            if let Some(outage) = admission.revoked() {
+            if let Some(outage) = permit.revoked() {
                 return Err(unavailable(outage));
             }
-            if !Box::pin(backoff.pause(&self.patience)).await {
+            if !Box::pin(backoff.pause(&self.deadline)).await {
                 let outage = thread.outage(&fault);
                 match &outage {
-                    Some(outage) => admission.gave_up(outage),
-                    None => admission.learnt_nothing(),
+                    Some(outage) => permit.gave_up(outage),
+                    None => permit.learnt_nothing(),
                 }
                 return Err(unavailable(outage.unwrap_or(fault)));
             }
-            telemetry::retried();
+            telemetry::events::retried();
         }
     }
 
     /// Whether a command that is sent now can wait for its answer for as long as any other.
     pub(crate) fn has_time_for_a_try(&self) -> bool {
-        self.patience.left() >= self.time_for_a_try()
+        self.deadline.left() >= self.time_for_a_try()
     }
 
     /// A quarter: when no answer comes, there is time left to ask again elsewhere.
     fn time_for_a_try(&self) -> Duration {
-        self.patience.part(4)
+        self.deadline.part(4)
     }
 
     async fn try_once<T>(
         &self,
         thread: &Arc<ThreadLease>,
-        admission: &mut Admission<'_>,
+        permit: &mut Permit<'_>,
         command: &impl AsyncFn(Connection) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let lease = match thread.usable() {
             Some(lease) => lease,
-            None => Box::pin(self.lease(thread, admission)).await?,
+            None => Box::pin(self.lease(thread, permit)).await?,
         };
         let mut answer = pin!(command(lease.connection.clone()));
         let outcome = loop {
             let has_time = self.has_time_for_a_try();
-            let heard = self.patience.wait(self.time_for_a_try(), answer.as_mut());
+            let heard = self.deadline.wait(self.time_for_a_try(), answer.as_mut());
             if let Some(outcome) = heard.await {
                 break outcome;
             }
@@ -137,13 +137,13 @@ impl<'a> Operation<'a> {
             // A cluster's client keeps what a server does not answer: to ask that again on the
             // same connection would only add to it.
             let waits_on = lease.has_silent_master.load(Relaxed) && thread.holds(&lease);
-            if !waits_on || self.patience.left().is_zero() {
-                return Err(Failure::Lost(Fault::no_answer()));
+            if !waits_on || self.deadline.left().is_zero() {
+                return Err(Failure::Transient(Fault::no_answer()));
             }
         };
         let outcome = outcome.map_err(|failure| failure.on(&lease.connection));
         match &outcome {
-            Err(Failure::Lost(fault)) => lease.retire(fault),
+            Err(Failure::Transient(fault)) => lease.retire(fault),
             _ => lease.answered(self.observation.started()),
         }
         outcome
@@ -162,37 +162,37 @@ impl<'a> Operation<'a> {
     async fn lease(
         &self,
         thread: &Arc<ThreadLease>,
-        admission: &mut Admission<'_>,
+        permit: &mut Permit<'_>,
     ) -> Result<Arc<Lease>, Failure> {
-        let left = self.patience.left();
+        let left = self.deadline.left();
         let turn = pin!(thread.search.lock());
-        let Some(mut last) = self.patience.wait(left, turn).await else {
-            return Err(Failure::Lost(Fault::no_answer()));
+        let Some(mut last) = self.deadline.wait(left, turn).await else {
+            return Err(Failure::Transient(Fault::no_answer()));
         };
         if let Some(lease) = thread.usable() {
             return Ok(lease);
         }
-        if let Some(outage) = admission.revoked() {
-            return Err(Failure::Lost(outage));
+        if let Some(outage) = permit.revoked() {
+            return Err(Failure::Transient(outage));
         }
         if let Some(refusal) = last.refusal() {
-            return Err(Failure::Final(refusal));
+            return Err(Failure::Permanent(refusal));
         }
 
         let mut backoff = Backoff::starting_at(last.pause());
         loop {
-            if !backoff.pause(&self.patience).await {
+            if !backoff.pause(&self.deadline).await {
                 // Before the next in line may search: it would do so in vain.
                 let fault = last.fault().unwrap_or_else(Fault::no_answer);
-                admission.gave_up(&fault);
-                return Err(Failure::Lost(fault));
+                permit.gave_up(&fault);
+                return Err(Failure::Transient(fault));
             }
             let found = self.search(thread, &mut last).await;
             last.ended(found.as_ref().err());
             match found {
                 Ok(lease) => return Ok(lease),
-                Err(Failure::Final(refusal)) => return Err(Failure::Final(refusal)),
-                Err(Failure::Lost(_)) => {}
+                Err(Failure::Permanent(refusal)) => return Err(Failure::Permanent(refusal)),
+                Err(Failure::Transient(_)) => {}
             }
         }
     }
@@ -201,7 +201,7 @@ impl<'a> Operation<'a> {
     async fn search(
         &self,
         thread: &Arc<ThreadLease>,
-        last: &mut LastSearch,
+        last: &mut LastConnect,
     ) -> Result<Arc<Lease>, Failure> {
         let Leases { pool, leased, .. } = &**self.leases;
         let mut leased_elsewhere = pin!(leased.notified());
@@ -211,7 +211,7 @@ impl<'a> Operation<'a> {
         };
         let connecting = last.connecting(self.leases, || self.leases.connect(thread));
         let first = self.time_for_a_try();
-        let mut connected = self.patience.wait(first, &mut *connecting).await;
+        let mut connected = self.deadline.wait(first, &mut *connecting).await;
         if connected.is_none() {
             // Connecting goes on, and what it brings takes the place of the share.
             if let Some(lease) = share() {
@@ -223,24 +223,24 @@ impl<'a> Operation<'a> {
                     () = leased_elsewhere.as_mut() => None,
                 }
             });
-            let left = self.patience.left();
-            connected = self.patience.wait(left, connected_or_share).await.flatten();
+            let left = self.deadline.left();
+            connected = self.deadline.wait(left, connected_or_share).await.flatten();
         }
         let failure = match connected {
             Some(Ok(Err(failure))) => failure,
             // The runtime that was to connect has ended.
-            Some(Err(_)) => Failure::Lost(Fault::no_answer()),
+            Some(Err(_)) => Failure::Transient(Fault::no_answer()),
             // Maybe with a lease of another thread's.
             None | Some(Ok(Ok(()))) => match thread.usable().or_else(share) {
                 Some(lease) => return Ok(lease),
-                // Out of patience: what the try before ran into says more.
-                None => Failure::Lost(last.fault().unwrap_or_else(Fault::no_answer)),
+                // Out of deadline: what the try before ran into says more.
+                None => Failure::Transient(last.fault().unwrap_or_else(Fault::no_answer)),
             },
         };
         // Who could not connect so far may well be one too many for Redis, too.
         let is_one_too_many = match &failure {
-            Failure::Lost(_) => self.patience.left() <= self.patience.part(2),
-            Failure::Final(_) => false,
+            Failure::Transient(_) => self.deadline.left() <= self.deadline.part(2),
+            Failure::Permanent(_) => false,
         };
         if (failure.is_pool_exhausted() || is_one_too_many)
             && let Some(lease) = share()
@@ -253,11 +253,11 @@ impl<'a> Operation<'a> {
         let turn_or_share = pin!(async {
             tokio::select! {
                 pooled = pool.get_in_line() => Ok(self.leases.lease(pooled?, thread)),
-                () = leased_elsewhere => share().ok_or_else(|| Failure::Lost(Fault::no_answer())),
+                () = leased_elsewhere => share().ok_or_else(|| Failure::Transient(Fault::no_answer())),
             }
         });
-        let left = self.patience.left();
-        let lease = self.patience.wait(left, turn_or_share).await;
+        let left = self.deadline.left();
+        let lease = self.deadline.wait(left, turn_or_share).await;
         lease.unwrap_or(Err(failure))
     }
 }

@@ -5,9 +5,9 @@ use actix_web::cookie::time::Duration;
 use deadpool_redis::redis::{Cmd, ExistenceCheck, SetExpiry, SetOptions, pipe};
 
 use crate::{
-    connection::Connection,
+    client::connection::Connection,
     error::{Error, Failure, MAX_TTL_YEARS},
-    keyspace::{Keyspace, draw_session_key},
+    session::keyspace::{Keyspace, draw_session_key},
 };
 
 /// Reads an entry, and on demand how many milliseconds it has left to live, in one round trip.

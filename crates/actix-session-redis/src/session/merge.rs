@@ -12,8 +12,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    codec::{self, State},
     error::Error,
+    session::codec::{self, State},
 };
 
 /// Decides what a field becomes that two requests have changed: the value both started from, the

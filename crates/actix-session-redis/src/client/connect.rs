@@ -5,30 +5,30 @@ use std::{future::pending, time::Duration};
 use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
+    client::deadline::Deadline,
+    client::lease::Leases,
     error::{Error, Failure, Fault},
-    lease::Leases,
-    patience::Patience,
 };
 
 /// What came of the thread's latest search for a connection. The requests that follow at its
 /// heels neither repeat what has just failed nor connect as fast as connections break.
 #[derive(Default)]
-pub(crate) struct LastSearch {
+pub(crate) struct LastConnect {
     ended: Option<Instant>,
     fault: Option<Fault>,
     refusal: Option<Error>,
     connecting: Option<(Instant, JoinHandle<Result<(), Failure>>)>,
 }
 
-impl LastSearch {
+impl LastConnect {
     pub(crate) const RECENT: Duration = Duration::from_millis(100);
 
     /// With a connection, or with this failure.
     pub(crate) fn ended(&mut self, failure: Option<&Failure>) {
         let (fault, refusal) = match failure {
             None => (None, None),
-            Some(Failure::Lost(fault)) => (Some(fault.clone()), None),
-            Some(Failure::Final(refusal)) => (None, Some(refusal.clone())),
+            Some(Failure::Transient(fault)) => (Some(fault.clone()), None),
+            Some(Failure::Permanent(refusal)) => (None, Some(refusal.clone())),
         };
         *self = Self {
             ended: Some(Instant::now()),
@@ -95,13 +95,13 @@ impl Backoff {
         Self(pause)
     }
 
-    /// Returns `false`, at once, when the pause would use up all patience.
-    pub(crate) async fn pause(&mut self, patience: &Patience) -> bool {
+    /// Returns `false`, at once, when the pause would use up all deadline.
+    pub(crate) async fn pause(&mut self, deadline: &Deadline) -> bool {
         let pause = self.0.mul_f64(rand::random_range(0.5..=1.0));
         self.0 = (self.0 * 2).clamp(Self::SHORTEST, Self::LONGEST);
-        let in_time = pause < patience.left();
+        let in_time = pause < deadline.left();
         if in_time {
-            patience.wait(pause, pending::<()>()).await;
+            deadline.wait(pause, pending::<()>()).await;
         }
         in_time
     }

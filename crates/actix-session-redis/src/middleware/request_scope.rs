@@ -12,15 +12,15 @@ use std::{
 use actix_session::storage::SessionKey;
 use tokio::{task::futures::TaskLocalFuture, time::Instant};
 
-use crate::{error::Error, keyspace::Keyspace};
+use crate::{error::Error, session::keyspace::Keyspace};
 
 tokio::task_local! {
-    static CURRENT: Rc<Scope>;
+    static CURRENT: Rc<RequestScope>;
 }
 
 /// One request, from before its session is loaded until its response is ready.
 #[derive(Default)]
-pub(crate) struct Scope {
+pub(crate) struct RequestScope {
     loaded: RefCell<Vec<Loaded>>,
     /// Which stores could not load the session of the request, which goes on as anonymous.
     outages: RefCell<Vec<(Arc<Keyspace>, Error)>>,
@@ -35,11 +35,11 @@ struct Loaded {
     store: Arc<Keyspace>,
     session_key: String,
     by_application: bool,
-    base: Rc<Base>,
+    base: Rc<Snapshot>,
 }
 
 /// A session as a request has loaded it.
-pub(crate) struct Base {
+pub(crate) struct Snapshot {
     pub(crate) body: Vec<u8>,
     loaded: Instant,
     /// Unknown when the session had no TTL.
@@ -48,12 +48,12 @@ pub(crate) struct Base {
 
 /// A session that this request itself has ended, maybe to go on with it under a new key.
 pub(crate) struct Renewed {
-    pub(crate) base: Rc<Base>,
+    pub(crate) base: Rc<Snapshot>,
     /// What others had made of it by then.
     pub(crate) theirs: Vec<u8>,
 }
 
-impl Scope {
+impl RequestScope {
     /// Runs `start`, and the future that it returns, inside this scope.
     pub(crate) fn enter<F: Future>(
         self: &Rc<Self>,
@@ -99,7 +99,7 @@ impl Scope {
 }
 
 pub(crate) fn is_open() -> bool {
-    Scope::current().is_some()
+    RequestScope::current().is_some()
 }
 
 pub(crate) fn remember(
@@ -108,12 +108,12 @@ pub(crate) fn remember(
     body: Vec<u8>,
     ttl_left_ms: Option<u64>,
 ) {
-    if let Some(scope) = Scope::current() {
+    if let Some(scope) = RequestScope::current() {
         scope.loaded.borrow_mut().push(Loaded {
             store: Arc::clone(store),
             session_key: session_key.as_ref().to_owned(),
             by_application: scope.application_runs.get(),
-            base: Rc::new(Base::now(body, ttl_left_ms)),
+            base: Rc::new(Snapshot::now(body, ttl_left_ms)),
         });
     }
 }
@@ -122,8 +122,8 @@ pub(crate) fn remember(
 /// before the application ran; the application may have loaded the same session since, by itself.
 ///
 /// Session keys of different stores have nothing to do with each other.
-pub(crate) fn base(store: &Arc<Keyspace>, session_key: &SessionKey) -> Option<Rc<Base>> {
-    let scope = Scope::current()?;
+pub(crate) fn base(store: &Arc<Keyspace>, session_key: &SessionKey) -> Option<Rc<Snapshot>> {
+    let scope = RequestScope::current()?;
     let loaded = scope.loaded.borrow();
     let mut loaded = loaded.iter().rev().filter(|loaded| {
         Arc::ptr_eq(&loaded.store, store) && loaded.session_key == session_key.as_ref()
@@ -140,8 +140,8 @@ pub(crate) fn base(store: &Arc<Keyspace>, session_key: &SessionKey) -> Option<Rc
 /// is. `false` if that cannot be: outside of a scope, or when it is the application that asks for
 /// a session, which can deal with the error itself.
 pub(crate) fn go_on_as_anonymous(store: &Arc<Keyspace>, outage: &Error) -> bool {
-    let loading = |scope: &Rc<Scope>| !scope.application_runs.get();
-    let Some(scope) = Scope::current().filter(loading) else {
+    let loading = |scope: &Rc<RequestScope>| !scope.application_runs.get();
+    let Some(scope) = RequestScope::current().filter(loading) else {
         return false;
     };
     let outage = (Arc::clone(store), outage.clone());
@@ -152,7 +152,7 @@ pub(crate) fn go_on_as_anonymous(store: &Arc<Keyspace>, outage: &Error) -> bool 
 
 /// Why the request goes on as anonymous, if it does.
 pub(crate) fn outage(store: &Arc<Keyspace>) -> Option<Error> {
-    let scope = Scope::current()?;
+    let scope = RequestScope::current()?;
     let outages = scope.outages.borrow();
     outages
         .iter()
@@ -163,7 +163,7 @@ pub(crate) fn outage(store: &Arc<Keyspace>) -> Option<Error> {
 /// Another request has ended the session: nothing of it may be stored, and the cookie in the
 /// browser may already be that of its successor.
 pub(crate) fn end_session() {
-    if let Some(scope) = Scope::current() {
+    if let Some(scope) = RequestScope::current() {
         scope.session_ended.set(true);
         scope.leave_cookie.set(true);
     }
@@ -175,29 +175,31 @@ pub(crate) fn session_ended_with(
     session_key: &SessionKey,
     last_state: Option<Vec<u8>>,
 ) {
-    if let (Some(scope), Some(base), Some(theirs)) =
-        (Scope::current(), base(store, session_key), last_state)
-    {
+    if let (Some(scope), Some(base), Some(theirs)) = (
+        RequestScope::current(),
+        base(store, session_key),
+        last_state,
+    ) {
         *scope.renewed.borrow_mut() = Some(Renewed { base, theirs });
     }
 }
 
 pub(crate) fn take_renewed() -> Option<Renewed> {
-    Scope::current()?.renewed.take()
+    RequestScope::current()?.renewed.take()
 }
 
 pub(crate) fn session_has_ended() -> bool {
-    Scope::current().is_some_and(|scope| scope.session_ended.get())
+    RequestScope::current().is_some_and(|scope| scope.session_ended.get())
 }
 
 /// The response must not touch the session cookie.
 pub(crate) fn leave_cookie() {
-    if let Some(scope) = Scope::current() {
+    if let Some(scope) = RequestScope::current() {
         scope.leave_cookie.set(true);
     }
 }
 
-impl Base {
+impl Snapshot {
     fn now(body: Vec<u8>, ttl_left_ms: Option<u64>) -> Self {
         Self {
             body,
@@ -222,7 +224,7 @@ mod tests {
     use super::*;
 
     fn is_fresh(ttl_left_ms: Option<u64>, ttl_ms: i64) -> bool {
-        Base::now(Vec::new(), ttl_left_ms).is_fresh(ttl_ms)
+        Snapshot::now(Vec::new(), ttl_left_ms).is_fresh(ttl_ms)
     }
 
     #[test]

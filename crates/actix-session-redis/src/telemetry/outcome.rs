@@ -1,0 +1,53 @@
+//! What came of an operation: what dashboards count.
+
+use crate::error::Error;
+
+/// A closed set: dashboards are built on these names.
+#[derive(Clone, Copy)]
+pub(crate) enum Outcome {
+    Ok,
+    /// Redis did not have to be asked.
+    Skipped,
+    Missing,
+    Ended,
+    Unreadable,
+    TooLarge,
+    InvalidTtl,
+    Unavailable,
+    Refused,
+    Contended,
+    MergePanicked,
+    /// Its request was dropped before it was answered.
+    Abandoned,
+}
+
+impl Outcome {
+    pub(crate) fn of(error: &Error) -> Self {
+        match error {
+            Error::Unavailable { .. } => Self::Unavailable,
+            Error::Refused { .. } | Error::InvalidUrl { .. } => Self::Refused,
+            Error::Unreadable { .. } => Self::Unreadable,
+            Error::StateTooLarge { .. } => Self::TooLarge,
+            Error::MergePanicked { .. } => Self::MergePanicked,
+            Error::Contended { .. } => Self::Contended,
+            Error::InvalidTtl { .. } => Self::InvalidTtl,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Skipped => "skipped",
+            Self::Missing => "missing",
+            Self::Ended => "ended",
+            Self::Unreadable => "unreadable",
+            Self::TooLarge => "too_large",
+            Self::InvalidTtl => "invalid_ttl",
+            Self::Unavailable => "unavailable",
+            Self::Refused => "refused",
+            Self::Contended => "contended",
+            Self::MergePanicked => "merge_panicked",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
