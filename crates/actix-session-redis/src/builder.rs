@@ -3,8 +3,11 @@ use std::{sync::Arc, time::Duration};
 use serde_json::Value;
 
 use crate::{
-    client::lease::Leases, client::pool::RedisPool, session::keyspace::Keyspace,
-    session::merge::MergeRules, store::RedisSessionStore, telemetry,
+    client::{Client, RedisPool, Settings},
+    error::Error,
+    session::{Keyspace, MergeRules, Sessions},
+    store::RedisSessionStore,
+    telemetry::events,
 };
 
 /// Options of a [`RedisSessionStore`], each with a default that suits most.
@@ -28,6 +31,8 @@ pub struct RedisSessionStoreBuilder {
     pool: RedisPool,
     key_prefix: String,
     deadline: Duration,
+    client_name: Option<String>,
+    max_connection_age: Option<Duration>,
     max_state_bytes: usize,
     anonymous_during_outage: bool,
     merge_rules: MergeRules,
@@ -39,7 +44,9 @@ impl RedisSessionStoreBuilder {
             pool,
             key_prefix: "session:".to_owned(),
             deadline: Duration::from_secs(2),
-            max_state_bytes: 1 << 20,
+            client_name: None,
+            max_connection_age: None,
+            max_state_bytes: 256 << 10,
             anonymous_during_outage: false,
             merge_rules: MergeRules::default(),
         }
@@ -63,16 +70,41 @@ impl RedisSessionStoreBuilder {
     /// A single try gets a quarter of it to be answered and half of it to connect (less, if the
     /// pool's own connection timeout is shorter); so a deadline below eight times the round trip
     /// to Redis makes requests fail that need not. Time in which the thread itself was blocked
-    /// does not count. At most an hour: longer ones are cut.
+    /// does not count. At most an hour: longer ones are cut. Less than a millisecond is
+    /// [invalid](crate::Error::InvalidOption): no answer comes so soon.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline.min(Duration::from_secs(60 * 60));
         self
     }
 
+    /// What the connections of the store are called in
+    /// [`CLIENT LIST`](https://redis.io/docs/latest/commands/client-list/).
+    ///
+    /// Default: none. Redis takes printable ASCII without spaces; everything else is
+    /// [invalid](crate::Error::InvalidOption). A Redis user without the right to
+    /// `CLIENT SETNAME` goes without the name.
+    pub fn client_name(mut self, name: impl Into<String>) -> Self {
+        self.client_name = Some(name.into());
+        self
+    }
+
+    /// How old a connection becomes before another one takes its place: for a Redis that moves
+    /// behind a name, or a load balancer, without closing connections.
+    ///
+    /// Default: none, connections stay until they break. Each lives for up to a tenth less than
+    /// this, so that they do not all end at once. No request fails: those that are under way are
+    /// answered on the old connection. Less than a second is
+    /// [invalid](crate::Error::InvalidOption): connecting would be all that the store does.
+    pub fn max_connection_age(mut self, age: Duration) -> Self {
+        self.max_connection_age = Some(age);
+        self
+    }
+
     /// The largest session state, in bytes once encoded, that the store writes.
     ///
-    /// Default: 1 MiB (1,048,576 bytes). The whole state travels with every request, and one
-    /// field that grows without bound would fill Redis for all users. A larger state fails the
+    /// Default: 256 KiB (262,144 bytes). The whole state travels with every request, so a large one
+    /// holds up all that follow it on the same connection, and one field that grows without bound
+    /// would fill Redis for all users. A larger state fails the
     /// request with [`Error::StateTooLarge`](crate::Error::StateTooLarge) and leaves what was
     /// stored as it was. States that are already stored are read whatever their size.
     pub fn max_state_bytes(mut self, bytes: usize) -> Self {
@@ -147,17 +179,61 @@ impl RedisSessionStoreBuilder {
         self
     }
 
-    /// The store. Does no I/O and cannot fail.
+    /// The store. Does no I/O.
+    ///
+    /// With an option that cannot work, every operation of the store fails with
+    /// [`Error::InvalidOption`](crate::Error::InvalidOption): an application that asks
+    /// [`ping`](RedisSessionStore::ping) when it starts does not start.
     #[must_use]
     pub fn build(self) -> RedisSessionStore {
-        telemetry::events::describe();
+        events::describe();
+        let invalid = self.invalid();
+        let client = Client::new(
+            Settings {
+                pool: self.pool,
+                deadline: self.deadline,
+                client_name: self.client_name,
+                max_connection_age: self.max_connection_age,
+            },
+            invalid,
+        );
+        let keyspace = Keyspace::new(self.key_prefix);
+        let sessions = Sessions::new(
+            Arc::clone(&client),
+            keyspace,
+            self.max_state_bytes,
+            self.merge_rules,
+        );
         RedisSessionStore {
-            leases: Arc::new(Leases::new(self.pool, self.deadline)),
-            keyspace: Arc::new(Keyspace::new(self.key_prefix)),
-            max_state_bytes: self.max_state_bytes,
+            client,
+            sessions: Arc::new(sessions),
             anonymous_during_outage: self.anonymous_during_outage,
-            merge_rules: Arc::new(self.merge_rules),
-            refreshes: Arc::default(),
+        }
+    }
+
+    fn invalid(&self) -> Option<Error> {
+        let invalid = |option, reason: String| Some(Error::InvalidOption { option, reason });
+        let deadline = self.deadline;
+        if deadline < Duration::from_millis(1) {
+            return invalid(
+                "deadline",
+                format!("{deadline:?} is too short for any answer, at least 1 ms are needed"),
+            );
+        }
+        if let Some(age) = self.max_connection_age
+            && age < Duration::from_secs(1)
+        {
+            return invalid(
+                "max_connection_age",
+                format!("{age:?} is too short, at least 1 s is needed"),
+            );
+        }
+        match &self.client_name {
+            Some(name) if !name.bytes().all(|byte| byte.is_ascii_graphic()) => invalid(
+                "client_name",
+                format!("{name:?} has other characters than printable ASCII without spaces"),
+            ),
+            _ => None,
         }
     }
 }

@@ -1,12 +1,7 @@
 use std::{fmt, time::Duration};
 
 use actix_web::cookie::time;
-use deadpool_redis::{
-    PoolError, TimeoutType,
-    redis::{ErrorKind, RedisError, ServerErrorKind},
-};
-
-use crate::client::connection::Connection;
+use deadpool_redis::redis::{ErrorKind, RedisError};
 
 /// What can go wrong between the store and Redis.
 ///
@@ -21,19 +16,34 @@ use crate::client::connection::Connection;
 pub enum Error {
     /// The URL or the settings of the connection pool are not usable.
     ///
-    /// Comes from [`RedisSessionStore::from_url`](crate::RedisSessionStore::from_url) only.
-    /// Remedy: a URL of the form `redis://[user][:password@]host[:port][/db]` or
-    /// `redis+unix:///path[?db=N]`.
+    /// Comes from [`RedisSessionStore::from_url`](crate::RedisSessionStore::from_url) and
+    /// [`RedisPool::from_url`](crate::RedisPool::from_url) only. Remedy: a URL of the form
+    /// `redis://[user][:password@]host[:port][/db]` or `redis+unix:///path[?db=N]`, in which what
+    /// has a meaning of its own in URLs is [percent-encoded].
+    ///
+    /// [percent-encoded]: https://www.rfc-editor.org/rfc/rfc3986#section-2.1
     #[error("invalid Redis URL: {reason}")]
     InvalidUrl {
         /// What is wrong with it, without quoting the URL: it may hold a password.
         reason: String,
     },
 
+    /// An option of the store cannot work.
+    ///
+    /// Every operation of a store that was built with it fails with this, at once: ask
+    /// [`ping`](crate::RedisSessionStore::ping) when the application starts. Remedy: as it says.
+    #[error("{option}: {reason}")]
+    InvalidOption {
+        /// The name of the option, as the builder has it.
+        option: &'static str,
+        /// What is wrong with its value, and which values are right.
+        reason: String,
+    },
+
     /// Redis could not be reached, or gave no usable answer, before the
-    /// [`deadline`](crate::RedisSessionStoreBuilder::deadline), or it is known to be away and
-    /// another request is already looking for it. Or it was, when the session of the request was
-    /// loaded as
+    /// [`deadline`](crate::RedisSessionStoreBuilder::deadline); or it is known to be away, and the
+    /// store fails at once until it is back. Or it was, when the session of the request was loaded
+    /// as
     /// [anonymous](crate::RedisSessionStoreBuilder::anonymous_during_outage), and now the request
     /// writes.
     ///
@@ -47,10 +57,13 @@ pub enum Error {
     },
 
     /// Redis answered, and the answer is a no that trying again will not change.
-    #[error("Redis refused the command ({code}): {remedy}")]
+    #[error("Redis refused {command} ({code}): {remedy}")]
     Refused {
         /// The error code that Redis replied with, such as `NOAUTH` or `OOM`.
         code: String,
+        /// The name of the command that was refused, such as `SET`; of a script, `EVALSHA`. `AUTH`
+        /// or `SELECT` while a connection was set up.
+        command: String,
         /// What to do about it.
         remedy: &'static str,
     },
@@ -117,11 +130,13 @@ pub(crate) const MAX_TTL_YEARS: i64 = 10_000;
 
 /// Why a try to talk to Redis failed, as [`Error::Unavailable`] says.
 #[derive(Debug, Clone)]
-pub struct Fault(Kind);
+pub struct Fault(pub(crate) Kind);
 
 #[derive(Debug, Clone)]
-enum Kind {
+pub(crate) enum Kind {
     Io(RedisError),
+    /// The server has closed a new connection before it answered.
+    TurnedAway(RedisError),
     Reply(String),
     Protocol(ErrorKind),
     NoAnswer,
@@ -135,32 +150,23 @@ impl Fault {
         Self(Kind::NoAnswer)
     }
 
-    /// It says so only to those who ask for a key, and redis-rs rather waits than pass it on.
-    #[cfg(feature = "cluster")]
-    pub(crate) fn cluster_down() -> Self {
-        Self(Kind::Reply("CLUSTERDOWN".to_owned()))
+    /// The code of the reply, if Redis has given one.
+    pub(crate) fn reply(&self) -> Option<&str> {
+        match &self.0 {
+            Kind::Reply(code) => Some(code),
+            _ => None,
+        }
     }
 
-    pub(crate) fn is_silence(&self) -> bool {
-        matches!(self.0, Kind::NoAnswer)
-    }
-
-    /// Redis itself said no: the connection works.
-    pub(crate) fn is_reply(&self) -> bool {
-        matches!(self.0, Kind::Reply(_))
-    }
-
-    pub(crate) fn is_lack_of_replicas(&self) -> bool {
-        matches!(&self.0, Kind::Reply(code) if code == "NOREPLICAS")
-    }
-
-    /// Whether Redis can serve nothing at all: not for a reply that only concerns this command.
+    /// Whether Redis may serve nothing at all: not for a reply that only concerns this command,
+    /// nor when it is the pool that has nothing to give.
     pub(crate) fn is_outage(&self) -> bool {
         match &self.0 {
             Kind::Reply(code) => !matches!(
                 code.as_str(),
                 "READONLY" | "NOREPLICAS" | "TRYAGAIN" | "MOVED" | "ASK"
             ),
+            Kind::NoConnectionFree => false,
             _ => true,
         }
     }
@@ -170,6 +176,12 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Io(error) => write!(f, "{error}"),
+            Kind::TurnedAway(error) => write!(
+                f,
+                "the server has closed a new connection ({error}): \
+                 it may have reached its max number of clients (maxclients), \
+                 or be in protected mode (no password, and asked from another machine)"
+            ),
             Kind::Reply(code) => write!(f, "Redis replied {code}"),
             Kind::Protocol(ErrorKind::MasterNameNotFoundBySentinel) => {
                 f.write_str("the Sentinels know no master of this name that is up")
@@ -187,142 +199,8 @@ impl fmt::Display for Fault {
 impl std::error::Error for Fault {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0 {
-            Kind::Io(error) => Some(error),
+            Kind::Io(error) | Kind::TurnedAway(error) => Some(error),
             _ => None,
         }
     }
-}
-
-/// The two classes of failure: a try that another connection may turn into a success, and an
-/// answer that stands.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    Transient(Fault),
-    Permanent(Error),
-}
-
-impl From<RedisError> for Failure {
-    /// Server replies are reduced to their code: the text of some, such as `ERR unknown command`,
-    /// repeats the arguments, and those hold session keys.
-    fn from(error: RedisError) -> Self {
-        match error.kind() {
-            // What a cluster's client failed to connect for is only in the text.
-            ErrorKind::Io
-                if error
-                    .detail()
-                    .is_some_and(|why| why.contains("Authentication")) =>
-            {
-                Self::refused("WRONGPASS")
-            }
-            // `Client` is what a handshake by native-tls fails with.
-            ErrorKind::Io | ErrorKind::Client => Self::Transient(Fault(Kind::Io(error))),
-            ErrorKind::Server(
-                ServerErrorKind::ReadOnly
-                | ServerErrorKind::MasterDown
-                | ServerErrorKind::BusyLoading
-                | ServerErrorKind::ClusterDown
-                | ServerErrorKind::TryAgain,
-            ) => Self::Transient(Fault(Kind::Reply(code(error)))),
-            ErrorKind::AuthenticationFailed => Self::refused("WRONGPASS"),
-            ErrorKind::Server(_) | ErrorKind::Extension => match code(error).as_str() {
-                // A script, not ours, has kept the server for longer than it should; or replicas
-                // are away that `min-replicas-to-write` asks for, maybe because one of them has
-                // become the master.
-                not_now @ ("BUSY" | "NOREPLICAS") => {
-                    Self::Transient(Fault(Kind::Reply(not_now.to_owned())))
-                }
-                "WRONGTYPE" => Self::Permanent(Error::Unreadable {
-                    reason: "its Redis key holds another type of value",
-                }),
-                code => Self::refused(code),
-            },
-            kind => Self::Transient(Fault(Kind::Protocol(kind))),
-        }
-    }
-}
-
-impl From<PoolError> for Failure {
-    fn from(error: PoolError) -> Self {
-        let kind = match error {
-            PoolError::Backend(error) => return error.into(),
-            PoolError::Timeout(TimeoutType::Wait) => Kind::NoConnectionFree,
-            PoolError::Timeout(_) => Kind::NoAnswer,
-            PoolError::PostCreateHook(_) => Kind::Pool("a hook of the connection pool failed"),
-            PoolError::NoRuntimeSpecified => Kind::Pool("the connection pool has no runtime"),
-            PoolError::Closed => {
-                // For good, so there is nothing to wait for.
-                return Self::Permanent(Error::Unavailable {
-                    waited: Duration::ZERO,
-                    fault: Fault(Kind::Pool("the connection pool was closed")),
-                });
-            }
-        };
-        Self::Transient(Fault(kind))
-    }
-}
-
-impl Failure {
-    pub(crate) fn is_pool_exhausted(&self) -> bool {
-        matches!(self, Self::Transient(Fault(Kind::NoConnectionFree)))
-    }
-
-    /// What a refusal means on this connection.
-    pub(crate) fn on(self, connection: &Connection) -> Self {
-        match self {
-            Self::Permanent(Error::Refused { code, remedy }) if connection.is_cluster() => {
-                match code.as_str() {
-                    // Its client has followed as many redirections as it does, and the slot is
-                    // still moving.
-                    "MOVED" | "ASK" => Self::Transient(Fault(Kind::Reply(code))),
-                    "CROSSSLOT" => Self::Permanent(Error::Refused {
-                        code,
-                        remedy: "let the key prefix have no brace, but for a {hash tag} that is \
-                                 not empty",
-                    }),
-                    _ => Self::Permanent(Error::Refused { code, remedy }),
-                }
-            }
-            failure => failure,
-        }
-    }
-
-    fn refused(code: &str) -> Self {
-        Self::Permanent(Error::Refused {
-            code: code.to_owned(),
-            remedy: match code {
-                "NOAUTH" => "Redis asks for a password; put it into the URL",
-                "WRONGPASS" => "check the user name and the password in the URL",
-                "NOPERM" => {
-                    "give the Redis user access to the key prefix and to the commands \
-                     GET, GETRANGE, SET, DEL, EXISTS, PTTL, PEXPIRE, EVALSHA, EVAL, PING, SELECT \
-                     if the URL names a database, ROLE with Sentinel, and CLUSTER SLOTS, \
-                     CLUSTER INFO, CLUSTER MYID and ASKING in a cluster"
-                }
-                "OOM" => "Redis is full; raise its maxmemory",
-                "MISCONF" => "Redis cannot write to its disk; its log says why",
-                "MOVED" | "ASK" | "CROSSSLOT" => {
-                    "this server belongs to a Redis Cluster; connect with a cluster pool"
-                }
-                _ => {
-                    "check the database number and the password in the URL, that it is not that \
-                     of a Sentinel, that no command is renamed or disabled, and the log of the \
-                     Redis server"
-                }
-            },
-        })
-    }
-}
-
-/// The code of the error reply; of the first one, when a pipeline had several.
-fn code(error: RedisError) -> String {
-    let errors = error.into_server_errors().unwrap_or_default();
-    let Some((_, error)) = errors.first() else {
-        return "ERR".to_owned();
-    };
-    match error.details() {
-        // So says Redis 7.0 what is a NOPERM from 7.2 on.
-        Some(details) if details.starts_with("The user executing the script") => "NOPERM",
-        _ => error.code(),
-    }
-    .to_owned()
 }

@@ -20,8 +20,8 @@ pub use deadpool_redis;
 
 pub use self::{
     builder::RedisSessionStoreBuilder,
-    client::pool::RedisPool,
+    client::RedisPool,
     error::{Error, Fault},
-    middleware::{consistent::ConsistentSessions, current_session::CurrentSession},
+    middleware::{ConsistentSessions, CurrentSession},
     store::RedisSessionStore,
 };

@@ -1,31 +1,16 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering::Relaxed},
-};
+use std::sync::Arc;
 
 use actix_session::storage::{LoadError, SaveError, SessionKey, SessionStore, UpdateError};
 use actix_web::cookie::time::Duration;
 
 use crate::{
     builder::RedisSessionStoreBuilder,
-    client::lease::Leases,
-    client::operation::Operation,
-    client::pool::RedisPool,
+    client::{Client, Operation, RedisPool},
     error::Error,
-    middleware::request_scope,
-    session::codec::{self, State},
-    session::entry::{self, Entry},
-    session::keyspace::{Keyspace, draw_id, draw_session_key, is_session_key},
-    session::merge::MergeRules,
-    session::script::{self, Ended},
-    session::stamp::stamped,
-    telemetry,
-    telemetry::outcome::Outcome,
+    middleware::request_scope::{self, Renewed},
+    session::{Effect, Ended, Sessions, State, draw_session_key, is_session_key},
+    telemetry::{events, outcome::Outcome},
 };
-
-/// How long Redis remembers that a session has ended: longer than any request that was running
-/// at that moment.
-const ENDED_MARKER_MS: u64 = 5 * 60 * 1000;
 
 /// Keeps the sessions of [`SessionMiddleware`](actix_session::SessionMiddleware) in Redis.
 ///
@@ -54,6 +39,7 @@ const ENDED_MARKER_MS: u64 = 5 * 60 * 1000;
 /// Every operation of [`SessionStore`] fails with an [`Error`] that can be downcast from the
 /// [`anyhow::Error`] which the trait asks for:
 ///
+/// - [`Error::InvalidOption`] when the store was built with an option that cannot work;
 /// - [`Error::Unavailable`] when Redis gives no answer before the deadline, and whatever a request
 ///   writes that was loaded as anonymous
 ///   [during an outage](RedisSessionStoreBuilder::anonymous_during_outage);
@@ -65,14 +51,9 @@ const ENDED_MARKER_MS: u64 = 5 * 60 * 1000;
 ///   [`ConsistentSessions`](crate::ConsistentSessions)).
 #[derive(Clone, Debug)]
 pub struct RedisSessionStore {
-    pub(crate) leases: Arc<Leases>,
-    pub(crate) keyspace: Arc<Keyspace>,
-    pub(crate) max_state_bytes: usize,
+    pub(crate) client: Arc<Client>,
+    pub(crate) sessions: Arc<Sessions>,
     pub(crate) anonymous_during_outage: bool,
-    pub(crate) merge_rules: Arc<MergeRules>,
-    /// Whether sessions are prolonged here without being written. Only then it pays to ask for
-    /// their TTL when they are loaded.
-    pub(crate) refreshes: Arc<AtomicBool>,
 }
 
 impl RedisSessionStore {
@@ -100,42 +81,171 @@ impl RedisSessionStore {
         RedisSessionStoreBuilder::new(pool.into())
     }
 
-    /// Asks Redis for a sign of life: for readiness checks. In a cluster, any of the servers may give
-    /// it, and it fails when that server says that the cluster serves nobody.
+    /// Asks Redis for a sign of life: for an application that starts. In a cluster, any of the
+    /// servers may give it, and it fails when that server says that the cluster serves nobody.
     ///
     /// It goes the way that the requests of the calling thread go, so it waits for the
-    /// [`deadline`](RedisSessionStoreBuilder::deadline) at most, and during an outage it fails at
-    /// once while another request is already probing.
+    /// [`deadline`](RedisSessionStoreBuilder::deadline) at most, and fails at once while Redis is
+    /// known to be away.
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`] and [`Error::Refused`], as for every operation.
+    /// [`Error::Unavailable`], [`Error::Refused`] and [`Error::InvalidOption`], as for every
+    /// operation.
     pub async fn ping(&self) -> Result<(), Error> {
-        let redis = self.operation("ping");
-        let pong = redis.run(async |mut redis| redis.ping().await);
-        redis.observe(pong).await
+        let op = self.client.operation("ping");
+        let pong = self
+            .client
+            .run(&op, |redis| async move { redis.ping().await });
+        op.observation.of(pong).await
     }
 
-    /// Starts the clock of one operation.
-    fn operation(&self, name: &'static str) -> Operation<'_> {
-        Operation::start(name, &self.leases)
-    }
-
-    pub(crate) fn entry(&self, state: &State, ttl: &Duration) -> Result<Entry, Error> {
-        Entry::new(stamped(codec::encode(state, self.max_state_bytes)?), ttl)
+    /// Proves that sessions can be read and written: for readiness checks.
+    ///
+    /// It does what requests do, in one round trip, under a Redis key of its own below the
+    /// [prefix](RedisSessionStoreBuilder::key_prefix), which lives for a second: it reads, writes
+    /// with an expiry, and runs a script. So it fails for rights that are missing, for a server
+    /// that is a replica, full, or cannot write to its disk, and for disabled commands and
+    /// scripts. In a cluster it is one master that is asked, always the same.
+    ///
+    /// Like [`ping`](Self::ping) it waits for the deadline at most and fails at once while Redis is
+    /// known to be away. Unlike a request, it does not wait for a Redis that replies that it
+    /// cannot answer now (`READONLY`, `LOADING`, …).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`], [`Error::Refused`] and [`Error::InvalidOption`], as for every
+    /// operation.
+    pub async fn check(&self) -> Result<(), Error> {
+        let op = self.client.operation("check");
+        op.observation.of(self.sessions.check(&op)).await
     }
 
     /// Whether the request goes on although its session could not be loaded.
     fn go_on_as_anonymous(&self, error: &Error) -> bool {
         self.anonymous_during_outage
             && matches!(error, Error::Unavailable { .. })
-            && request_scope::go_on_as_anonymous(&self.keyspace, error)
+            && request_scope::go_on_as_anonymous(&self.sessions, error)
     }
 
     /// Not if the request goes on as anonymous: it would overwrite, or end, a session that it has
     /// never seen.
     fn may_write(&self) -> Result<(), Error> {
-        request_scope::outage(&self.keyspace).map_or(Ok(()), Err)
+        request_scope::outage(&self.sessions).map_or(Ok(()), Err)
+    }
+
+    async fn load_in(
+        &self,
+        op: &Operation<'_>,
+        session_key: &SessionKey,
+    ) -> Result<Option<State>, Error> {
+        let is_snapshot = request_scope::is_open();
+        let read = match self.sessions.read(op, session_key, is_snapshot).await {
+            Err(error) if self.go_on_as_anonymous(&error) => {
+                op.observation.turns_out(Outcome::of(&error));
+                // Not `None`: to the middleware that is a visitor without a session. It would
+                // set a new cookie for what the request writes, and answer a logout as if
+                // there had been one.
+                return Ok(Some(State::new()));
+            }
+            read => read?,
+        };
+        let Some(snapshot) = read else {
+            op.observation.turns_out(Outcome::Missing);
+            return Ok(None);
+        };
+        let state = snapshot.state()?;
+        request_scope::remember(&self.sessions, session_key, snapshot);
+        Ok(Some(state))
+    }
+
+    async fn save_in(
+        &self,
+        op: &Operation<'_>,
+        state: State,
+        ttl: &Duration,
+    ) -> Result<SessionKey, Error> {
+        self.may_write()?;
+        if request_scope::session_has_ended() {
+            // Another request has ended the session that this one renews.
+            drops_write(op);
+            return Ok(draw_session_key());
+        }
+        let state = match request_scope::take_renewed() {
+            Some(Renewed { snapshot, theirs }) => {
+                self.sessions.with_late_changes(state, &snapshot, &theirs)?
+            }
+            None => state,
+        };
+        self.sessions.create(op, &state, ttl).await
+    }
+
+    /// The session key if it has become another one.
+    async fn update_in(
+        &self,
+        op: &Operation<'_>,
+        session_key: &SessionKey,
+        state: &State,
+        ttl: &Duration,
+    ) -> Result<Option<SessionKey>, Error> {
+        self.may_write()?;
+        let sessions = &self.sessions;
+        let written = match request_scope::snapshot(sessions, session_key) {
+            Some(snapshot) => {
+                let merged = sessions.merge(op, session_key, &snapshot, state, ttl);
+                merged.await?
+            }
+            None => sessions.replace(op, session_key, state, ttl).await?,
+        };
+        match written {
+            Effect::Done => return Ok(None),
+            Effect::Fresh => {
+                // Whoever set the TTL a moment ago has set the cookie as well.
+                request_scope::leave_cookie();
+                return Ok(None);
+            }
+            Effect::Gone => {}
+        }
+        let saved = Box::pin(sessions.save_expired(op, session_key, state, ttl)).await?;
+        if saved.is_none() {
+            drops_write(op);
+            request_scope::end_session();
+        }
+        Ok(saved)
+    }
+
+    async fn update_ttl_in(
+        &self,
+        op: &Operation<'_>,
+        session_key: &SessionKey,
+        ttl: &Duration,
+    ) -> Result<(), Error> {
+        let snapshot = request_scope::snapshot(&self.sessions, session_key);
+        let refreshed = self
+            .sessions
+            .refresh(op, session_key, snapshot.as_deref(), ttl);
+        match refreshed.await? {
+            Effect::Done => return Ok(()),
+            Effect::Fresh => {}
+            Effect::Gone => op.observation.turns_out(Outcome::Missing),
+        }
+        // Of a session that is gone, a cookie may replace that of its successor.
+        request_scope::leave_cookie();
+        Ok(())
+    }
+
+    async fn delete_in(&self, op: &Operation<'_>, session_key: &SessionKey) -> Result<(), Error> {
+        self.may_write()?;
+        match self.sessions.end(op, session_key).await? {
+            Ended::Now(last_state) => {
+                request_scope::session_ended_with(&self.sessions, session_key, last_state);
+            }
+            Ended::BySomebodyElse => {
+                op.observation.turns_out(Outcome::Ended);
+                request_scope::end_session();
+            }
+        }
+        Ok(())
     }
 }
 
@@ -144,50 +254,15 @@ impl SessionStore for RedisSessionStore {
         if !is_session_key(session_key) {
             return Ok(None);
         }
-        let redis = self.operation("load");
-        let loaded = redis.observe(async {
-            let redis_key = self.keyspace.session(session_key);
-            let with_ttl = request_scope::is_open() && self.refreshes.load(Relaxed);
-            let read = redis
-                .run(async |mut redis| entry::read(&mut redis, &redis_key, with_ttl).await)
-                .await;
-            let (body, ttl_left_ms) = match read {
-                Err(error) if self.go_on_as_anonymous(&error) => {
-                    redis.turns_out(Outcome::of(&error));
-                    // Not `None`: to the middleware that is a visitor without a session. It would
-                    // set a new cookie for what the request writes, and answer a logout as if
-                    // there had been one.
-                    return Ok(Some(State::new()));
-                }
-                read => read?,
-            };
-            let Some(body) = body else {
-                redis.turns_out(Outcome::Missing);
-                return Ok(None);
-            };
-            let state = codec::decode(&body)?;
-            request_scope::remember(&self.keyspace, session_key, body, ttl_left_ms);
-            Ok(Some(state))
-        });
-        loaded.await.map_err(into_load_error)
+        let op = self.client.operation("load");
+        let loaded = op.observation.of(self.load_in(&op, session_key)).await;
+        loaded.map_err(into_load_error)
     }
 
     async fn save(&self, state: State, ttl: &Duration) -> Result<SessionKey, SaveError> {
-        let redis = self.operation("save");
-        let saved = redis.observe(async {
-            self.may_write()?;
-            if request_scope::session_has_ended() {
-                // Another request has ended the session that this one renews.
-                redis.drops_write();
-                return Ok(draw_session_key());
-            }
-            let state = self.with_late_changes(state)?;
-            let entry = self.entry(&state, ttl)?;
-            redis
-                .run(async |mut redis| entry.create(&mut redis, &self.keyspace).await)
-                .await
-        });
-        saved.await.map_err(into_save_error)
+        let op = self.client.operation("save");
+        let saved = op.observation.of(self.save_in(&op, state, ttl)).await;
+        saved.map_err(|error| SaveError::Other(error.into()))
     }
 
     async fn update(
@@ -196,20 +271,12 @@ impl SessionStore for RedisSessionStore {
         state: State,
         ttl: &Duration,
     ) -> Result<SessionKey, UpdateError> {
-        let redis = self.operation("update");
-        let updated = redis.observe(async {
-            self.may_write()?;
-            let written = match request_scope::base(&self.keyspace, &session_key) {
-                Some(base) => self.merge(&redis, &session_key, &base, &state, ttl).await?,
-                None => self.replace(&redis, &session_key, &state, ttl).await?,
-            };
-            if written {
-                return Ok(None);
-            }
-            Box::pin(self.save_expired(&redis, &session_key, &state, ttl)).await
-        });
-        let new_session_key = updated.await.map_err(into_update_error)?;
-        Ok(new_session_key.unwrap_or(session_key))
+        let op = self.client.operation("update");
+        let updated = self.update_in(&op, &session_key, &state, ttl);
+        match op.observation.of(updated).await {
+            Ok(new_session_key) => Ok(new_session_key.unwrap_or(session_key)),
+            Err(error) => Err(UpdateError::Other(error.into())),
+        }
     }
 
     async fn update_ttl(&self, session_key: &SessionKey, ttl: &Duration) -> anyhow::Result<()> {
@@ -217,66 +284,26 @@ impl SessionStore for RedisSessionStore {
             // The request has only read, as an anonymous visitor may.
             return Ok(());
         }
-        let redis = self.operation("update_ttl");
-        let refreshed = redis.observe(async {
-            if !self.refresh(&redis, session_key, ttl).await? {
-                redis.turns_out(Outcome::Missing);
-                // A cookie would name a session that is gone, and may replace that of its
-                // successor.
-                request_scope::leave_cookie();
-            }
-            Ok(())
-        });
-        refreshed.await.map_err(logged)
+        let op = self.client.operation("update_ttl");
+        let updated = self.update_ttl_in(&op, session_key, ttl);
+        Ok(op.observation.of(updated).await?)
     }
 
     async fn delete(&self, session_key: &SessionKey) -> anyhow::Result<()> {
-        let redis = self.operation("delete");
-        let deleted = redis.observe(async {
-            self.may_write()?;
-            let redis_key = self.keyspace.session(session_key);
-            let marker = self.keyspace.ended(session_key);
-            let who = draw_id();
-            let ended = redis
-                .run(async |mut redis| {
-                    script::end(&mut redis, &redis_key, &marker, &who, ENDED_MARKER_MS).await
-                })
-                .await?;
-            match ended {
-                Ended::Now(last_state) => {
-                    request_scope::session_ended_with(&self.keyspace, session_key, last_state);
-                }
-                Ended::BySomebodyElse => {
-                    redis.turns_out(Outcome::Ended);
-                    request_scope::end_session();
-                }
-            }
-            Ok(())
-        });
-        deleted.await.map_err(logged)
+        let op = self.client.operation("delete");
+        Ok(op.observation.of(self.delete_in(&op, session_key)).await?)
     }
+}
+
+/// Its session has ended, so there is nothing to write to.
+fn drops_write(op: &Operation<'_>) {
+    events::write_dropped();
+    op.observation.turns_out(Outcome::Ended);
 }
 
 fn into_load_error(error: Error) -> LoadError {
     match error {
         Error::Unreadable { .. } => LoadError::Deserialization(error.into()),
-        _ => LoadError::Other(logged(error)),
+        _ => LoadError::Other(error.into()),
     }
-}
-
-fn into_save_error(error: Error) -> SaveError {
-    SaveError::Other(logged(error))
-}
-
-fn into_update_error(error: Error) -> UpdateError {
-    UpdateError::Other(logged(error))
-}
-
-/// `SessionMiddleware` turns every error into an empty 500 and tells nobody which. (An outage is
-/// logged when it begins and when it ends, and what is unreadable by the middleware.)
-fn logged(error: Error) -> anyhow::Error {
-    if !matches!(error, Error::Unavailable { .. }) {
-        telemetry::events::failed(&error);
-    }
-    error.into()
 }

@@ -1,238 +1,227 @@
-//! Whether Redis is away, as far as one thread knows, and who may go and look.
+//! The circuit breaker of a store: whether Redis answers at all.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use tokio::{sync, time::Instant};
+use tokio::task::JoinHandle;
 
-use crate::{client::deadline::Deadline, client::transitions::Transitions, error::Fault};
+use super::deadline::Deadline;
+use crate::{error::Fault, telemetry::events};
 
-/// Lets every operation through while Redis answers. Once one has found it away for a whole
-/// deadline, lets a single one through at a time, the probe, and fails the others at once, until
-/// a probe is answered.
-///
-/// A thread that had nothing to do since then knows no more: Redis may long be back. There, all
-/// are let through again.
-#[derive(Default)]
+/// Closed, it lets every operation through. It opens when a deadline has passed in which Redis has
+/// answered nobody; then every operation fails at once, and a task of its own makes trial calls.
+/// The first answer, to whomever, closes it.
+#[derive(Debug, Default)]
 pub(crate) struct Breaker {
+    /// Twice the number of answers so far, and one more while the circuit is not closed: all that
+    /// an operation on a closed circuit looks at.
+    answers: AtomicU64,
     state: Mutex<State>,
-    probe: sync::Mutex<()>,
-    transitions: Arc<Transitions>,
 }
 
-#[derive(Default)]
-struct State {
-    /// How many operations Redis has answered so far.
-    answers: u64,
-    outage: Option<Outage>,
-    /// How many operations have found it away so far.
-    findings: u64,
+const ONE_ANSWER: u64 = 2;
+const NOT_CLOSED: u64 = 1;
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Closed,
+    Open(Outage),
+    /// The trial call is under way.
+    HalfOpen(Outage),
 }
 
+#[derive(Debug)]
 struct Outage {
     fault: Fault,
-    found: Instant,
-}
-
-impl Outage {
-    fn is_old(&self) -> bool {
-        self.found.elapsed() >= Duration::from_secs(1)
-    }
+    /// Makes the trial calls. None once nobody drives its runtime any more.
+    trial: Option<JoinHandle<()>>,
 }
 
 impl Breaker {
-    pub(crate) fn new(transitions: Arc<Transitions>) -> Self {
-        Self {
-            transitions,
-            ..Self::default()
-        }
-    }
-
     /// # Errors
     ///
-    /// In an outage, while there is a probe under way: what the outage was found by.
-    pub(crate) fn admit<'a>(&'a self, deadline: &'a Deadline) -> Result<Permit<'a>, Fault> {
-        let state = self.state();
-        let probe = match &state.outage {
-            None => None,
-            Some(outage) => match self.probe.try_lock() {
-                Err(_) => return Err(outage.fault.clone()),
-                Ok(_) if outage.is_old() => None,
-                Ok(probe) => Some(probe),
-            },
-        };
+    /// While the circuit is not closed: what opened it. If the task that makes the trial calls has
+    /// ended with its runtime, `start_trial` starts another.
+    pub(crate) fn permit<'a>(
+        &'a self,
+        deadline: &'a Deadline,
+        start_trial: impl FnOnce() -> Option<JoinHandle<()>>,
+    ) -> Result<Permit<'a>, Fault> {
+        let answers_before = self.answers.load(Relaxed);
+        if answers_before & NOT_CLOSED != 0
+            && let State::Open(outage) | State::HalfOpen(outage) = &mut *self.state()
+        {
+            if outage.trial.as_ref().is_none_or(JoinHandle::is_finished) {
+                outage.trial = start_trial();
+            }
+            return Err(outage.fault.clone());
+        }
         Ok(Permit {
-            breaker: self,
-            answers_before: state.answers,
-            findings_before: state.findings,
-            ends_before: self.transitions.ends(),
-            probe,
+            answers_before: answers_before & !NOT_CLOSED,
             deadline,
-            is_settled: false,
         })
     }
 
+    /// Redis has answered, whatever it said.
+    pub(crate) fn answered(&self) {
+        if self.answers.fetch_add(ONE_ANSWER, Relaxed) & NOT_CLOSED != 0 {
+            self.close();
+        }
+    }
+
+    /// Opens the circuit, unless Redis has answered anybody since the permit was given.
+    pub(crate) fn open(
+        &self,
+        fault: &Fault,
+        permit: &Permit<'_>,
+        start_trial: impl FnOnce() -> Option<JoinHandle<()>>,
+    ) {
+        let mut state = self.state();
+        let before = permit.answers_before;
+        let opened = self
+            .answers
+            .compare_exchange(before, before | NOT_CLOSED, Relaxed, Relaxed);
+        if opened.is_ok() {
+            *state = State::Open(Outage {
+                fault: fault.clone(),
+                trial: start_trial(),
+            });
+            events::outage_began(fault);
+        }
+    }
+
+    /// What opened the circuit, unless it is closed.
+    pub(crate) fn outage(&self) -> Option<Fault> {
+        if self.answers.load(Relaxed) & NOT_CLOSED == 0 {
+            return None;
+        }
+        match &*self.state() {
+            State::Closed => None,
+            State::Open(outage) | State::HalfOpen(outage) => Some(outage.fault.clone()),
+        }
+    }
+
+    /// A trial call begins. `false` if the circuit is closed: there is nothing to try any more.
+    pub(crate) fn half_open(&self) -> bool {
+        let mut state = self.state();
+        *state = match std::mem::take(&mut *state) {
+            State::Closed => State::Closed,
+            State::Open(outage) | State::HalfOpen(outage) => State::HalfOpen(outage),
+        };
+        !matches!(*state, State::Closed)
+    }
+
+    /// The trial call had no answer.
+    pub(crate) fn reopen(&self) {
+        let mut state = self.state();
+        *state = match std::mem::take(&mut *state) {
+            State::HalfOpen(outage) => State::Open(outage),
+            other => other,
+        };
+    }
+
+    fn close(&self) {
+        let mut state = self.state();
+        if !matches!(*state, State::Closed) {
+            *state = State::Closed;
+            self.answers.fetch_and(!NOT_CLOSED, Relaxed);
+            events::outage_ended();
+        }
+    }
+
+    /// No code panics while it holds this lock.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// An operation that was let through, and what came of it.
+/// An operation that was let through, and how often Redis had answered by then.
+#[derive(Debug)]
 pub(crate) struct Permit<'a> {
-    breaker: &'a Breaker,
     answers_before: u64,
-    findings_before: u64,
-    ends_before: u64,
-    probe: Option<sync::MutexGuard<'a, ()>>,
     deadline: &'a Deadline,
-    is_settled: bool,
-}
-
-/// Whose client has hung up has found an outage as well, after half the deadline; or the outage is
-/// known, and the next one is to look again.
-impl Drop for Permit<'_> {
-    fn drop(&mut self) {
-        let has_waited = self.deadline.left() <= self.deadline.part(2);
-        if !self.is_settled && (has_waited || self.probe.is_some()) {
-            self.gave_up(&Fault::no_answer());
-        }
-    }
 }
 
 impl Permit<'_> {
-    /// The outage that another operation has found since this one was let through.
-    pub(crate) fn revoked(&self) -> Option<Fault> {
-        if self.probe.is_some() {
-            return None;
-        }
-        let state = self.breaker.state();
-        let outage = state.outage.as_ref();
-        outage
-            .filter(|_| state.findings > self.findings_before)
-            .map(|outage| outage.fault.clone())
-    }
-
-    pub(crate) fn answered(&mut self) {
-        self.probe = None;
-        self.is_settled = true;
-        let mut state = self.breaker.state();
-        state.answers += 1;
-        self.breaker
-            .transitions
-            .answered(state.outage.take().is_some());
-    }
-
-    /// The deadline has passed without an answer, which says nothing about Redis as a whole.
-    pub(crate) fn learnt_nothing(&mut self) {
-        self.is_settled = true;
-    }
-
-    /// The deadline has passed without an answer. That makes an outage unless others had answers
-    /// meanwhile, or Redis only refuses this kind of command.
-    pub(crate) fn gave_up(&mut self, fault: &Fault) {
-        self.is_settled = true;
-        let mut state = self.breaker.state();
-        if fault.is_outage() && state.answers == self.answers_before {
-            state.findings += 1;
-            state.outage = Some(Outage {
-                fault: fault.clone(),
-                found: Instant::now(),
-            });
-            self.breaker.transitions.found_away(fault, self.ends_before);
-        }
+    /// Whether it has waited so long that it may speak of an outage although it waits no longer:
+    /// its client has hung up. Clients with less patience than the deadline would never open the
+    /// circuit otherwise.
+    pub(crate) fn has_waited(&self) -> bool {
+        self.deadline.left() <= self.deadline.part(2)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn fresh() -> Deadline {
         Deadline::new(Duration::from_secs(2))
     }
 
-    #[test]
-    fn everybody_is_let_through_while_redis_answers() {
-        let breaker = Breaker::default();
+    fn no_trial() -> Option<JoinHandle<()>> {
+        None
+    }
+
+    fn open(breaker: &Breaker) {
         let deadline = fresh();
-        let mut one = breaker.admit(&deadline).unwrap();
-        let other = breaker.admit(&deadline).unwrap();
-        one.answered();
-        assert!(other.revoked().is_none());
+        let permit = breaker.permit(&deadline, no_trial).unwrap();
+        breaker.open(&Fault::no_answer(), &permit, no_trial);
     }
 
     #[test]
-    fn an_outage_lets_one_probe_through_until_it_is_answered() {
+    fn an_open_circuit_lets_nobody_through_until_redis_has_answered() {
+        let breaker = Breaker::default();
+        open(&breaker);
+        assert!(breaker.permit(&fresh(), no_trial).is_err());
+        assert!(breaker.half_open());
+        assert!(breaker.permit(&fresh(), no_trial).is_err());
+        breaker.reopen();
+        assert!(breaker.permit(&fresh(), no_trial).is_err());
+        breaker.answered();
+        assert!(breaker.permit(&fresh(), no_trial).is_ok());
+        assert!(!breaker.half_open());
+    }
+
+    #[test]
+    fn one_slow_operation_among_answered_ones_opens_nothing() {
         let breaker = Breaker::default();
         let deadline = fresh();
-        let waiting = breaker.admit(&deadline).unwrap();
-        breaker
-            .admit(&deadline)
-            .unwrap()
-            .gave_up(&Fault::no_answer());
-        assert!(waiting.revoked().is_some());
+        let slow = breaker.permit(&deadline, no_trial).unwrap();
+        breaker.answered();
+        breaker.open(&Fault::no_answer(), &slow, no_trial);
+        assert!(breaker.outage().is_none());
+    }
 
-        let probe = breaker.admit(&deadline).unwrap();
-        assert!(probe.revoked().is_none());
-        assert!(breaker.admit(&deadline).is_err());
-        drop(probe);
-
-        let mut probe = breaker.admit(&deadline).unwrap();
-        probe.answered();
-        assert!(breaker.admit(&deadline).is_ok());
-        assert!(waiting.revoked().is_none());
+    #[test]
+    fn what_was_let_through_before_an_outage_does_not_open_the_circuit_after_it() {
+        let breaker = Breaker::default();
+        let deadline = fresh();
+        let late = breaker.permit(&deadline, no_trial).unwrap();
+        open(&breaker);
+        breaker.answered();
+        breaker.open(&Fault::no_answer(), &late, no_trial);
+        assert!(breaker.outage().is_none());
     }
 
     #[actix_web::test]
-    async fn what_an_idle_thread_knows_of_an_outage_grows_old() {
-        tokio::time::pause();
+    async fn the_trial_is_started_anew_only_when_its_runtime_has_ended() {
         let breaker = Breaker::default();
-        let deadline = fresh();
-        breaker
-            .admit(&deadline)
-            .unwrap()
-            .gave_up(&Fault::no_answer());
-        tokio::time::advance(Duration::from_secs(2)).await;
-
-        let mut first = breaker.admit(&deadline).unwrap();
-        let second = breaker.admit(&deadline).unwrap();
-        assert!(first.revoked().is_none() && second.revoked().is_none());
-        first.gave_up(&Fault::no_answer());
-        assert!(second.revoked().is_some());
-        let _probe = breaker.admit(&deadline).unwrap();
-        assert!(breaker.admit(&deadline).is_err());
-    }
-
-    #[test]
-    fn one_slow_operation_among_answered_ones_is_no_outage() {
-        let breaker = Breaker::default();
-        let deadline = fresh();
-        let mut slow = breaker.admit(&deadline).unwrap();
-        breaker.admit(&deadline).unwrap().answered();
-        slow.gave_up(&Fault::no_answer());
-        assert!(breaker.admit(&deadline).unwrap().revoked().is_none());
-    }
-
-    #[actix_web::test]
-    async fn clients_that_hang_up_find_an_outage_too() {
-        tokio::time::pause();
-        let breaker = Breaker::default();
-        let deadline = fresh();
-        drop(breaker.admit(&deadline).unwrap());
-        assert!(breaker.admit(&deadline).unwrap().probe.is_none());
-
-        let waiting = breaker.admit(&deadline).unwrap();
-        deadline
-            .wait(Duration::from_secs(1), std::future::pending::<()>())
-            .await;
-        drop(waiting);
-        let probe = breaker.admit(&deadline).unwrap();
-        assert!(probe.probe.is_some());
-        tokio::time::advance(Duration::from_secs(2)).await;
-        drop(probe);
-        let _next_probe = breaker.admit(&deadline).unwrap();
-        assert!(breaker.admit(&deadline).is_err());
+        open(&breaker);
+        let mut started = 0;
+        for _ in 0..2 {
+            let deadline = fresh();
+            let fails = breaker.permit(&deadline, || {
+                started += 1;
+                Some(tokio::spawn(std::future::pending()))
+            });
+            assert!(fails.is_err());
+        }
+        assert_eq!(started, 1);
     }
 }

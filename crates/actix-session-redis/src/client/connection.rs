@@ -1,187 +1,168 @@
-//! A connection that any number of commands can use at once: clones share it.
+//! A connection that any number of commands can use at once.
 
-use std::collections::BTreeMap;
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
 
 use deadpool_redis::redis::{
-    Cmd, Pipeline, RedisFuture, RedisResult, Value,
-    aio::{ConnectionLike, MultiplexedConnection},
-    cmd,
+    Cmd, FromRedisValue, Pipeline, RedisResult, Value, aio::MultiplexedConnection, cmd, pipe,
 };
-#[cfg(feature = "cluster")]
-use deadpool_redis::{
-    cluster::ClusterConnection,
-    redis::{
-        InfoDict, RedisError,
-        cluster_routing::{
-            Route, RoutingInfo,
-            SingleNodeRoutingInfo::{self, Random, SpecificNode},
-            SlotAddr,
-        },
-        from_redis_value,
-    },
-};
-#[cfg(feature = "cluster")]
-use futures_util::future::{select_ok, try_join_all};
+use tokio::time::Instant;
 
-use crate::error::Failure;
 #[cfg(feature = "cluster")]
+use super::cluster::ClusterLink;
+use super::failure::{Failure, name_of};
 use crate::error::Fault;
 
-#[derive(Clone)]
-pub(crate) enum Connection {
+pub(crate) struct Connection {
+    link: Link,
+    made: Instant,
+    /// When it is old enough to be replaced, if it may grow old.
+    pub(crate) retires: Option<Instant>,
+    /// How many commands have been answered: a connection that goes on answering is not silent,
+    /// however long one of them has to wait.
+    answers: AtomicU64,
+}
+
+pub(crate) enum Link {
     Server(MultiplexedConnection),
-    /// One to each of the masters.
     #[cfg(feature = "cluster")]
-    Cluster(ClusterConnection),
+    Cluster(ClusterLink),
 }
 
 impl Connection {
-    pub(crate) fn is_cluster(&self) -> bool {
-        match self {
-            Self::Server(_) => false,
-            #[cfg(feature = "cluster")]
-            Self::Cluster(_) => true,
+    /// Another connection that is made so soon would lead to the same server, and be told the same.
+    const NEW: Duration = Duration::from_millis(100);
+
+    pub(crate) fn new(link: Link, max_age: Option<Duration>) -> Self {
+        let made = Instant::now();
+        Self {
+            link,
+            made,
+            // Connections that were made together do not all end together.
+            retires: max_age.map(|age| made + age.mul_f64(rand::random_range(0.9..=1.0))),
+            answers: AtomicU64::new(0),
         }
     }
 
-    /// Which master has which slots, if this is a cluster, and one of its servers answers.
-    pub(crate) async fn masters(&self) -> Option<Masters> {
-        match self {
-            Self::Server(_) => None,
+    /// An application that uses the pool, too, may have left a connection in another database.
+    ///
+    /// What Redis refuses here is nothing that a request needs: without the right to select one,
+    /// nobody has left it.
+    pub(crate) async fn set_up(
+        &self,
+        database: Option<i64>,
+        client_name: Option<&str>,
+    ) -> Result<(), Failure> {
+        #[cfg(feature = "cluster")]
+        if let Some(cluster) = self.cluster() {
+            return cluster.set_up(client_name).await;
+        }
+        let mut commands = pipe();
+        if let Some(database) = database {
+            commands.cmd("SELECT").arg(database);
+        }
+        if let Some(name) = client_name {
+            commands.cmd("CLIENT").arg("SETNAME").arg(name);
+        }
+        match self.query_all::<Value>(&commands).await {
+            Ok(_) | Err(Failure::Permanent(_)) => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Sends a command, and waits for its reply.
+    pub(crate) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Failure> {
+        let answer = match &self.link {
+            Link::Server(server) => command.query_async(&mut server.clone()).await,
             #[cfg(feature = "cluster")]
-            Self::Cluster(cluster) => match ask_any(cluster, "CLUSTER SLOTS").await.ok()? {
-                Value::Array(ranges) => ranges.iter().map(master).collect(),
-                _ => None,
-            },
+            Link::Cluster(cluster) => cluster.query(command).await?,
+        };
+        self.understand(answer, |_| name_of(command))
+    }
+
+    /// Sends several commands at once, and waits for their replies.
+    pub(crate) async fn query_all<T: FromRedisValue>(
+        &self,
+        commands: &Pipeline,
+    ) -> Result<T, Failure> {
+        let answer = match &self.link {
+            Link::Server(server) => commands.query_async(&mut server.clone()).await,
+            #[cfg(feature = "cluster")]
+            Link::Cluster(cluster) => cluster.query_all(commands).await?,
+        };
+        self.understand(answer, |index| {
+            commands
+                .cmd_iter()
+                .nth(index)
+                .map_or_else(String::new, name_of)
+        })
+    }
+
+    fn understand<T>(
+        &self,
+        answer: RedisResult<T>,
+        name_of: impl FnOnce(usize) -> String,
+    ) -> Result<T, Failure> {
+        match answer {
+            Ok(reply) => {
+                self.answers.fetch_add(1, Relaxed);
+                Ok(reply)
+            }
+            Err(error) => {
+                let failure = Failure::of_command(error, name_of);
+                #[cfg(feature = "cluster")]
+                let failure = match &self.link {
+                    Link::Server(_) => failure,
+                    Link::Cluster(_) => failure.of_cluster(),
+                };
+                Err(failure)
+            }
         }
     }
 
     /// Asks for a sign of life: of any of the servers, when there are several.
-    pub(crate) async fn ping(&mut self) -> Result<(), Failure> {
-        match self {
-            Self::Server(server) => Ok(cmd("PING").exec_async(server).await?),
+    pub(crate) async fn ping(&self) -> Result<(), Failure> {
+        match &self.link {
+            Link::Server(_) => self.query(&cmd("PING")).await,
             #[cfg(feature = "cluster")]
-            Self::Cluster(cluster) => {
-                // Whoever may not ask for it is told so here.
-                ask(cluster, "CLUSTER MYID", Random).await?;
-                if self.is_down().await? {
-                    return Err(Failure::Transient(Fault::cluster_down()));
-                }
-                Ok(())
-            }
+            Link::Cluster(cluster) => cluster.ping().await,
         }
     }
 
-    /// Whether a cluster serves no session at all, as far as one of its servers knows.
-    pub(crate) async fn is_down(&self) -> RedisResult<bool> {
-        match self {
-            Self::Server(_) => Ok(false),
-            #[cfg(feature = "cluster")]
-            Self::Cluster(cluster) => {
-                let info = ask_any(cluster, "CLUSTER INFO").await?;
-                let info: InfoDict = from_redis_value(info)?;
-                Ok(info.get::<String>("cluster_state").as_deref() == Some("fail"))
-            }
+    /// How many commands have been answered so far.
+    pub(crate) fn answers(&self) -> u64 {
+        self.answers.load(Relaxed)
+    }
+
+    /// Whether another connection may do better than the one that this happened on.
+    pub(crate) fn is_given_up_for(&self, fault: &Fault) -> bool {
+        match fault.reply() {
+            None => true,
+            // A cluster's client follows a failover by itself.
+            Some("NOREPLICAS") if self.cluster().is_some() => false,
+            Some(_) => self.made.elapsed() >= Self::NEW,
         }
     }
 
-    /// Whether each of these masters answers. By its name: redis-rs asks any other server when it
-    /// has no connection to the one.
-    pub(crate) async fn reaches(&self, masters: &Masters) -> RedisResult<bool> {
-        match (self, masters) {
-            (Self::Server(_), _) => Ok(true),
-            #[cfg(feature = "cluster")]
-            (Self::Cluster(cluster), masters) => {
-                let slots: BTreeMap<_, _> = masters.iter().map(|(slot, id)| (id, *slot)).collect();
-                let each = slots.into_iter().map(async |(id, slot)| {
-                    let master = Route::new(slot, SlotAddr::Master);
-                    let name = ask(cluster, "CLUSTER MYID", SpecificNode(master)).await?;
-                    Ok::<_, RedisError>(from_redis_value::<String>(name)? == *id)
-                });
-                Ok(!try_join_all(each).await?.contains(&false))
-            }
+    #[cfg(feature = "cluster")]
+    pub(crate) fn cluster(&self) -> Option<&ClusterLink> {
+        match &self.link {
+            Link::Server(_) => None,
+            Link::Cluster(cluster) => Some(cluster),
         }
+    }
+
+    #[cfg(not(feature = "cluster"))]
+    fn cluster(&self) -> Option<()> {
+        None
     }
 }
 
-/// Any server will do, and some may be silent: so often chance does not pick only those. (redis-rs
-/// asks all of them at once only when something else wakes it.)
-#[cfg(feature = "cluster")]
-async fn ask_any(cluster: &ClusterConnection, question: &str) -> RedisResult<Value> {
-    let asked = (0..16).map(|_| Box::pin(ask(cluster, question, Random)));
-    Ok(select_ok(asked).await?.0)
-}
-
-#[cfg(feature = "cluster")]
-async fn ask(
-    cluster: &ClusterConnection,
-    question: &str,
-    whom: SingleNodeRoutingInfo,
-) -> RedisResult<Value> {
-    let mut command = Cmd::new();
-    command.arg(question.split(' ').collect::<Vec<_>>());
-    let mut cluster = cluster.clone();
-    let reply = cluster.route_command(command, RoutingInfo::SingleNode(whom));
-    reply.await?.extract_error()
-}
-
-/// By the first slot of a range.
-pub(crate) type Masters = BTreeMap<u16, String>;
-
-/// Of one range in the reply to [`CLUSTER SLOTS`]: its first slot and the id of its master.
-///
-/// [`CLUSTER SLOTS`]: https://redis.io/docs/latest/commands/cluster-slots/
-#[cfg(feature = "cluster")]
-fn master(range: &Value) -> Option<(u16, String)> {
-    let Value::Array(range) = range else {
-        return None;
-    };
-    let [Value::Int(first), _, Value::Array(master), ..] = &range[..] else {
-        return None;
-    };
-    let id = from_redis_value(master.get(2)?.clone()).ok()?;
-    Some(((*first).try_into().ok()?, id))
-}
-
-impl ConnectionLike for Connection {
-    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
-        match self {
-            Self::Server(server) => server.req_packed_command(command),
-            #[cfg(feature = "cluster")]
-            Self::Cluster(cluster) => cluster.req_packed_command(command),
-        }
-    }
-
-    fn req_packed_commands<'a>(
-        &'a mut self,
-        commands: &'a Pipeline,
-        offset: usize,
-        count: usize,
-    ) -> RedisFuture<'a, Vec<Value>> {
-        match self {
-            Self::Server(server) => server.req_packed_commands(commands, offset, count),
-            #[cfg(feature = "cluster")]
-            Self::Cluster(cluster) => {
-                if commands.is_transaction() {
-                    return cluster.req_packed_commands(commands, offset, count);
-                }
-                // While a slot moves, a server lets in only the one command that follows `ASKING`,
-                // so the rest of a pipeline would be sent to and fro until the move has ended.
-                let cluster = &*cluster;
-                let each = commands.cmd_iter().map(|command| {
-                    let mut cluster = cluster.clone();
-                    async move { cluster.req_packed_command(command).await }
-                });
-                Box::pin(try_join_all(each.collect::<Vec<_>>()))
-            }
-        }
-    }
-
-    fn get_db(&self) -> i64 {
-        match self {
-            Self::Server(server) => server.get_db(),
-            #[cfg(feature = "cluster")]
-            Self::Cluster(cluster) => cluster.get_db(),
-        }
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").finish_non_exhaustive()
     }
 }

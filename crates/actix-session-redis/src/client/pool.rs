@@ -8,10 +8,16 @@ use deadpool_redis::cluster;
 use deadpool_redis::sentinel;
 use deadpool_redis::{
     Manager, Pool, PoolError, Runtime, Timeouts,
-    redis::{AsyncConnectionConfig, IntoConnectionInfo as _, io::tcp::TcpSettings},
+    redis::{
+        AsyncConnectionConfig, IntoConnectionInfo as _, aio::ConnectionLike as _,
+        io::tcp::TcpSettings,
+    },
 };
 
-use crate::{client::connection::Connection, error::Error};
+#[cfg(feature = "cluster")]
+use super::cluster::ClusterLink;
+use super::connection::Link;
+use crate::error::Error;
 
 /// A pool of Redis connections, as
 /// [`RedisSessionStore::new`](crate::RedisSessionStore::new) accepts it.
@@ -50,18 +56,25 @@ impl RedisPool {
     ///
     /// [`Error::InvalidUrl`] when the URL cannot be understood.
     pub fn from_url(url: impl AsRef<str>) -> Result<Self, Error> {
-        // The lease puts a limit to every connect and every command; a second, fixed one here
+        let invalid = |reason: &dyn fmt::Display| Error::InvalidUrl {
+            reason: reason.to_string(),
+        };
+        let url = url.as_ref();
+        if has_unencoded_credentials(url) {
+            return Err(invalid(
+                &"in a user name or password, `#`, `@`, `/`, `?` and `%` must be percent-encoded \
+                  (`%23`, `%40`, `%2F`, `%3F`, `%25`)",
+            ));
+        }
+        // The client puts a limit to every connect and every command; a second, fixed one here
         // would only contradict the deadline that the builder sets.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None);
-        let invalid = |reason: &dyn fmt::Display| Error::InvalidUrl {
-            reason: reason.to_string(),
-        };
         // Other requests' commands are under way on the same connection, and by Nagle's algorithm a
         // small one would wait until Redis has acknowledged them: for a whole round trip.
         let undelayed = TcpSettings::default().set_nodelay(true);
-        let url = url.as_ref().into_connection_info();
+        let url = url.into_connection_info();
         let url = url.map(|url| url.set_tcp_settings(undelayed));
         let manager = url.and_then(|url| Manager::new_with_config(url, config));
         let manager = manager.map_err(|error| invalid(&error))?;
@@ -69,31 +82,41 @@ impl RedisPool {
         pool.map(Self::from).map_err(|error| invalid(&error))
     }
 
-    /// A connection that is free right now, or a new one if the pool has room for it.
-    pub(crate) async fn get_now(&self) -> Result<PooledConnection, PoolError> {
-        self.get(Some(Duration::ZERO)).await
-    }
-
-    /// The same, after waiting in line for as long as it takes.
-    pub(crate) async fn get_in_line(&self) -> Result<PooledConnection, PoolError> {
-        self.get(None).await
-    }
-
-    async fn get(&self, wait: Option<Duration>) -> Result<PooledConnection, PoolError> {
+    /// A connection that is free, or a new one if the pool has room for it, after waiting in line
+    /// for as long as this.
+    pub(crate) async fn get(&self, wait: Duration) -> Result<PooledConnection, PoolError> {
         #[cfg(feature = "rustls")]
-        crate::client::tls::choose_a_crypto_provider();
-        // Whatever timeouts the pool has for the application's own use, ours are the lease's.
+        super::tls::choose_a_crypto_provider();
+        // Whatever timeouts the pool has for the application's own use, ours are the client's.
         let timeouts = Timeouts {
-            wait,
+            wait: Some(wait),
             ..Timeouts::new()
         };
-        Ok(PooledConnection(match &self.0 {
-            Topology::Standalone(pool) => Pooled::Standalone(pool.timeout_get(&timeouts).await?),
+        Ok(match &self.0 {
+            Topology::Standalone(pool) => {
+                PooledConnection::Standalone(pool.timeout_get(&timeouts).await?)
+            }
             #[cfg(feature = "sentinel")]
-            Topology::Sentinel(pool) => Pooled::Sentinel(pool.timeout_get(&timeouts).await?),
+            Topology::Sentinel(pool) => {
+                PooledConnection::Sentinel(pool.timeout_get(&timeouts).await?)
+            }
             #[cfg(feature = "cluster")]
-            Topology::Cluster(pool) => Pooled::Cluster(pool.timeout_get(&timeouts).await?),
-        }))
+            Topology::Cluster(pool) => {
+                PooledConnection::Cluster(pool.timeout_get(&timeouts).await?)
+            }
+        })
+    }
+
+    /// Whether who wants a connection has to wait until another one is given back.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        let status = match &self.0 {
+            Topology::Standalone(pool) => pool.status(),
+            #[cfg(feature = "sentinel")]
+            Topology::Sentinel(pool) => pool.status(),
+            #[cfg(feature = "cluster")]
+            Topology::Cluster(pool) => pool.status(),
+        };
+        status.waiting > 0 || (status.available == 0 && status.size >= status.max_size)
     }
 
     /// How long a connect may take, where an operation may take as long as `deadline`.
@@ -144,10 +167,25 @@ impl fmt::Debug for RedisPool {
     }
 }
 
-/// A connection and the place in the pool that it occupies.
-pub(crate) struct PooledConnection(Pooled);
+/// Whether the URL would be understood in another way than it was meant: what follows a `#`, `/` or
+/// `?` is no part of the credentials any more, and a piece of a password becomes a host name.
+fn has_unencoded_credentials(url: &str) -> bool {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return false;
+    };
+    // The only fragment that has a meaning: it goes without verifying the server's certificate.
+    let rest = match (scheme, rest.split_once('#')) {
+        ("rediss" | "valkeys", Some((rest, "insecure"))) => rest,
+        (_, Some(_)) => return true,
+        (_, None) => rest,
+    };
+    let is_socket = scheme.ends_with("unix");
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    !is_socket && (authority.matches('@').count() > 1 || rest[authority.len()..].contains('@'))
+}
 
-enum Pooled {
+/// A connection and the place in the pool that it occupies.
+pub(crate) enum PooledConnection {
     Standalone(deadpool_redis::Connection),
     #[cfg(feature = "sentinel")]
     Sentinel(sentinel::Connection),
@@ -159,27 +197,38 @@ impl PooledConnection {
     /// A pool of the application's may have its connections give up after redis-rs's half a
     /// second. Here the operation decides, which does not count the time in which its thread is
     /// blocked, so they never give up. (Those to a cluster do not by themselves.)
-    pub(crate) fn connection(&self) -> Connection {
-        let mut server = match &self.0 {
-            Pooled::Standalone(pooled) => (**pooled).clone(),
+    pub(crate) fn link(&self) -> Link {
+        let mut server = match self {
+            Self::Standalone(pooled) => (**pooled).clone(),
             #[cfg(feature = "sentinel")]
-            Pooled::Sentinel(pooled) => (**pooled).clone(),
+            Self::Sentinel(pooled) => (**pooled).clone(),
             #[cfg(feature = "cluster")]
-            Pooled::Cluster(pooled) => return Connection::Cluster((**pooled).clone()),
+            Self::Cluster(pooled) => return Link::Cluster(ClusterLink::new((**pooled).clone())),
         };
         server.set_response_timeout(Duration::MAX);
-        Connection::Server(server)
+        Link::Server(server)
+    }
+
+    /// The database that it was made for. (A cluster has only one.)
+    pub(crate) fn database(&self) -> Option<i64> {
+        match self {
+            Self::Standalone(pooled) => Some(pooled.get_db()),
+            #[cfg(feature = "sentinel")]
+            Self::Sentinel(pooled) => Some(pooled.get_db()),
+            #[cfg(feature = "cluster")]
+            Self::Cluster(_) => None,
+        }
     }
 
     /// Takes the connection out of the pool for good, so that nobody is handed it again, and
     /// makes room for another.
     pub(crate) fn discard(self) {
-        match self.0 {
-            Pooled::Standalone(pooled) => drop(deadpool_redis::Connection::take(pooled)),
+        match self {
+            Self::Standalone(pooled) => drop(deadpool_redis::Connection::take(pooled)),
             #[cfg(feature = "sentinel")]
-            Pooled::Sentinel(pooled) => drop(sentinel::Connection::take(pooled)),
+            Self::Sentinel(pooled) => drop(sentinel::Connection::take(pooled)),
             #[cfg(feature = "cluster")]
-            Pooled::Cluster(pooled) => drop(cluster::Connection::take(pooled)),
+            Self::Cluster(pooled) => drop(cluster::Connection::take(pooled)),
         }
     }
 }

@@ -6,7 +6,7 @@ use actix_web::{
     http::header::{HeaderMap, SET_COOKIE},
 };
 
-use crate::middleware::request_scope::RequestScope;
+use super::request_scope::RequestScope;
 
 type LocalBoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 

@@ -8,7 +8,7 @@ use std::{
 use actix_session::storage::SessionKey;
 use actix_web::{Error, FromRequest, HttpRequest, dev::Payload, error::ErrorInternalServerError};
 
-use crate::middleware::request_scope::RequestScope;
+use super::request_scope::RequestScope;
 
 /// The session key of the request, for a handler that has to tell this session from others of
 /// the same user.

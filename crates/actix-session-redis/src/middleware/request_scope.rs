@@ -1,4 +1,4 @@
-//! What one request has loaded: the base of a later merge, or nothing because Redis is away; and
+//! What one request has loaded: the snapshot that a later write starts from, or nothing because Redis is away; and
 //! whether its session has ended meanwhile.
 
 use std::{
@@ -6,13 +6,15 @@ use std::{
     future::Future,
     rc::Rc,
     sync::Arc,
-    time::Duration,
 };
 
 use actix_session::storage::SessionKey;
-use tokio::{task::futures::TaskLocalFuture, time::Instant};
+use tokio::task::futures::TaskLocalFuture;
 
-use crate::{error::Error, session::keyspace::Keyspace};
+use crate::{
+    error::Error,
+    session::{Sessions, Snapshot},
+};
 
 tokio::task_local! {
     static CURRENT: Rc<RequestScope>;
@@ -23,7 +25,7 @@ tokio::task_local! {
 pub(crate) struct RequestScope {
     loaded: RefCell<Vec<Loaded>>,
     /// Which stores could not load the session of the request, which goes on as anonymous.
-    outages: RefCell<Vec<(Arc<Keyspace>, Error)>>,
+    outages: RefCell<Vec<(Arc<Sessions>, Error)>>,
     application_runs: Cell<bool>,
     session_ended: Cell<bool>,
     renewed: RefCell<Option<Renewed>>,
@@ -32,23 +34,15 @@ pub(crate) struct RequestScope {
 }
 
 struct Loaded {
-    store: Arc<Keyspace>,
+    store: Arc<Sessions>,
     session_key: String,
     by_application: bool,
-    base: Rc<Snapshot>,
-}
-
-/// A session as a request has loaded it.
-pub(crate) struct Snapshot {
-    pub(crate) body: Vec<u8>,
-    loaded: Instant,
-    /// Unknown when the session had no TTL.
-    ttl_left_ms: Option<u64>,
+    snapshot: Arc<Snapshot>,
 }
 
 /// A session that this request itself has ended, maybe to go on with it under a new key.
 pub(crate) struct Renewed {
-    pub(crate) base: Rc<Snapshot>,
+    pub(crate) snapshot: Arc<Snapshot>,
     /// What others had made of it by then.
     pub(crate) theirs: Vec<u8>,
 }
@@ -102,18 +96,13 @@ pub(crate) fn is_open() -> bool {
     RequestScope::current().is_some()
 }
 
-pub(crate) fn remember(
-    store: &Arc<Keyspace>,
-    session_key: &SessionKey,
-    body: Vec<u8>,
-    ttl_left_ms: Option<u64>,
-) {
+pub(crate) fn remember(store: &Arc<Sessions>, session_key: &SessionKey, snapshot: Snapshot) {
     if let Some(scope) = RequestScope::current() {
         scope.loaded.borrow_mut().push(Loaded {
             store: Arc::clone(store),
             session_key: session_key.as_ref().to_owned(),
             by_application: scope.application_runs.get(),
-            base: Rc::new(Snapshot::now(body, ttl_left_ms)),
+            snapshot: Arc::new(snapshot),
         });
     }
 }
@@ -122,7 +111,7 @@ pub(crate) fn remember(
 /// before the application ran; the application may have loaded the same session since, by itself.
 ///
 /// Session keys of different stores have nothing to do with each other.
-pub(crate) fn base(store: &Arc<Keyspace>, session_key: &SessionKey) -> Option<Rc<Snapshot>> {
+pub(crate) fn snapshot(store: &Arc<Sessions>, session_key: &SessionKey) -> Option<Arc<Snapshot>> {
     let scope = RequestScope::current()?;
     let loaded = scope.loaded.borrow();
     let mut loaded = loaded.iter().rev().filter(|loaded| {
@@ -132,14 +121,14 @@ pub(crate) fn base(store: &Arc<Keyspace>, session_key: &SessionKey) -> Option<Rc
     let by_same = loaded
         .clone()
         .find(|loaded| loaded.by_application == by_application);
-    let base = &by_same.or_else(|| loaded.next())?.base;
-    Some(Rc::clone(base))
+    let snapshot = &by_same.or_else(|| loaded.next())?.snapshot;
+    Some(Arc::clone(snapshot))
 }
 
 /// Lets the request go on without its session, writing nothing and leaving the session cookie as it
 /// is. `false` if that cannot be: outside of a scope, or when it is the application that asks for
 /// a session, which can deal with the error itself.
-pub(crate) fn go_on_as_anonymous(store: &Arc<Keyspace>, outage: &Error) -> bool {
+pub(crate) fn go_on_as_anonymous(store: &Arc<Sessions>, outage: &Error) -> bool {
     let loading = |scope: &Rc<RequestScope>| !scope.application_runs.get();
     let Some(scope) = RequestScope::current().filter(loading) else {
         return false;
@@ -151,7 +140,7 @@ pub(crate) fn go_on_as_anonymous(store: &Arc<Keyspace>, outage: &Error) -> bool 
 }
 
 /// Why the request goes on as anonymous, if it does.
-pub(crate) fn outage(store: &Arc<Keyspace>) -> Option<Error> {
+pub(crate) fn outage(store: &Arc<Sessions>) -> Option<Error> {
     let scope = RequestScope::current()?;
     let outages = scope.outages.borrow();
     outages
@@ -171,16 +160,16 @@ pub(crate) fn end_session() {
 
 /// This request has ended the session, which held this state at the end.
 pub(crate) fn session_ended_with(
-    store: &Arc<Keyspace>,
+    store: &Arc<Sessions>,
     session_key: &SessionKey,
     last_state: Option<Vec<u8>>,
 ) {
-    if let (Some(scope), Some(base), Some(theirs)) = (
+    if let (Some(scope), Some(snapshot), Some(theirs)) = (
         RequestScope::current(),
-        base(store, session_key),
+        snapshot(store, session_key),
         last_state,
     ) {
-        *scope.renewed.borrow_mut() = Some(Renewed { base, theirs });
+        *scope.renewed.borrow_mut() = Some(Renewed { snapshot, theirs });
     }
 }
 
@@ -196,53 +185,5 @@ pub(crate) fn session_has_ended() -> bool {
 pub(crate) fn leave_cookie() {
     if let Some(scope) = RequestScope::current() {
         scope.leave_cookie.set(true);
-    }
-}
-
-impl Snapshot {
-    fn now(body: Vec<u8>, ttl_left_ms: Option<u64>) -> Self {
-        Self {
-            body,
-            loaded: Instant::now(),
-            ttl_left_ms,
-        }
-    }
-
-    /// Whether so little of the TTL has passed since it was set that setting it again can wait:
-    /// 1 %, and a minute at most.
-    pub(crate) fn is_fresh(&self, ttl_ms: i64) -> bool {
-        let ttl = Duration::from_millis(ttl_ms.unsigned_abs());
-        let little = (ttl / 100).min(Duration::from_secs(60));
-        self.ttl_left_ms
-            .and_then(|left| ttl.checked_sub(Duration::from_millis(left)))
-            .is_some_and(|passed| passed + self.loaded.elapsed() < little)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn is_fresh(ttl_left_ms: Option<u64>, ttl_ms: i64) -> bool {
-        Snapshot::now(Vec::new(), ttl_left_ms).is_fresh(ttl_ms)
-    }
-
-    #[test]
-    fn a_session_is_fresh_for_one_percent_of_its_ttl() {
-        assert!(is_fresh(Some(3_600_000), 3_600_000));
-        assert!(is_fresh(Some(3_600_000 - 35_000), 3_600_000));
-        assert!(!is_fresh(Some(3_600_000 - 36_000), 3_600_000));
-    }
-
-    #[test]
-    fn a_session_is_fresh_for_a_minute_at_most() {
-        assert!(is_fresh(Some(86_400_000 - 59_000), 86_400_000));
-        assert!(!is_fresh(Some(86_400_000 - 60_000), 86_400_000));
-    }
-
-    #[test]
-    fn a_session_without_a_ttl_or_with_a_longer_one_is_not_fresh() {
-        assert!(!is_fresh(None, 3_600_000));
-        assert!(!is_fresh(Some(7_200_000), 3_600_000));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{error::Error, telemetry};
+use crate::{error::Error, telemetry::events};
 
 /// What actix-session keeps for a session: field name to JSON text.
 pub(crate) type State = HashMap<String, String>;
@@ -16,7 +16,7 @@ pub(crate) type State = HashMap<String, String>;
 pub(crate) fn encode(state: &State, limit: usize) -> Result<Vec<u8>, Error> {
     let fields: BTreeMap<_, _> = state.iter().collect();
     let body = serde_json::to_vec(&fields).expect("a map of strings is always JSON");
-    telemetry::events::state_encoded(body.len());
+    events::state_encoded(body.len());
     if body.len() > limit {
         return Err(Error::StateTooLarge {
             bytes: body.len(),

@@ -1,6 +1,6 @@
 -- Ends a session, and remembers for a while that it has ended: without that, a request that is
 -- still running would take it for expired, and save it again.
--- KEYS: the session; the marker that it has ended.
+-- KEYS: the session; its tombstone.
 -- ARGV: who ends it; how long to remember that.
 -- Returns 0 when somebody else had ended it before, else the state that it held, or 1 if none.
 redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2])

@@ -4,24 +4,24 @@ use actix_session::storage::SessionKey;
 use actix_web::cookie::time::Duration;
 use deadpool_redis::redis::{Cmd, ExistenceCheck, SetExpiry, SetOptions, pipe};
 
+use super::keyspace::{Keyspace, draw_session_key};
 use crate::{
-    client::connection::Connection,
-    error::{Error, Failure, MAX_TTL_YEARS},
-    session::keyspace::{Keyspace, draw_session_key},
+    client::{Connection, Failure},
+    error::{Error, MAX_TTL_YEARS},
 };
 
 /// Reads an entry, and on demand how many milliseconds it has left to live, in one round trip.
 pub(crate) async fn read(
-    redis: &mut Connection,
+    redis: &Connection,
     redis_key: &str,
     with_ttl: bool,
 ) -> Result<(Option<Vec<u8>>, Option<u64>), Failure> {
     if !with_ttl {
-        return Ok((Cmd::get(redis_key).query_async(redis).await?, None));
+        return Ok((redis.query(&Cmd::get(redis_key)).await?, None));
     }
     let mut read = pipe();
     read.get(redis_key).pttl(redis_key);
-    let (body, ttl_left): (_, i64) = read.query_async(redis).await?;
+    let (body, ttl_left): (_, i64) = redis.query_all(&read).await?;
     // Negative: the key is missing, or has no TTL.
     Ok((body, ttl_left.try_into().ok()))
 }
@@ -45,7 +45,7 @@ impl Entry {
     /// that expires.
     pub(crate) async fn create(
         &self,
-        redis: &mut Connection,
+        redis: &Connection,
         keyspace: &Keyspace,
     ) -> Result<SessionKey, Failure> {
         loop {
@@ -60,7 +60,7 @@ impl Entry {
     /// Stores the entry in the place of an existing one; `false` if there is none.
     pub(crate) async fn replace(
         &self,
-        redis: &mut Connection,
+        redis: &Connection,
         redis_key: &str,
     ) -> Result<bool, Failure> {
         self.set(redis, redis_key, ExistenceCheck::XX).await
@@ -68,7 +68,7 @@ impl Entry {
 
     async fn set(
         &self,
-        redis: &mut Connection,
+        redis: &Connection,
         redis_key: &str,
         condition: ExistenceCheck,
     ) -> Result<bool, Failure> {
@@ -76,7 +76,7 @@ impl Entry {
             .conditional_set(condition)
             .with_expiration(SetExpiry::PX(self.ttl_ms.cast_unsigned()));
         let set = Cmd::set_options(redis_key, &self.body, options);
-        Ok(set.query_async(redis).await?)
+        redis.query(&set).await
     }
 }
 

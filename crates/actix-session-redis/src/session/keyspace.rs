@@ -1,7 +1,11 @@
 //! Names in Redis, and the secrets they are made of.
 
 use actix_session::storage::SessionKey;
-use rand::distr::{Alphanumeric, SampleString};
+use rand::{
+    TryRng as _,
+    distr::{Alphanumeric, SampleString},
+    rngs::SysRng,
+};
 
 #[derive(Debug)]
 pub(crate) struct Keyspace {
@@ -18,14 +22,14 @@ impl Keyspace {
         [&self.prefix, session_key.as_ref()].concat()
     }
 
-    /// The Redis key whose existence says that a session has ended.
+    /// The tombstone of a session: the Redis key whose existence says that it has ended.
     ///
     /// It starts with the prefix, so that an ACL rule for the prefix covers it, and names the
     /// session's Redis key as its [hash tag], so that a cluster keeps both in one slot. (A prefix
     /// with a hash tag of its own already does that; one with a single brace cannot.)
     ///
     /// [hash tag]: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags
-    pub(crate) fn ended(&self, session_key: &SessionKey) -> String {
+    pub(crate) fn tombstone(&self, session_key: &SessionKey) -> String {
         self.beside("ended:{", session_key, "}")
     }
 
@@ -33,6 +37,11 @@ impl Keyspace {
     /// carried out. In the same slot, too.
     pub(crate) fn receipt(&self, session_key: &SessionKey) -> String {
         self.beside("written:{", session_key, "}:") + &draw_id()
+    }
+
+    /// A Redis key that is no session's, and may be written by whoever may write sessions.
+    pub(crate) fn check(&self) -> String {
+        [&self.prefix, "check:"].concat()
     }
 
     fn beside(&self, before: &str, session_key: &SessionKey, after: &str) -> String {
@@ -55,8 +64,8 @@ pub(crate) fn draw_id() -> String {
 /// Whether this can be the key of a session, ours or another store's.
 ///
 /// A cookie that the application has signed for another purpose passes for a session cookie if its
-/// value is sent under that name. What it says must not reach other Redis keys, such as the marker
-/// of an ended session.
+/// value is sent under that name. What it says must not reach other Redis keys, such as the
+/// tombstone of an ended session.
 pub(crate) fn is_session_key(session_key: &SessionKey) -> bool {
     session_key
         .as_ref()
@@ -64,11 +73,25 @@ pub(crate) fn is_session_key(session_key: &SessionKey) -> bool {
         .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
 }
 
-/// Draws 64 alphanumerics from the operating system's seeded CSPRNG: 381 bits, where OWASP asks
-/// for [at least 64](https://cheatsheetseries.owasp.org/cheatsheets/Session_Management_Cheat_Sheet.html#session-id-entropy).
+/// Draws 64 alphanumerics from the operating system's CSPRNG: 381 bits, where OWASP asks for
+/// [at least 64](https://cheatsheetseries.owasp.org/cheatsheets/Session_Management_Cheat_Sheet.html#session-id-entropy).
 pub(crate) fn draw_session_key() -> SessionKey {
-    Alphanumeric
-        .sample_string(&mut rand::rng(), 64)
+    const LENGTH: usize = 64;
+    const ALPHANUMERICS: &[u8; 62] =
+        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let mut session_key = String::with_capacity(LENGTH);
+    while session_key.len() < LENGTH {
+        // One system call gives enough but for one time in many.
+        let mut random = [0; 96];
+        SysRng
+            .try_fill_bytes(&mut random)
+            .expect("every system that has Redis has random numbers");
+        // Of four times 62 values, each alphanumeric has four.
+        let fair = random.iter().filter(|&&byte| byte < 4 * 62);
+        let drawn = fair.map(|byte| char::from(ALPHANUMERICS[usize::from(byte % 62)]));
+        session_key.extend(drawn.take(LENGTH - session_key.len()));
+    }
+    session_key
         .try_into()
         .expect("64 characters are within the limits of a session key")
 }
@@ -85,7 +108,7 @@ mod tests {
     fn names_start_with_the_prefix() {
         let keyspace = Keyspace::new("app:".into());
         assert_eq!(keyspace.session(&key("abc")), "app:abc");
-        assert_eq!(keyspace.ended(&key("abc")), "app:ended:{app:abc}");
+        assert_eq!(keyspace.tombstone(&key("abc")), "app:ended:{app:abc}");
     }
 
     #[test]

@@ -11,10 +11,8 @@ use std::{
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{
-    error::Error,
-    session::codec::{self, State},
-};
+use super::codec::{self, State};
+use crate::error::Error;
 
 /// Decides what a field becomes that two requests have changed: the value both started from, the
 /// one that the other has stored, and ours.

@@ -2,21 +2,22 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use deadpool_redis::redis::{Cmd, ServerErrorKind, Value, cmd};
+use deadpool_redis::redis::{Cmd, Value, cmd, pipe};
 use sha1_smol::Sha1;
 use tokio::time::Instant;
 
+use super::{merge::Change, stamp};
 use crate::{
-    client::connection::Connection,
-    error::{Error, Failure, Fault},
-    session::merge::Change,
-    session::stamp,
-    telemetry,
+    client::{Connection, Failure},
+    error::{Error, Fault},
+    telemetry::events,
 };
 
 static END: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("end.lua")));
 static REPLACE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("replace.lua")));
 static MERGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("merge.lua")));
+
+static CHECK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("check.lua")));
 
 struct Script {
     code: &'static str,
@@ -57,7 +58,7 @@ impl Target {
     /// Stores `body` if Redis still holds `expected`.
     pub(crate) async fn replace(
         &self,
-        redis: &mut Connection,
+        redis: &Connection,
         expected: &[u8],
         body: &[u8],
     ) -> Result<Written, Failure> {
@@ -70,7 +71,7 @@ impl Target {
             })
             .await?;
         if let Written::Conflict(_) = written {
-            telemetry::events::conflicted();
+            events::conflicted();
         }
         Ok(written)
     }
@@ -79,7 +80,7 @@ impl Target {
     /// than `max_bytes`.
     pub(crate) async fn merge(
         &self,
-        redis: &mut Connection,
+        redis: &Connection,
         changes: &[Change<'_>],
         max_bytes: usize,
     ) -> Result<Written, Failure> {
@@ -95,8 +96,8 @@ impl Target {
     async fn write(
         &self,
         script: &Script,
-        redis: &mut Connection,
-        add_arguments: impl Fn(&mut Cmd),
+        redis: &Connection,
+        add_arguments: impl Fn(&mut Cmd) + Sync,
     ) -> Result<Written, Failure> {
         let receipt = self.receipt.as_ref();
         if let Some(waited) = receipt.and_then(Receipt::outlived) {
@@ -126,15 +127,15 @@ impl Target {
 
 /// Ends the session under `redis_key`, on behalf of `who`, and remembers that for a while.
 pub(crate) async fn end(
-    redis: &mut Connection,
+    redis: &Connection,
     redis_key: &str,
-    marker: &str,
+    tombstone: &str,
     who: &str,
     remembered_for_ms: u64,
 ) -> Result<Ended, Failure> {
     let reply = END
         .run(redis, |command| {
-            command.arg(2).arg(redis_key).arg(marker);
+            command.arg(2).arg(redis_key).arg(tombstone);
             command.arg(who).arg(remembered_for_ms);
         })
         .await?;
@@ -143,6 +144,24 @@ pub(crate) async fn end(
         Value::BulkString(state) => Ended::Now(Some(state)),
         _ => Ended::Now(None),
     })
+}
+
+/// Does all that requests do, in one round trip.
+pub(crate) async fn check(redis: &Connection, redis_key: &str) -> Result<(), Failure> {
+    let mut commands = pipe();
+    commands.get(redis_key).pttl(redis_key).exists(redis_key);
+    commands
+        .cmd("SET")
+        .arg(&[redis_key, "", "PX", "1000"])
+        .pexpire(redis_key, 1000);
+    for (how, script) in [("EVAL", CHECK.code), ("EVALSHA", &CHECK.sha1)] {
+        commands.cmd(how).arg(script).arg(1).arg(redis_key);
+    }
+    match redis.query_all::<Value>(&commands).await {
+        // All servers of a cluster may not have seen it yet. It may be asked for.
+        Err(failure) if failure.is_refusal("NOSCRIPT") => Ok(()),
+        checked => checked.map(drop),
+    }
 }
 
 impl Receipt {
@@ -169,8 +188,8 @@ impl Script {
     /// has just taken over, gets the code.
     async fn run(
         &self,
-        redis: &mut Connection,
-        add_keys_and_arguments: impl Fn(&mut Cmd),
+        redis: &Connection,
+        add_keys_and_arguments: impl Fn(&mut Cmd) + Sync,
     ) -> Result<Value, Failure> {
         let call = |how: &str, script: &str| {
             let mut command = cmd(how);
@@ -178,13 +197,12 @@ impl Script {
             add_keys_and_arguments(&mut command);
             command
         };
-        let mut reply = call("EVALSHA", &self.sha1).query_async(redis).await;
-        if let Err(error) = &reply
-            && error.kind() == ServerErrorKind::NoScript.into()
-        {
-            reply = call("EVAL", self.code).query_async(redis).await;
+        match redis.query(&call("EVALSHA", &self.sha1)).await {
+            Err(failure) if failure.is_refusal("NOSCRIPT") => {
+                redis.query(&call("EVAL", self.code)).await
+            }
+            reply => reply,
         }
-        Ok(reply?)
     }
 }
 

@@ -1,10 +1,18 @@
-//! What operators get to see: events of `tracing`, and metrics with the feature of that name.
-//!
-//! Nothing in here takes a session key, a state or a password.
+//! Events of `tracing`, and metrics with the feature of that name.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
-use crate::{error::Fault, telemetry::outcome::Outcome};
+use tokio::time::Instant;
+
+use super::outcome::Outcome;
+use crate::error::{Error, Fault};
 
 /// Of every span and event, whatever module it comes from.
 pub(crate) const TARGET: &str = "actix_session_redis";
@@ -43,7 +51,10 @@ pub(crate) fn describe() {
         gauge!(OUTAGE).increment(0);
         for (name, meaning) in [
             (RETRIES, "Commands that were tried again"),
-            (CONNECTIONS_REPLACED, "Connections that replaced a lost one"),
+            (
+                CONNECTIONS_REPLACED,
+                "Connections that were lost, and replaced on demand",
+            ),
             (MERGES, "Writes merged with what others had written"),
             (CONFLICTS, "Writes that met what others had written"),
             (DROPPED_WRITES, "Writes to sessions that had ended"),
@@ -81,22 +92,6 @@ pub(crate) fn retried() {
     count(RETRIES);
 }
 
-pub(crate) fn connection_lost(fault: &Fault) {
-    tracing::warn!(target: TARGET, %fault, "lost a Redis connection");
-}
-
-pub(crate) fn new_connection_given_up(fault: &Fault) {
-    tracing::debug!(target: TARGET, %fault, "a new Redis connection was given up");
-}
-
-pub(crate) fn idle_connection_closed(fault: &Fault) {
-    tracing::debug!(target: TARGET, %fault, "an idle Redis connection was closed");
-}
-
-pub(crate) fn connection_replaced() {
-    count(CONNECTIONS_REPLACED);
-}
-
 pub(crate) fn outage_began(fault: &Fault) {
     tracing::warn!(target: TARGET, %fault, "Redis is unavailable; failing fast until it is back");
     set(OUTAGE, 1);
@@ -124,8 +119,94 @@ pub(crate) fn write_dropped() {
     count(DROPPED_WRITES);
 }
 
-pub(crate) fn failed(error: &crate::Error) {
-    tracing::error!(target: TARGET, %error, "a session operation failed");
+/// What a store says again and again, and how often it has already: whoever reads the log learns of
+/// everything, and nobody can fill the disk with it.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    lost_connections: Mutex<Repeated>,
+    /// Whether any operation is failing: all that a successful one looks at.
+    any_failing: AtomicBool,
+    failing: Mutex<BTreeMap<(&'static str, &'static str), Failing>>,
+}
+
+/// The same message, told at most once in a while.
+#[derive(Debug, Default)]
+struct Repeated {
+    told: Option<Instant>,
+    untold: u64,
+}
+
+#[derive(Debug, Default)]
+struct Failing {
+    message: Repeated,
+    /// An end is told once, of a failure that was told.
+    ends_with_success: bool,
+}
+
+impl Repeated {
+    /// How many times it was not told since the last time, if it is to be told now.
+    fn again(&mut self, every: Duration) -> Option<u64> {
+        if self.told.is_some_and(|told| told.elapsed() < every) {
+            self.untold += 1;
+            return None;
+        }
+        self.told = Some(Instant::now());
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
+impl Log {
+    pub(crate) fn connection_made() {
+        tracing::debug!(target: TARGET, "made a Redis connection");
+    }
+
+    pub(crate) fn connection_lost(&self, fault: &Fault) {
+        count(CONNECTIONS_REPLACED);
+        tracing::debug!(target: TARGET, %fault, "a Redis connection was given up");
+        if let Some(others) = lock(&self.lost_connections).again(Duration::from_secs(1)) {
+            tracing::warn!(target: TARGET, %fault, others, "lost a Redis connection");
+        }
+    }
+
+    /// `SessionMiddleware` turns every error into an empty 500 and tells nobody which. (An outage is
+    /// told by the circuit breaker, and what is unreadable by the middleware.)
+    pub(crate) fn failed(&self, operation: &'static str, error: &Error) {
+        if matches!(error, Error::Unavailable { .. } | Error::Unreadable { .. }) {
+            return;
+        }
+        let mut failing = lock(&self.failing);
+        let failing = failing
+            .entry((operation, Outcome::of(error).name()))
+            .or_default();
+        if let Some(others) = failing.message.again(Duration::from_secs(10)) {
+            tracing::error!(target: TARGET, operation, %error, others, "a session operation failed");
+            // What else fails is a matter of the session, so another one's success ends nothing.
+            failing.ends_with_success = matches!(error, Error::Refused { .. });
+        }
+        if failing.ends_with_success {
+            self.any_failing.store(true, Relaxed);
+        }
+    }
+
+    pub(crate) fn succeeded(&self, operation: &'static str) {
+        if !self.any_failing.load(Relaxed) {
+            return;
+        }
+        let mut failing = lock(&self.failing);
+        for ((failed, _), failing) in failing.iter_mut() {
+            if *failed == operation && std::mem::take(&mut failing.ends_with_success) {
+                let others = failing.message.untold;
+                tracing::info!(target: TARGET, operation, others, "Redis no longer refuses it");
+            }
+        }
+        let any_failing = failing.values().any(|failing| failing.ends_with_success);
+        self.any_failing.store(any_failing, Relaxed);
+    }
+}
+
+/// No code panics while it holds one of these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(feature = "metrics")]

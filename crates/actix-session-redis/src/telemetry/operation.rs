@@ -16,24 +16,27 @@ use tracing::{Instrument as _, Span, field::Empty};
 use crate::{
     error::Error,
     telemetry::{
-        events::{self, TARGET, milliseconds},
+        events::{self, Log, TARGET, milliseconds},
         outcome::Outcome,
     },
 };
 
 /// Reports when it is dropped, so also when nobody waits for the operation any more.
-pub(crate) struct Observation {
+#[derive(Debug)]
+pub(crate) struct Observation<'a> {
     operation: &'static str,
+    log: &'a Log,
     started: Instant,
     tries: AtomicU32,
     outcome: OnceLock<Outcome>,
     span: Span,
 }
 
-impl Observation {
-    pub(crate) fn start(operation: &'static str) -> Self {
+impl<'a> Observation<'a> {
+    pub(crate) fn start(operation: &'static str, log: &'a Log) -> Self {
         Self {
             operation,
+            log,
             started: Instant::now(),
             tries: AtomicU32::new(0),
             outcome: OnceLock::new(),
@@ -46,10 +49,6 @@ impl Observation {
                 waited = Empty,
             ),
         }
-    }
-
-    pub(crate) fn started(&self) -> Instant {
-        self.started
     }
 
     pub(crate) fn waited(&self) -> Duration {
@@ -69,17 +68,22 @@ impl Observation {
         &self,
         work: impl Future<Output = Result<T, Error>>,
     ) -> impl Future<Output = Result<T, Error>> {
-        work.instrument(self.span.clone()).inspect(|result| {
-            self.turns_out(match result {
-                Ok(_) if self.tries.load(Relaxed) == 0 => Outcome::Skipped,
-                Ok(_) => Outcome::Ok,
-                Err(error) => Outcome::of(error),
-            });
-        })
+        work.instrument(self.span.clone())
+            .inspect(|result| match result {
+                Ok(_) if self.tries.load(Relaxed) == 0 => self.turns_out(Outcome::Skipped),
+                Ok(_) => {
+                    self.turns_out(Outcome::Ok);
+                    self.log.succeeded(self.operation);
+                }
+                Err(error) => {
+                    self.turns_out(Outcome::of(error));
+                    self.log.failed(self.operation, error);
+                }
+            })
     }
 }
 
-impl Drop for Observation {
+impl Drop for Observation<'_> {
     fn drop(&mut self) {
         let waited = self.waited();
         let tries = *self.tries.get_mut();

@@ -3,7 +3,7 @@
 use crate::error::Error;
 
 /// A closed set: dashboards are built on these names.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Outcome {
     Ok,
     /// Redis did not have to be asked.
@@ -25,7 +25,9 @@ impl Outcome {
     pub(crate) fn of(error: &Error) -> Self {
         match error {
             Error::Unavailable { .. } => Self::Unavailable,
-            Error::Refused { .. } | Error::InvalidUrl { .. } => Self::Refused,
+            Error::Refused { .. } | Error::InvalidUrl { .. } | Error::InvalidOption { .. } => {
+                Self::Refused
+            }
             Error::Unreadable { .. } => Self::Unreadable,
             Error::StateTooLarge { .. } => Self::TooLarge,
             Error::MergePanicked { .. } => Self::MergePanicked,

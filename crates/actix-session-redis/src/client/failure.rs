@@ -1,0 +1,204 @@
+//! What a failed try means: whether another try, maybe on another connection, can succeed.
+
+use std::{borrow::Cow, time::Duration};
+
+use deadpool_redis::{
+    PoolError, TimeoutType,
+    redis::{Arg, Cmd, ErrorKind, RedisError, ServerErrorKind},
+};
+
+use crate::error::{Error, Fault, Kind};
+
+/// The two classes of failure.
+#[derive(Clone, Debug)]
+pub(crate) enum Failure {
+    /// Again, on another connection if need be, until the deadline.
+    Transient(Fault),
+    /// An answer that stands.
+    Permanent(Error),
+}
+
+impl Failure {
+    /// The failure of a command.
+    ///
+    /// Replies are reduced to their code: the text of some, such as `ERR unknown command`, repeats
+    /// the arguments, and those hold session keys.
+    pub(crate) fn of_command(error: RedisError, name_of: impl FnOnce(usize) -> String) -> Self {
+        match error.kind() {
+            ErrorKind::Io | ErrorKind::Client => Self::Transient(Fault(Kind::Io(error))),
+            ErrorKind::Server(_) | ErrorKind::Extension => {
+                let errors = error.into_server_errors().unwrap_or_default();
+                let (index, code) = match errors.first() {
+                    Some((index, error)) => (*index, code(error.code(), error.details())),
+                    None => (0, "ERR"),
+                };
+                Self::of_reply(code, || name_of(index))
+            }
+            kind => Self::Transient(Fault(Kind::Protocol(kind))),
+        }
+    }
+
+    /// The failure of what sets a connection up.
+    pub(crate) fn of_connect(error: RedisError) -> Self {
+        match error.kind() {
+            ErrorKind::AuthenticationFailed => Self::refused("WRONGPASS", "AUTH".to_owned()),
+            // What a cluster's client failed to connect for is only in the text.
+            ErrorKind::Io
+                if error
+                    .detail()
+                    .is_some_and(|why| why.contains("Authentication")) =>
+            {
+                Self::refused("WRONGPASS", "AUTH".to_owned())
+            }
+            ErrorKind::Io if error.is_connection_dropped() && !error.is_connection_refusal() => {
+                Self::Transient(Fault(Kind::TurnedAway(error)))
+            }
+            // Whatever else is refused there does not fail. redis-rs passes on no code.
+            ErrorKind::Server(ServerErrorKind::ResponseError) => {
+                let code = code_of_select(error.detail().unwrap_or_default());
+                Self::of_reply(code, || "SELECT".to_owned())
+            }
+            _ => Self::of_command(error, |_| "SELECT".to_owned()),
+        }
+    }
+
+    fn of_reply(code: &str, name: impl FnOnce() -> String) -> Self {
+        match code {
+            "READONLY" | "MASTERDOWN" | "LOADING" | "CLUSTERDOWN" | "TRYAGAIN" | "BUSY"
+            | "NOREPLICAS" => Self::Transient(Fault(Kind::Reply(code.to_owned()))),
+            "WRONGTYPE" => Self::Permanent(Error::Unreadable {
+                reason: "its Redis key holds another type of value",
+            }),
+            code => Self::refused(code, name()),
+        }
+    }
+
+    fn refused(code: &str, command: String) -> Self {
+        Self::Permanent(Error::Refused {
+            code: code.to_owned(),
+            command,
+            remedy: remedy(code),
+        })
+    }
+
+    /// Whether Redis has refused with this code.
+    pub(crate) fn is_refusal(&self, with: &str) -> bool {
+        matches!(self, Self::Permanent(Error::Refused { code, .. }) if code == with)
+    }
+
+    /// What it means when it came from a cluster.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn of_cluster(self) -> Self {
+        let Self::Permanent(Error::Refused {
+            code,
+            command,
+            remedy,
+        }) = self
+        else {
+            return self;
+        };
+        match code.as_str() {
+            // Its client has followed as many redirections as it does, and the slot is still
+            // moving.
+            "MOVED" | "ASK" => Self::Transient(Fault(Kind::Reply(code))),
+            "CROSSSLOT" => Self::Permanent(Error::Refused {
+                code,
+                command,
+                remedy: "let the key prefix have no brace, but for a {hash tag} that is not empty",
+            }),
+            _ => Self::Permanent(Error::Refused {
+                code,
+                command,
+                remedy,
+            }),
+        }
+    }
+}
+
+impl From<PoolError> for Failure {
+    fn from(error: PoolError) -> Self {
+        let kind = match error {
+            PoolError::Backend(error) => return Self::of_connect(error),
+            PoolError::Timeout(TimeoutType::Wait) => Kind::NoConnectionFree,
+            PoolError::Timeout(_) => Kind::NoAnswer,
+            PoolError::PostCreateHook(_) => Kind::Pool("a hook of the connection pool failed"),
+            PoolError::NoRuntimeSpecified => Kind::Pool("the connection pool has no runtime"),
+            PoolError::Closed => {
+                // For good, so there is nothing to wait for.
+                return Self::Permanent(Error::Unavailable {
+                    waited: Duration::ZERO,
+                    fault: Fault(Kind::Pool("the connection pool was closed")),
+                });
+            }
+        };
+        Self::Transient(Fault(kind))
+    }
+}
+
+/// The names of commands are no secrets, their arguments are.
+pub(crate) fn name_of(command: &Cmd) -> String {
+    let words = command.args_iter().map(|word| match word {
+        Arg::Simple(word) => String::from_utf8_lossy(word),
+        _ => Cow::Borrowed(""),
+    });
+    let is_container = command
+        .args_iter()
+        .next()
+        .is_some_and(|word| matches!(word, Arg::Simple(b"CLUSTER" | b"CLIENT")));
+    let name: Vec<_> = words.take(if is_container { 2 } else { 1 }).collect();
+    name.join(" ")
+}
+
+/// The code that a reply should have: where scripts fail, servers say `ERR`.
+fn code<'a>(code: &'a str, details: Option<&str>) -> &'a str {
+    match (code, details) {
+        ("ERR", Some(text)) if LACKS_A_RIGHT.iter().any(|known| text.starts_with(known)) => {
+            "NOPERM"
+        }
+        ("ERR", Some(text)) if text.contains("while the cluster is down") => "CLUSTERDOWN",
+        _ => code,
+    }
+}
+
+/// What servers say of a right that a script lacks.
+const LACKS_A_RIGHT: [&str; 2] = [
+    // Redis 7.0.
+    "The user executing the script",
+    // Redis 7.2 to 8.2, Valkey 8.0 to 9.1.
+    "ACL failure in script",
+];
+
+/// By the text, which is the same from Redis 7.0 to 8.2 and Valkey 8.0 to 9.1 but for details.
+fn code_of_select(text: &str) -> &'static str {
+    if text.contains(" is busy running ") {
+        "BUSY"
+    } else if text == "Authentication required." {
+        "NOAUTH"
+    } else if text.contains(" permissions to ") {
+        "NOPERM"
+    } else {
+        "ERR"
+    }
+}
+
+fn remedy(code: &str) -> &'static str {
+    match code {
+        "NOAUTH" => "Redis asks for a password; put it into the URL",
+        "WRONGPASS" => "check the user name and the password in the URL",
+        "NOPERM" => {
+            "give the Redis user access to the key prefix and to the commands \
+             GET, GETRANGE, SET, DEL, EXISTS, PTTL, PEXPIRE, EVALSHA, EVAL, PING, SELECT \
+             if the URL names a database, ROLE with Sentinel, and CLUSTER SLOTS, \
+             CLUSTER INFO, CLUSTER MYID and ASKING in a cluster"
+        }
+        "OOM" => "Redis is full; raise its maxmemory",
+        "MISCONF" => "Redis cannot write to its disk; its log says why",
+        "MOVED" | "ASK" | "CROSSSLOT" => {
+            "this server belongs to a Redis Cluster; connect with a cluster pool"
+        }
+        _ => {
+            "check the database number and the password in the URL, that it is not that of a \
+             Sentinel, that no command is renamed or disabled, and the log of the Redis server"
+        }
+    }
+}

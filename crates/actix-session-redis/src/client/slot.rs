@@ -1,0 +1,322 @@
+//! The calling thread's connection.
+//!
+//! A checkout from the pool costs a round trip, and one connection carries any number of commands
+//! at once. So each thread leases one connection on first use and keeps it; its driver runs on
+//! that thread's own runtime, and a command crosses no thread.
+
+use std::{
+    fmt,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, Shared},
+};
+use thread_local::ThreadLocal;
+use tokio::time::Instant;
+
+use super::{
+    connection::Connection,
+    deadline::Deadline,
+    failure::Failure,
+    pool::{PooledConnection, RedisPool},
+};
+use crate::{
+    error::{Fault, Kind},
+    telemetry::events::Log,
+};
+
+/// What a thread knows of its connection.
+#[derive(Default)]
+enum Slot {
+    #[default]
+    Empty,
+    /// One attempt for all requests of the thread. It outlives the one that began it.
+    Connecting {
+        attempt: Attempt,
+        /// By then it has come to an end, unless nobody drives its runtime any more.
+        overdue: Instant,
+    },
+    Ready {
+        connection: Arc<Connection>,
+        /// In the pool. None while another connection is to take over.
+        place: Option<PooledConnection>,
+    },
+    /// For a while, those who follow are told the same.
+    Failed { failure: Failure, until: Instant },
+}
+
+type Attempt = Shared<BoxFuture<'static, Result<Arc<Connection>, Failure>>>;
+
+/// A slot for each thread that has used the store.
+pub(crate) struct Slots {
+    pub(crate) connector: Arc<Connector>,
+    threads: ThreadLocal<Arc<Mutex<Slot>>>,
+}
+
+/// Makes connections.
+#[derive(Debug)]
+pub(crate) struct Connector {
+    pub(crate) pool: RedisPool,
+    pub(crate) deadline: Duration,
+    pub(crate) client_name: Option<String>,
+    pub(crate) max_age: Option<Duration>,
+}
+
+/// A connection in use, and the slot that it is from: another thread's, when that is shared.
+#[derive(Clone)]
+pub(crate) struct Lease {
+    pub(crate) connection: Arc<Connection>,
+    slot: Arc<Mutex<Slot>>,
+}
+
+impl Slots {
+    pub(crate) fn new(connector: Connector) -> Self {
+        Self {
+            connector: Arc::new(connector),
+            threads: ThreadLocal::new(),
+        }
+    }
+
+    /// The calling thread's connection, if it has one.
+    pub(crate) fn ready(&self) -> Option<Lease> {
+        ready(self.of_this_thread())
+    }
+
+    /// A connection for the calling thread, which has none: its own as soon as it is made, and
+    /// another thread's meanwhile, if there is one.
+    pub(crate) async fn lease(&self, deadline: &Deadline) -> Result<Lease, Failure> {
+        let slot = self.of_this_thread();
+        let attempt = lock(slot).attempt(slot, &self.connector);
+        if let Some(lease) = self.least_shared() {
+            return Ok(lease);
+        }
+        // Who waits in line at the pool looks soon whether another thread was luckier.
+        let patience = if self.connector.pool.is_exhausted() {
+            Duration::from_millis(20)
+        } else {
+            deadline.part(4)
+        };
+        match deadline.wait(patience, attempt?).await {
+            Some(connected) => connected.map(|connection| Lease {
+                connection,
+                slot: Arc::clone(slot),
+            }),
+            None => Err(Failure::Transient(self.connector.in_vain())),
+        }
+    }
+
+    fn of_this_thread(&self) -> &Arc<Mutex<Slot>> {
+        self.threads.get_or_default()
+    }
+
+    fn least_shared(&self) -> Option<Lease> {
+        self.threads
+            .iter()
+            .filter_map(ready)
+            .min_by_key(|lease| Arc::strong_count(&lease.connection))
+    }
+}
+
+fn ready(slot: &Arc<Mutex<Slot>>) -> Option<Lease> {
+    let mut state = lock(slot);
+    let Slot::Ready { connection, .. } = &*state else {
+        return None;
+    };
+    if connection
+        .retires
+        .is_some_and(|then| Instant::now() >= then)
+    {
+        state.give_up();
+        return None;
+    }
+    Some(Lease {
+        connection: Arc::clone(connection),
+        slot: Arc::clone(slot),
+    })
+}
+
+impl Lease {
+    /// Makes room for another connection, once, however many requests saw this one break.
+    pub(crate) fn give_up(&self, fault: &Fault, log: &Log) {
+        let mut slot = lock(&self.slot);
+        if slot.holds(&self.connection) {
+            slot.give_up();
+            log.connection_lost(fault);
+        }
+    }
+}
+
+/// For a connection that is still of use to some while others wait for a better one.
+#[cfg(feature = "cluster")]
+impl Lease {
+    pub(crate) fn is_current(&self) -> bool {
+        lock(&self.slot).holds(&self.connection)
+    }
+
+    /// Makes room in the pool.
+    pub(crate) fn leave_pool(&self) {
+        let mut slot = lock(&self.slot);
+        if slot.holds(&self.connection)
+            && let Slot::Ready { place, .. } = &mut *slot
+            && let Some(place) = place.take()
+        {
+            place.discard();
+        }
+    }
+
+    pub(crate) fn replace(&self, connection: Arc<Connection>, place: PooledConnection) {
+        let mut slot = lock(&self.slot);
+        if slot.holds(&self.connection) {
+            let _ = slot.settle(Ok((connection, place)));
+        }
+    }
+}
+
+impl Slot {
+    fn holds(&self, connection: &Arc<Connection>) -> bool {
+        matches!(self, Self::Ready { connection: held, .. } if Arc::ptr_eq(held, connection))
+    }
+
+    /// The connection stays with those who use it, and its place in the pool is free.
+    fn give_up(&mut self) {
+        let former = std::mem::take(self);
+        if let Self::Ready {
+            place: Some(place), ..
+        } = former
+        {
+            place.discard();
+        }
+    }
+
+    /// The attempt that is under way, or else a new one; or the failure of the latest.
+    fn attempt(
+        &mut self,
+        this: &Arc<Mutex<Self>>,
+        connector: &Arc<Connector>,
+    ) -> Result<Attempt, Failure> {
+        match self {
+            Self::Failed { failure, until } if Instant::now() < *until => Err(failure.clone()),
+            Self::Ready { connection, .. } => {
+                let connection = Ok(Arc::clone(connection));
+                Ok(async { connection }.boxed().shared())
+            }
+            Self::Connecting { attempt, overdue }
+                if attempt.peek().is_none() && Instant::now() < *overdue =>
+            {
+                Ok(attempt.clone())
+            }
+            _ => {
+                let attempt = connector.attempt(this);
+                *self = Self::Connecting {
+                    attempt: attempt.clone(),
+                    overdue: Instant::now() + connector.limit() * 2,
+                };
+                Ok(attempt)
+            }
+        }
+    }
+
+    fn settle(
+        &mut self,
+        made: Result<(Arc<Connection>, PooledConnection), Failure>,
+    ) -> Result<Arc<Connection>, Failure> {
+        match made {
+            Ok((connection, place)) => {
+                self.give_up();
+                *self = Self::Ready {
+                    connection: Arc::clone(&connection),
+                    place: Some(place),
+                };
+                Ok(connection)
+            }
+            Err(failure) => {
+                if !matches!(self, Self::Ready { .. }) {
+                    *self = Self::failed(failure.clone());
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// Redis would refuse the next attempt as well.
+    const REFUSED_FOR: Duration = Duration::from_millis(100);
+
+    /// Requests that failed together try again one by one, but not with an attempt each.
+    const FAILED_FOR: Duration = Duration::from_millis(10);
+
+    fn failed(failure: Failure) -> Self {
+        let pause = match failure {
+            Failure::Permanent(_) => Self::REFUSED_FOR,
+            Failure::Transient(_) => Self::FAILED_FOR,
+        };
+        Self::Failed {
+            failure,
+            until: Instant::now() + pause,
+        }
+    }
+}
+
+impl Connector {
+    /// Connects, in a task of its own: a request that waits no longer, because its client has hung
+    /// up or its deadline is shorter than a connect takes, leaves what it began to those that
+    /// follow.
+    fn attempt(self: &Arc<Self>, slot: &Arc<Mutex<Slot>>) -> Attempt {
+        let (connector, slot) = (Arc::clone(self), Arc::clone(slot));
+        let task = tokio::spawn(async move {
+            let made = connector.connect().await;
+            lock(&slot).settle(made)
+        });
+        // The runtime that was to connect may have ended.
+        let ended = |_| Err(Failure::Transient(Fault::no_answer()));
+        task.map(move |made| made.unwrap_or_else(ended))
+            .boxed()
+            .shared()
+    }
+
+    pub(crate) async fn connect(&self) -> Result<(Arc<Connection>, PooledConnection), Failure> {
+        let limit = self.limit();
+        let mut connected = pin!(async {
+            let place = self.pool.get(limit).await?;
+            let connection = Connection::new(place.link(), self.max_age);
+            connection
+                .set_up(place.database(), self.client_name.as_deref())
+                .await?;
+            Ok((Arc::new(connection), place))
+        });
+        match Deadline::new(limit).wait(limit, connected.as_mut()).await {
+            Some(connected) => connected.inspect(|_| Log::connection_made()),
+            None => Err(Failure::Transient(self.in_vain())),
+        }
+    }
+
+    /// How long an attempt may take.
+    fn limit(&self) -> Duration {
+        self.pool.time_to_connect(self.deadline)
+    }
+
+    /// What those who wait for a connection wait for.
+    fn in_vain(&self) -> Fault {
+        if self.pool.is_exhausted() {
+            Fault(Kind::NoConnectionFree)
+        } else {
+            Fault::no_answer()
+        }
+    }
+}
+
+/// No code panics while it holds one of these locks, and none leaves its data half changed.
+fn lock(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for Slots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slots")
+            .field("connector", &self.connector)
+            .finish_non_exhaustive()
+    }
+}
