@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use serde_json::Value;
 
 use crate::{
-    client::{Client, RedisPool, Settings},
+    client::{Client, Connector, RedisPool},
     error::Error,
     session::{Keyspace, MergeRules, Sessions},
     store::RedisSessionStore,
@@ -189,11 +189,11 @@ impl RedisSessionStoreBuilder {
         events::describe();
         let invalid = self.invalid();
         let client = Client::new(
-            Settings {
+            Connector {
                 pool: self.pool,
                 deadline: self.deadline,
                 client_name: self.client_name,
-                max_connection_age: self.max_connection_age,
+                max_age: self.max_connection_age,
             },
             invalid,
         );

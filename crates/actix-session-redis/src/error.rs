@@ -125,6 +125,36 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// With the remedy for this code.
+    pub(crate) fn refused(code: &str, command: String) -> Self {
+        let remedy = match code {
+            "NOAUTH" => "Redis asks for a password; put it into the URL",
+            "WRONGPASS" => "check the user name and the password in the URL",
+            "NOPERM" => {
+                "give the Redis user access to the key prefix and to the commands \
+             GET, GETRANGE, SET, DEL, EXISTS, PTTL, PEXPIRE, EVALSHA, EVAL, PING, SELECT \
+             if the URL names a database, ROLE with Sentinel, and CLUSTER SLOTS, \
+             CLUSTER INFO, CLUSTER MYID and ASKING in a cluster"
+            }
+            "OOM" => "Redis is full; raise its maxmemory",
+            "MISCONF" => "Redis cannot write to its disk; its log says why",
+            "MOVED" | "ASK" | "CROSSSLOT" => {
+                "this server belongs to a Redis Cluster; connect with a cluster pool"
+            }
+            _ => {
+                "check the database number and the password in the URL, that it is not that of a \
+             Sentinel, that no command is renamed or disabled, and the log of the Redis server"
+            }
+        };
+        Self::Refused {
+            code: code.to_owned(),
+            command,
+            remedy,
+        }
+    }
+}
+
 /// Ten thousand years are beyond every purpose and leave Redis room to add the current time.
 pub(crate) const MAX_TTL_YEARS: i64 = 10_000;
 
@@ -148,6 +178,12 @@ impl Fault {
     /// The deadline, or the share of it that one try may use, passed in silence.
     pub(crate) fn no_answer() -> Self {
         Self(Kind::NoAnswer)
+    }
+
+    /// It says so only to those who ask for a key, and redis-rs rather waits than pass it on.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn cluster_down() -> Self {
+        Self(Kind::Reply("CLUSTERDOWN".to_owned()))
     }
 
     /// The code of the reply, if Redis has given one.

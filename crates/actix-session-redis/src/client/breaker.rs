@@ -7,7 +7,6 @@ use std::sync::{
 
 use tokio::task::JoinHandle;
 
-use super::deadline::Deadline;
 use crate::{error::Fault, telemetry::events};
 
 /// Closed, it lets every operation through. It opens when a deadline has passed in which Redis has
@@ -16,10 +15,14 @@ use crate::{error::Fault, telemetry::events};
 #[derive(Debug, Default)]
 pub(crate) struct Breaker {
     /// Twice the number of answers so far, and one more while the circuit is not closed: all that
-    /// an operation on a closed circuit looks at.
+    /// an operation looks at while Redis answers.
     answers: AtomicU64,
     state: Mutex<State>,
 }
+
+/// How often Redis has answered when an operation was let through.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answers(u64);
 
 const ONE_ANSWER: u64 = 2;
 const NOT_CLOSED: u64 = 1;
@@ -29,29 +32,27 @@ enum State {
     #[default]
     Closed,
     Open(Outage),
-    /// The trial call is under way.
+    /// A trial call is under way.
     HalfOpen(Outage),
 }
 
 #[derive(Debug)]
 struct Outage {
     fault: Fault,
-    /// Makes the trial calls. None once nobody drives its runtime any more.
-    trial: Option<JoinHandle<()>>,
+    trial: Trial,
 }
+
+/// The task that makes the trial calls, if there was a runtime to start it on.
+pub(crate) type Trial = Option<JoinHandle<()>>;
 
 impl Breaker {
     /// # Errors
     ///
-    /// While the circuit is not closed: what opened it. If the task that makes the trial calls has
-    /// ended with its runtime, `start_trial` starts another.
-    pub(crate) fn permit<'a>(
-        &'a self,
-        deadline: &'a Deadline,
-        start_trial: impl FnOnce() -> Option<JoinHandle<()>>,
-    ) -> Result<Permit<'a>, Fault> {
-        let answers_before = self.answers.load(Relaxed);
-        if answers_before & NOT_CLOSED != 0
+    /// While the circuit is not closed: what opened it. If the trial has ended with its runtime,
+    /// another one is started.
+    pub(crate) fn admit(&self, start_trial: impl FnOnce() -> Trial) -> Result<Answers, Fault> {
+        let answers = self.answers.load(Relaxed);
+        if answers & NOT_CLOSED != 0
             && let State::Open(outage) | State::HalfOpen(outage) = &mut *self.state()
         {
             if outage.trial.as_ref().is_none_or(JoinHandle::is_finished) {
@@ -59,37 +60,38 @@ impl Breaker {
             }
             return Err(outage.fault.clone());
         }
-        Ok(Permit {
-            answers_before: answers_before & !NOT_CLOSED,
-            deadline,
-        })
+        Ok(Answers(answers & !NOT_CLOSED))
     }
 
     /// Redis has answered, whatever it said.
     pub(crate) fn answered(&self) {
-        if self.answers.fetch_add(ONE_ANSWER, Relaxed) & NOT_CLOSED != 0 {
-            self.close();
+        if self.answers.fetch_add(ONE_ANSWER, Relaxed) & NOT_CLOSED == 0 {
+            return;
+        }
+        let mut state = self.state();
+        if !matches!(*state, State::Closed) {
+            *state = State::Closed;
+            self.answers.fetch_and(!NOT_CLOSED, Relaxed);
+            events::outage_ended();
         }
     }
 
-    /// Opens the circuit, unless Redis has answered anybody since the permit was given.
+    /// Opens the circuit, unless Redis has answered anybody since then.
     pub(crate) fn open(
         &self,
         fault: &Fault,
-        permit: &Permit<'_>,
-        start_trial: impl FnOnce() -> Option<JoinHandle<()>>,
+        Answers(before): Answers,
+        start_trial: impl FnOnce() -> Trial,
     ) {
         let mut state = self.state();
-        let before = permit.answers_before;
+        let open = before | NOT_CLOSED;
         let opened = self
             .answers
-            .compare_exchange(before, before | NOT_CLOSED, Relaxed, Relaxed);
+            .compare_exchange(before, open, Relaxed, Relaxed);
         if opened.is_ok() {
-            *state = State::Open(Outage {
-                fault: fault.clone(),
-                trial: start_trial(),
-            });
-            events::outage_began(fault);
+            let (fault, trial) = (fault.clone(), start_trial());
+            events::outage_began(&fault);
+            *state = State::Open(Outage { fault, trial });
         }
     }
 
@@ -104,32 +106,15 @@ impl Breaker {
         }
     }
 
-    /// A trial call begins. `false` if the circuit is closed: there is nothing to try any more.
-    pub(crate) fn half_open(&self) -> bool {
+    /// A trial call begins, or has ended without an answer. `false` if the circuit is closed.
+    pub(crate) fn half_open(&self, is_half: bool) -> bool {
         let mut state = self.state();
-        *state = match std::mem::take(&mut *state) {
-            State::Closed => State::Closed,
-            State::Open(outage) | State::HalfOpen(outage) => State::HalfOpen(outage),
+        *state = match (std::mem::take(&mut *state), is_half) {
+            (State::Closed, _) => return false,
+            (State::Open(outage) | State::HalfOpen(outage), true) => State::HalfOpen(outage),
+            (State::Open(outage) | State::HalfOpen(outage), false) => State::Open(outage),
         };
-        !matches!(*state, State::Closed)
-    }
-
-    /// The trial call had no answer.
-    pub(crate) fn reopen(&self) {
-        let mut state = self.state();
-        *state = match std::mem::take(&mut *state) {
-            State::HalfOpen(outage) => State::Open(outage),
-            other => other,
-        };
-    }
-
-    fn close(&self) {
-        let mut state = self.state();
-        if !matches!(*state, State::Closed) {
-            *state = State::Closed;
-            self.answers.fetch_and(!NOT_CLOSED, Relaxed);
-            events::outage_ended();
-        }
+        true
     }
 
     /// No code panics while it holds this lock.
@@ -138,90 +123,34 @@ impl Breaker {
     }
 }
 
-/// An operation that was let through, and how often Redis had answered by then.
-#[derive(Debug)]
-pub(crate) struct Permit<'a> {
-    answers_before: u64,
-    deadline: &'a Deadline,
-}
-
-impl Permit<'_> {
-    /// Whether it has waited so long that it may speak of an outage although it waits no longer:
-    /// its client has hung up. Clients with less patience than the deadline would never open the
-    /// circuit otherwise.
-    pub(crate) fn has_waited(&self) -> bool {
-        self.deadline.left() <= self.deadline.part(2)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
-    fn fresh() -> Deadline {
-        Deadline::new(Duration::from_secs(2))
-    }
-
-    fn no_trial() -> Option<JoinHandle<()>> {
-        None
-    }
-
-    fn open(breaker: &Breaker) {
-        let deadline = fresh();
-        let permit = breaker.permit(&deadline, no_trial).unwrap();
-        breaker.open(&Fault::no_answer(), &permit, no_trial);
+    fn open(breaker: &Breaker, since: Answers) -> bool {
+        breaker.open(&Fault::no_answer(), since, || None);
+        breaker.outage().is_some()
     }
 
     #[test]
     fn an_open_circuit_lets_nobody_through_until_redis_has_answered() {
         let breaker = Breaker::default();
-        open(&breaker);
-        assert!(breaker.permit(&fresh(), no_trial).is_err());
-        assert!(breaker.half_open());
-        assert!(breaker.permit(&fresh(), no_trial).is_err());
-        breaker.reopen();
-        assert!(breaker.permit(&fresh(), no_trial).is_err());
-        breaker.answered();
-        assert!(breaker.permit(&fresh(), no_trial).is_ok());
-        assert!(!breaker.half_open());
-    }
-
-    #[test]
-    fn one_slow_operation_among_answered_ones_opens_nothing() {
-        let breaker = Breaker::default();
-        let deadline = fresh();
-        let slow = breaker.permit(&deadline, no_trial).unwrap();
-        breaker.answered();
-        breaker.open(&Fault::no_answer(), &slow, no_trial);
-        assert!(breaker.outage().is_none());
-    }
-
-    #[test]
-    fn what_was_let_through_before_an_outage_does_not_open_the_circuit_after_it() {
-        let breaker = Breaker::default();
-        let deadline = fresh();
-        let late = breaker.permit(&deadline, no_trial).unwrap();
-        open(&breaker);
-        breaker.answered();
-        breaker.open(&Fault::no_answer(), &late, no_trial);
-        assert!(breaker.outage().is_none());
-    }
-
-    #[actix_web::test]
-    async fn the_trial_is_started_anew_only_when_its_runtime_has_ended() {
-        let breaker = Breaker::default();
-        open(&breaker);
-        let mut started = 0;
-        for _ in 0..2 {
-            let deadline = fresh();
-            let fails = breaker.permit(&deadline, || {
-                started += 1;
-                Some(tokio::spawn(std::future::pending()))
-            });
-            assert!(fails.is_err());
+        assert!(open(&breaker, breaker.admit(|| None).unwrap()));
+        for is_half in [true, false] {
+            assert!(breaker.half_open(is_half));
+            assert!(breaker.admit(|| None).is_err());
         }
-        assert_eq!(started, 1);
+        breaker.answered();
+        assert!(breaker.admit(|| None).is_ok());
+        assert!(!breaker.half_open(true));
+    }
+
+    #[test]
+    fn an_answer_since_it_was_let_through_keeps_an_operation_from_opening_the_circuit() {
+        let breaker = Breaker::default();
+        let late = breaker.admit(|| None).unwrap();
+        assert!(open(&breaker, late));
+        breaker.answered();
+        assert!(!open(&breaker, late));
     }
 }

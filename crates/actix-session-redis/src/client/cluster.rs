@@ -5,7 +5,7 @@
 //! silent master nothing more, and gives way to a connection on which all masters answer.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -16,20 +16,22 @@ use deadpool_redis::{
         Arg, Cmd, FromRedisValue, InfoDict, Pipeline, RedisError, RedisFuture, RedisResult, Value,
         aio::ConnectionLike,
         cluster_routing::{
-            MultipleNodeRoutingInfo, Route, RoutingInfo,
+            MultipleNodeRoutingInfo::AllNodes,
+            Route,
+            RoutingInfo::{MultiNode, SingleNode},
             SingleNodeRoutingInfo::{self, Random, SpecificNode},
             Slot, SlotAddr,
         },
-        from_redis_value,
+        cmd, from_redis_value,
     },
 };
 use futures_util::{
     FutureExt as _,
-    future::{BoxFuture, Shared, join_all, select_ok, try_join_all},
+    future::{BoxFuture, Shared, join, join_all, select_ok, try_join_all},
 };
 use tokio::{
     task::JoinHandle,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -38,10 +40,7 @@ use super::{
     failure::Failure,
     slot::{Connector, Lease},
 };
-use crate::{
-    error::{Fault, Kind},
-    telemetry::events::Log,
-};
+use crate::{error::Fault, telemetry::events::Log};
 
 pub(crate) struct ClusterLink {
     connection: ClusterConnection,
@@ -51,9 +50,7 @@ pub(crate) struct ClusterLink {
 }
 
 /// What is known of the servers.
-#[derive(Debug, Default)]
 pub(crate) enum Health {
-    #[default]
     Fine,
     /// A master does not answer. Sessions in its slots have to wait for its replica.
     OneSilent(HashSet<Slot>),
@@ -64,23 +61,24 @@ pub(crate) enum Health {
 }
 
 impl ClusterLink {
+    fn set_health(&self, health: Health) {
+        *lock(&self.health) = health;
+    }
+
     pub(crate) fn new(connection: ClusterConnection) -> Self {
         Self {
             connection,
-            health: Mutex::default(),
+            health: Mutex::new(Health::Fine),
             watch: Mutex::default(),
         }
     }
 
-    pub(crate) async fn set_up(&self, client_name: Option<&str>) -> Result<(), Failure> {
-        if let Some(name) = client_name {
-            let mut command = Cmd::new();
-            command.arg(&["CLIENT", "SETNAME", name]);
-            let all = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllNodes, None));
-            // A name is not worth a connection.
-            let _ = self.connection.clone().route_command(command, all).await;
-        }
-        Ok(())
+    /// A name is not worth a connection.
+    pub(crate) async fn set_name(&self, name: &str) {
+        let mut command = cmd("CLIENT");
+        command.arg(&["SETNAME", name]);
+        let all = MultiNode((AllNodes, None));
+        let _ = self.connection.clone().route_command(command, all).await;
     }
 
     pub(crate) async fn query<T: FromRedisValue>(
@@ -95,32 +93,34 @@ impl ClusterLink {
         &self,
         commands: &Pipeline,
     ) -> Result<RedisResult<T>, Failure> {
-        for command in commands.cmd_iter() {
-            self.may_be_asked(command)?;
-        }
+        commands
+            .cmd_iter()
+            .try_for_each(|it| self.may_be_asked(it))?;
         let mut connection = SideBySide(self.connection.clone());
         Ok(commands.query_async(&mut connection).await)
     }
 
     /// A server that is known not to answer is not asked: the request costs nothing while it waits.
     fn may_be_asked(&self, command: &Cmd) -> Result<(), Failure> {
+        let is_in =
+            |slots: &HashSet<_>| key(command).map(|key| slots.contains(&Slot::for_key(key)));
         match &*lock(&self.health) {
-            Health::OneSilent(slots)
-                if key(command).is_some_and(|key| slots.contains(&Slot::for_key(key))) =>
-            {
+            Health::OneSilent(slots) if is_in(slots) == Some(true) => {
                 Err(Failure::Transient(Fault::no_answer()))
             }
-            Health::Down => Err(Failure::Transient(cluster_down())),
+            Health::Down => Err(Failure::Transient(Fault::cluster_down())),
             _ => Ok(()),
         }
     }
 
     pub(crate) async fn ping(&self) -> Result<(), Failure> {
-        let refused = |error| Failure::of_command(error, |_| "CLUSTER".to_owned()).of_cluster();
         // Whoever may not ask for it is told so here.
-        self.ask("CLUSTER MYID", Random).await.map_err(refused)?;
-        match self.is_down(Random).await.map_err(refused)? {
-            true => Err(Failure::Transient(cluster_down())),
+        let pinged = match self.ask("MYID", Random).await {
+            Ok(_) => self.ask("INFO", Random).await.map(says_down),
+            Err(error) => Err(error),
+        };
+        match pinged.map_err(|error| Failure::of_command(error, |_| "CLUSTER".to_owned()))? {
+            true => Err(Failure::Transient(Fault::cluster_down())),
             false => Ok(()),
         }
     }
@@ -129,27 +129,18 @@ impl ClusterLink {
     pub(crate) fn outage(&self, fault: Fault) -> Option<Fault> {
         match &*lock(&self.health) {
             Health::Fine | Health::OneSilent(_) => fault.reply().is_some().then_some(fault),
-            Health::Down => Some(cluster_down()),
+            Health::Down => Some(Fault::cluster_down()),
             Health::Lost => Some(fault),
         }
     }
 
-    async fn is_down(&self, whom: SingleNodeRoutingInfo) -> RedisResult<bool> {
-        let info: InfoDict = from_redis_value(self.ask("CLUSTER INFO", whom).await?)?;
-        Ok(info.get::<String>("cluster_state").as_deref() == Some("fail"))
-    }
-
     async fn ask(&self, question: &str, whom: SingleNodeRoutingInfo) -> RedisResult<Value> {
-        let mut command = Cmd::new();
-        command.arg(question.split(' ').collect::<Vec<_>>());
+        let mut command = cmd("CLUSTER");
+        command.arg(question);
         let mut cluster = self.connection.clone();
-        let reply = cluster.route_command(command, RoutingInfo::SingleNode(whom));
-        reply.await?.extract_error()
+        let reply = cluster.route_command(command, SingleNode(whom)).await;
+        reply?.extract_error()
     }
-}
-
-fn cluster_down() -> Fault {
-    Fault(Kind::Reply("CLUSTERDOWN".to_owned()))
 }
 
 /// The key of a command of ours: its first argument, or the first key of a script.
@@ -160,7 +151,6 @@ fn key(command: &Cmd) -> Option<&[u8]> {
     });
     match words.next()? {
         b"EVAL" | b"EVALSHA" => words.nth(2),
-        b"CLIENT" | b"CLUSTER" | b"PING" => None,
         _ => words.next(),
     }
 }
@@ -180,9 +170,8 @@ impl ConnectionLike for SideBySide {
         _offset: usize,
         _count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
-        let cluster = &self.0;
         let each = commands.cmd_iter().map(|command| {
-            let mut cluster = cluster.clone();
+            let mut cluster = self.0.clone();
             async move {
                 let reply = cluster.req_packed_command(command).await;
                 reply.or_else(|error| as_reply(&error).ok_or(error))
@@ -211,63 +200,41 @@ pub(crate) fn look_after(connector: &Arc<Connector>, lease: &Lease, log: &Arc<Lo
     };
     let mut watch = lock(&cluster.watch);
     if watch.as_ref().is_none_or(JoinHandle::is_finished) {
-        let watching = Watch {
-            connector: Arc::clone(connector),
-            lease: lease.clone(),
-            log: Arc::clone(log),
-        };
-        *watch = Some(tokio::spawn(watching.until_well()));
+        let (connector, log) = (Arc::clone(connector), Arc::clone(log));
+        *watch = Some(tokio::spawn(until_well(connector, lease.clone(), log)));
     }
     true
 }
 
-struct Watch {
-    connector: Arc<Connector>,
-    lease: Lease,
-    log: Arc<Log>,
-}
+/// So often another connection is tried while the masters are the same: if it is not the
+/// connection that is silent but the server, others do not reach it either.
+const SUCCESSOR_EVERY: Duration = Duration::from_secs(2);
 
-impl Watch {
-    /// So often another connection is tried while the masters are the same: if it is not the
-    /// connection that is silent but the server, others do not reach it either.
-    const SUCCESSOR_EVERY: Duration = Duration::from_secs(2);
-
-    async fn until_well(self) {
-        let mut backoff = Backoff::default();
-        let mut checkup = Checkup::new(&self.lease.connection, self.connector.deadline / 4);
-        let mut tried: Option<(Instant, Masters)> = None;
-        while self.lease.is_current() {
-            let health = checkup.diagnose().await;
-            let is_silent = matches!(health, Health::OneSilent(_));
-            let is_over = matches!(health, Health::Fine | Health::Lost);
-            if matches!(health, Health::Lost) {
-                self.lease.give_up(&Fault::no_answer(), &self.log);
-            }
-            *lock(&checkup.link().health) = health;
-            if is_over {
-                return;
-            }
-            let is_due = tried.as_ref().is_none_or(|(when, masters)| {
-                when.elapsed() >= Self::SUCCESSOR_EVERY || *masters != checkup.masters
-            });
-            if is_silent && is_due {
-                tried = Some((Instant::now(), checkup.masters.clone()));
-                self.replace_if_better().await;
-            }
-            tokio::time::sleep(backoff.next()).await;
+async fn until_well(connector: Arc<Connector>, lease: Lease, log: Arc<Log>) {
+    let mut backoff = Backoff::default();
+    let mut checkup = Checkup::new(&lease.connection, &connector);
+    let mut tried: Option<(Instant, Masters)> = None;
+    while lease.is_current() {
+        let health = checkup.diagnose().await;
+        let is_silent = matches!(health, Health::OneSilent(_));
+        match health {
+            Health::Fine => return checkup.link().set_health(health),
+            Health::Lost => return lease.give_up(&Fault::no_answer(), &log),
+            Health::OneSilent(_) | Health::Down => checkup.link().set_health(health),
         }
-    }
-
-    async fn replace_if_better(&self) {
-        self.lease.leave_pool();
-        if let Ok((connection, place)) = self.connector.connect().await {
-            let mut checkup = Checkup::new(&connection, self.connector.deadline / 4);
-            if matches!(checkup.diagnose().await, Health::Fine) {
-                self.lease.replace(connection, place);
-            } else {
-                place.discard();
+        let is_due = tried.as_ref().is_none_or(|(when, masters)| {
+            when.elapsed() >= SUCCESSOR_EVERY || *masters != checkup.masters
+        });
+        if is_silent && is_due {
+            tried = Some((Instant::now(), checkup.masters.clone()));
+            lease.leave_pool();
+            if let Ok((connection, place)) = connector.connect().await
+                && let Health::Fine = Checkup::new(&connection, &connector).diagnose().await
+            {
+                lease.replace(connection, place);
             }
         }
+        sleep(backoff.next()).await;
     }
 }
 
@@ -281,16 +248,18 @@ struct Checkup {
     /// For an answer that any server gives at once.
     patience: Duration,
     masters: Masters,
-    unanswered: BTreeMap<String, Shared<BoxFuture<'static, bool>>>,
+    unanswered: Mutex<BTreeMap<String, Shared<BoxFuture<'static, bool>>>>,
+    silent: BTreeSet<String>,
 }
 
 impl Checkup {
-    fn new(connection: &Arc<Connection>, patience: Duration) -> Self {
+    fn new(connection: &Arc<Connection>, connector: &Connector) -> Self {
         Self {
             connection: Arc::clone(connection),
-            patience,
+            patience: connector.deadline / 4,
             masters: Masters::new(),
-            unanswered: BTreeMap::new(),
+            unanswered: Mutex::default(),
+            silent: BTreeSet::new(),
         }
     }
 
@@ -300,77 +269,71 @@ impl Checkup {
     }
 
     async fn diagnose(&mut self) -> Health {
-        let Some(masters) = self.ask_for_masters().await else {
+        let Some(Value::Array(ranges)) = self.ask_anyone("SLOTS").await else {
             return Health::Lost;
         };
-        self.masters = masters;
-        self.unanswered
-            .retain(|id, _| self.masters.contains_key(id));
-        let is_down = timeout(self.patience, self.link().is_down(self.anyone_alive()));
-        if let Ok(Ok(true)) = is_down.await {
+        self.masters = masters(&ranges).unwrap_or_default();
+        lock(&self.unanswered).retain(|id, _| self.masters.contains_key(id));
+        let (info, silent) = join(self.ask_anyone("INFO"), self.greet_all()).await;
+        if info.is_some_and(says_down) {
             return Health::Down;
         }
-        self.greet_all().await;
-        if self.unanswered.is_empty() {
+        self.silent = silent;
+        if self.silent.is_empty() {
             return Health::Fine;
         }
-        let silent = self.unanswered.keys().filter_map(|id| self.masters.get(id));
+        let silent = self.silent.iter().filter_map(|id| self.masters.get(id));
         let slots = silent.flatten().flat_map(|(first, last)| *first..=*last);
         Health::OneSilent(slots.filter_map(Slot::new).collect())
     }
 
-    /// Which master has which slots, if any server answers.
-    async fn ask_for_masters(&self) -> Option<Masters> {
-        // Who has answered before is asked alone; else some may be silent, so often chance does not
-        // pick only those.
-        let times = if self.masters.is_empty() { 16 } else { 1 };
-        let whom = || self.anyone_alive();
-        let asked = (0..times).map(|_| self.link().ask("CLUSTER SLOTS", whom()).boxed());
-        let reply = timeout(self.patience, select_ok(asked)).await.ok()?;
-        match reply.ok()?.0 {
-            Value::Array(ranges) => masters(&ranges),
-            _ => None,
-        }
+    /// Who has answered before is asked alone; else some may be silent, so often chance does not
+    /// pick only those.
+    async fn ask_anyone(&self, question: &str) -> Option<Value> {
+        let mut masters = self.masters.iter();
+        let alive = masters.find(|(id, _)| !self.silent.is_empty() && !self.silent.contains(*id));
+        let (times, whom) = match alive {
+            Some((_, slots)) => (1, master_of(slots)),
+            None => (16, Random),
+        };
+        let asked = (0..times).map(|_| self.link().ask(question, whom.clone()).boxed());
+        let answer = timeout(self.patience, select_ok(asked)).await;
+        Some(answer.ok()?.ok()?.0)
     }
 
-    fn anyone_alive(&self) -> SingleNodeRoutingInfo {
-        let mut alive = self.masters.iter();
-        let alive = alive.find(|(id, _)| !self.unanswered.contains_key(*id));
-        alive.map_or(Random, |(_, slots)| master_of(slots))
-    }
-
-    async fn greet_all(&mut self) {
-        let cluster = self.link().connection.clone();
-        for (id, slots) in &self.masters {
+    /// Returns those that do not answer.
+    async fn greet_all(&self) -> BTreeSet<String> {
+        let cluster = &self.link().connection;
+        let answers = self.masters.iter().map(async |(id, slots)| {
             let greeting = || greet(cluster.clone(), master_of(slots), id.clone());
-            let unanswered = self.unanswered.entry(id.clone());
-            unanswered.or_insert_with(|| greeting().boxed().shared());
-        }
-        let patience = self.patience;
-        let answers = join_all(self.unanswered.iter().map(async |(id, answer)| {
-            let is_itself = timeout(patience, answer.clone()).await;
-            (id.clone(), is_itself)
-        }));
-        for (id, is_itself) in answers.await {
-            match is_itself {
-                Ok(true) => drop(self.unanswered.remove(&id)),
-                // Another server has answered in its place: it is asked anew next time.
-                Ok(false) => {
-                    let slots = self.masters.get(&id).map_or(&[][..], Vec::as_slice);
-                    let greeting = greet(cluster.clone(), master_of(slots), id.clone());
-                    self.unanswered.insert(id, greeting.boxed().shared());
-                }
-                Err(_) => {}
+            let answer = lock(&self.unanswered)
+                .entry(id.clone())
+                .or_insert_with(|| greeting().boxed().shared())
+                .clone();
+            let is_itself = timeout(self.patience, answer).await.ok();
+            if is_itself.is_some() {
+                lock(&self.unanswered).remove(id);
             }
-        }
+            // Another server may have answered in its place.
+            (is_itself != Some(true)).then(|| id.clone())
+        });
+        join_all(answers).await.into_iter().flatten().collect()
     }
+}
+
+/// Of the reply to `CLUSTER INFO`.
+fn says_down(info: Value) -> bool {
+    let info = from_redis_value::<InfoDict>(info);
+    let state = info
+        .ok()
+        .and_then(|info| info.get::<String>("cluster_state"));
+    state.as_deref() == Some("fail")
 }
 
 /// Whether this master answers: by its name, since redis-rs asks any other server when it has no
 /// connection to the one.
 async fn greet(connection: ClusterConnection, whom: SingleNodeRoutingInfo, id: String) -> bool {
-    let link = ClusterLink::new(connection);
-    let name = link.ask("CLUSTER MYID", whom).await;
+    let name = ClusterLink::new(connection).ask("MYID", whom).await;
     name.is_ok_and(|name| from_redis_value::<String>(name).is_ok_and(|name| name == id))
 }
 

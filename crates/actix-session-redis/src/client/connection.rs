@@ -1,7 +1,6 @@
 //! A connection that any number of commands can use at once.
 
 use std::{
-    fmt,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
@@ -57,8 +56,9 @@ impl Connection {
         client_name: Option<&str>,
     ) -> Result<(), Failure> {
         #[cfg(feature = "cluster")]
-        if let Some(cluster) = self.cluster() {
-            return cluster.set_up(client_name).await;
+        if let (Some(cluster), Some(name)) = (self.cluster(), client_name) {
+            cluster.set_name(name).await;
+            return Ok(());
         }
         let mut commands = pipe();
         if let Some(database) = database {
@@ -111,15 +111,7 @@ impl Connection {
                 self.answers.fetch_add(1, Relaxed);
                 Ok(reply)
             }
-            Err(error) => {
-                let failure = Failure::of_command(error, name_of);
-                #[cfg(feature = "cluster")]
-                let failure = match &self.link {
-                    Link::Server(_) => failure,
-                    Link::Cluster(_) => failure.of_cluster(),
-                };
-                Err(failure)
-            }
+            Err(error) => Err(Failure::of_command(error, name_of).on(self.is_cluster())),
         }
     }
 
@@ -142,9 +134,13 @@ impl Connection {
         match fault.reply() {
             None => true,
             // A cluster's client follows a failover by itself.
-            Some("NOREPLICAS") if self.cluster().is_some() => false,
+            Some("NOREPLICAS") if self.is_cluster() => false,
             Some(_) => self.made.elapsed() >= Self::NEW,
         }
+    }
+
+    fn is_cluster(&self) -> bool {
+        !matches!(self.link, Link::Server(_))
     }
 
     #[cfg(feature = "cluster")]
@@ -153,16 +149,5 @@ impl Connection {
             Link::Server(_) => None,
             Link::Cluster(cluster) => Some(cluster),
         }
-    }
-
-    #[cfg(not(feature = "cluster"))]
-    fn cluster(&self) -> Option<()> {
-        None
-    }
-}
-
-impl fmt::Debug for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").finish_non_exhaustive()
     }
 }

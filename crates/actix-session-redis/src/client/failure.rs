@@ -41,14 +41,16 @@ impl Failure {
     /// The failure of what sets a connection up.
     pub(crate) fn of_connect(error: RedisError) -> Self {
         match error.kind() {
-            ErrorKind::AuthenticationFailed => Self::refused("WRONGPASS", "AUTH".to_owned()),
+            ErrorKind::AuthenticationFailed => {
+                Self::Permanent(Error::refused("WRONGPASS", "AUTH".to_owned()))
+            }
             // What a cluster's client failed to connect for is only in the text.
             ErrorKind::Io
                 if error
                     .detail()
-                    .is_some_and(|why| why.contains("Authentication")) =>
+                    .is_some_and(|it| it.contains("Authentication")) =>
             {
-                Self::refused("WRONGPASS", "AUTH".to_owned())
+                Self::Permanent(Error::refused("WRONGPASS", "AUTH".to_owned()))
             }
             ErrorKind::Io if error.is_connection_dropped() && !error.is_connection_refusal() => {
                 Self::Transient(Fault(Kind::TurnedAway(error)))
@@ -69,16 +71,8 @@ impl Failure {
             "WRONGTYPE" => Self::Permanent(Error::Unreadable {
                 reason: "its Redis key holds another type of value",
             }),
-            code => Self::refused(code, name()),
+            code => Self::Permanent(Error::refused(code, name())),
         }
-    }
-
-    fn refused(code: &str, command: String) -> Self {
-        Self::Permanent(Error::Refused {
-            code: code.to_owned(),
-            command,
-            remedy: remedy(code),
-        })
     }
 
     /// Whether Redis has refused with this code.
@@ -87,30 +81,24 @@ impl Failure {
     }
 
     /// What it means when it came from a cluster.
-    #[cfg(feature = "cluster")]
-    pub(crate) fn of_cluster(self) -> Self {
-        let Self::Permanent(Error::Refused {
-            code,
-            command,
-            remedy,
-        }) = self
-        else {
-            return self;
-        };
-        match code.as_str() {
+    pub(crate) fn on(self, is_cluster: bool) -> Self {
+        match self {
+            failure if !is_cluster => failure,
             // Its client has followed as many redirections as it does, and the slot is still
             // moving.
-            "MOVED" | "ASK" => Self::Transient(Fault(Kind::Reply(code))),
-            "CROSSSLOT" => Self::Permanent(Error::Refused {
-                code,
-                command,
-                remedy: "let the key prefix have no brace, but for a {hash tag} that is not empty",
-            }),
-            _ => Self::Permanent(Error::Refused {
-                code,
-                command,
-                remedy,
-            }),
+            Self::Permanent(Error::Refused { code, .. }) if code == "MOVED" || code == "ASK" => {
+                Self::Transient(Fault(Kind::Reply(code)))
+            }
+            Self::Permanent(Error::Refused { code, command, .. }) if code == "CROSSSLOT" => {
+                let remedy =
+                    "let the key prefix have no brace, but for a {hash tag} that is not empty";
+                Self::Permanent(Error::Refused {
+                    code,
+                    command,
+                    remedy,
+                })
+            }
+            failure => failure,
         }
     }
 }
@@ -178,27 +166,5 @@ fn code_of_select(text: &str) -> &'static str {
         "NOPERM"
     } else {
         "ERR"
-    }
-}
-
-fn remedy(code: &str) -> &'static str {
-    match code {
-        "NOAUTH" => "Redis asks for a password; put it into the URL",
-        "WRONGPASS" => "check the user name and the password in the URL",
-        "NOPERM" => {
-            "give the Redis user access to the key prefix and to the commands \
-             GET, GETRANGE, SET, DEL, EXISTS, PTTL, PEXPIRE, EVALSHA, EVAL, PING, SELECT \
-             if the URL names a database, ROLE with Sentinel, and CLUSTER SLOTS, \
-             CLUSTER INFO, CLUSTER MYID and ASKING in a cluster"
-        }
-        "OOM" => "Redis is full; raise its maxmemory",
-        "MISCONF" => "Redis cannot write to its disk; its log says why",
-        "MOVED" | "ASK" | "CROSSSLOT" => {
-            "this server belongs to a Redis Cluster; connect with a cluster pool"
-        }
-        _ => {
-            "check the database number and the password in the URL, that it is not that of a \
-             Sentinel, that no command is renamed or disabled, and the log of the Redis server"
-        }
     }
 }

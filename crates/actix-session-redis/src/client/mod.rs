@@ -16,26 +16,22 @@ mod slot;
 mod tls;
 
 use std::{
-    fmt,
     pin::{Pin, pin},
     sync::{Arc, Weak},
     time::Duration,
 };
 
-use futures_util::{
-    FutureExt as _,
-    future::{BoxFuture, Either, select},
-};
-use tokio::{runtime::Handle, task::JoinHandle};
+use futures_util::future::{Either, select};
+use tokio::runtime::Handle;
 
 pub use self::pool::RedisPool;
 use self::{
     backoff::Backoff,
-    breaker::{Breaker, Permit},
+    breaker::{Answers, Breaker, Trial},
     deadline::Deadline,
-    slot::{Connector, Lease, Slots},
+    slot::{Lease, Slots},
 };
-pub(crate) use self::{connection::Connection, failure::Failure};
+pub(crate) use self::{connection::Connection, failure::Failure, slot::Connector};
 use crate::{
     error::{Error, Fault},
     telemetry::{
@@ -45,6 +41,7 @@ use crate::{
 };
 
 /// What a store asks Redis with: a connection for each thread, one circuit breaker for all.
+#[derive(Debug)]
 pub(crate) struct Client {
     deadline: Duration,
     slots: Slots,
@@ -56,15 +53,6 @@ pub(crate) struct Client {
     this: Weak<Self>,
 }
 
-/// What the builder of a store says of its connections.
-#[derive(Debug)]
-pub(crate) struct Settings {
-    pub(crate) pool: RedisPool,
-    pub(crate) deadline: Duration,
-    pub(crate) client_name: Option<String>,
-    pub(crate) max_connection_age: Option<Duration>,
-}
-
 /// One operation of the store. All that it asks of Redis comes before one deadline.
 #[derive(Debug)]
 pub(crate) struct Operation<'a> {
@@ -73,16 +61,9 @@ pub(crate) struct Operation<'a> {
 }
 
 impl Client {
-    pub(crate) fn new(settings: Settings, invalid: Option<Error>) -> Arc<Self> {
-        let deadline = settings.deadline;
-        let connector = Connector {
-            pool: settings.pool,
-            deadline,
-            client_name: settings.client_name,
-            max_age: settings.max_connection_age,
-        };
+    pub(crate) fn new(connector: Connector, invalid: Option<Error>) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
-            deadline,
+            deadline: connector.deadline,
             slots: Slots::new(connector),
             breaker: Breaker::default(),
             log: Arc::default(),
@@ -118,45 +99,23 @@ impl Client {
         if let Some(invalid) = &self.invalid {
             return Err(invalid.clone());
         }
-        let permit = self.breaker.permit(&op.deadline, || self.start_trial());
-        let permit = permit.map_err(|outage| op.unavailable(outage))?;
-        let giving_up = GivingUp {
-            client: self,
-            permit,
-        };
+        let permit = self.permit(op)?;
         let outcome = self.tries(op, &command).await;
-        giving_up.settled(&outcome);
+        permit.conclude(&outcome);
         outcome.map_err(|failure| match failure {
             Failure::Permanent(error) => error,
             Failure::Transient(fault) => op.unavailable(fault),
         })
     }
 
-    /// The same, but what Redis replies stands, even if it would reply something else in a moment:
-    /// unless another connection may lead to another server.
-    pub(crate) async fn run_once<T, F>(
-        &self,
-        op: &Operation<'_>,
-        command: impl Fn(Arc<Connection>) -> F + Sync,
-    ) -> Result<T, Error>
-    where
-        T: Send,
-        F: Future<Output = Result<T, Failure>> + Send,
-    {
-        self.run(op, |connection| {
-            let answer = command(Arc::clone(&connection));
-            async move {
-                match answer.await {
-                    Err(Failure::Transient(fault))
-                        if fault.reply().is_some() && !connection.is_given_up_for(&fault) =>
-                    {
-                        Err(Failure::Permanent(op.unavailable(fault)))
-                    }
-                    outcome => outcome,
-                }
-            }
+    fn permit<'a>(&'a self, op: &'a Operation<'_>) -> Result<Permit<'a>, Error> {
+        let answers = self.breaker.admit(|| self.start_trial());
+        Ok(Permit {
+            client: self,
+            answers: answers.map_err(|outage| op.unavailable(outage))?,
+            deadline: &op.deadline,
+            is_concluded: false,
         })
-        .await
     }
 
     /// The only loop of an operation.
@@ -174,25 +133,9 @@ impl Client {
             if let Some(outage) = self.breaker.outage() {
                 return Err(Failure::Transient(outage));
             }
-            let lease = match self.slots.ready() {
-                Some(lease) => Ok(lease),
-                None => Box::pin(self.slots.lease(&op.deadline)).await,
-            };
-            let outcome = match lease {
-                Err(failure) => Err(failure),
-                Ok(lease) => {
-                    op.observation.tries_once_more();
-                    let mut answer = pin!(command(Arc::clone(&lease.connection)));
-                    match self.listen(op, &lease, answer.as_mut()).await {
-                        Some(outcome) => self.conclude(&lease, outcome),
-                        // A slow line brings a large reply late: it is waited for, beside those
-                        // to the tries that follow.
-                        None => return first_answer(answer, self.more_tries(op, command)).await,
-                    }
-                }
-            };
-            let Err(Failure::Transient(fault)) = outcome else {
-                return outcome;
+            let fault = match self.try_once(op, command).await {
+                Err(Failure::Transient(fault)) => fault,
+                outcome => return outcome,
             };
             if !Box::pin(backoff.pause(&op.deadline)).await {
                 return Err(Failure::Transient(self.outage(&fault).unwrap_or(fault)));
@@ -201,41 +144,52 @@ impl Client {
         }
     }
 
-    fn more_tries<'a, T, F>(
-        &'a self,
-        op: &'a Operation<'_>,
-        command: &'a (impl Fn(Arc<Connection>) -> F + Sync),
-    ) -> BoxFuture<'a, Result<T, Failure>>
+    async fn try_once<T, F>(
+        &self,
+        op: &Operation<'_>,
+        command: &(impl Fn(Arc<Connection>) -> F + Sync),
+    ) -> Result<T, Failure>
     where
-        T: Send + 'a,
-        F: Future<Output = Result<T, Failure>> + Send + 'a,
+        T: Send,
+        F: Future<Output = Result<T, Failure>> + Send,
     {
-        self.tries(op, command).boxed()
+        let lease = match self.slots.ready() {
+            Some(lease) => lease,
+            None => Box::pin(self.slots.lease(&op.deadline)).await?,
+        };
+        op.observation.tries_once_more();
+        let mut answer = pin!(command(Arc::clone(&lease.connection)));
+        match self.listen(op, &lease, answer.as_mut()).await {
+            Some(outcome) => self.conclude(&lease, outcome),
+            None if op.deadline.left().is_zero() => Err(Failure::Transient(Fault::no_answer())),
+            None => {
+                self.fell_silent(&lease);
+                // A slow line brings a large reply late: it is waited for, beside those to the
+                // tries that follow.
+                let more_tries = Box::pin(self.tries(op, command));
+                match select(answer, more_tries).await {
+                    Either::Left((Err(Failure::Transient(_)), more_tries)) => more_tries.await,
+                    Either::Left((outcome, _)) | Either::Right((outcome, _)) => outcome,
+                }
+            }
+        }
     }
 
     /// Waits for the answer for as long as others get theirs on the same connection. `None` when
-    /// it is silent: nothing at all was answered there for a quarter of the deadline.
-    async fn listen<T, F>(
+    /// the deadline has passed, or nothing at all was answered there for a quarter of it.
+    async fn listen<T>(
         &self,
         op: &Operation<'_>,
         lease: &Lease,
-        mut answer: Pin<&mut F>,
-    ) -> Option<Result<T, Failure>>
-    where
-        F: Future<Output = Result<T, Failure>>,
-    {
+        mut answer: Pin<&mut impl Future<Output = T>>,
+    ) -> Option<T> {
         loop {
             let answers = lease.connection.answers();
-            let has_time = op.has_time_for_a_try();
             let heard = op.deadline.wait(op.time_for_a_try(), answer.as_mut());
-            if let Some(outcome) = heard.await {
-                return Some(outcome);
+            if let Some(answer) = heard.await {
+                return Some(answer);
             }
-            if !has_time || op.deadline.left().is_zero() {
-                return Some(Err(Failure::Transient(Fault::no_answer())));
-            }
-            if lease.connection.answers() == answers {
-                self.fell_silent(lease);
+            if op.deadline.left().is_zero() || lease.connection.answers() == answers {
                 return None;
             }
         }
@@ -263,13 +217,6 @@ impl Client {
         lease.give_up(&Fault::no_answer(), &self.log);
     }
 
-    /// Opens the circuit, unless Redis has answered anybody meanwhile.
-    fn gave_up(&self, permit: &Permit<'_>, fault: &Fault) {
-        if let Some(outage) = self.outage(fault) {
-            self.breaker.open(&outage, permit, || self.start_trial());
-        }
-    }
-
     /// What the fault that one operation has met until its deadline means for all others.
     fn outage(&self, fault: &Fault) -> Option<Fault> {
         let outage = fault.is_outage().then(|| fault.clone())?;
@@ -283,7 +230,7 @@ impl Client {
     }
 
     /// `None` where there is no runtime to run it on.
-    fn start_trial(&self) -> Option<JoinHandle<()>> {
+    fn start_trial(&self) -> Trial {
         let runtime = Handle::try_current().ok()?;
         Some(runtime.spawn(make_trial_calls(Weak::clone(&self.this))))
     }
@@ -300,9 +247,14 @@ impl Client {
             self.conclude(&lease, answer)
         });
         let limit = self.deadline / 2;
-        let answer = Deadline::new(limit).wait(limit, call).await;
-        if let Some(Ok(()) | Err(Failure::Permanent(_))) = answer {
-            self.breaker.answered();
+        match Deadline::new(limit).wait(limit, call).await {
+            Some(Ok(()) | Err(Failure::Permanent(_))) => self.breaker.answered(),
+            Some(Err(Failure::Transient(_))) => {}
+            None => self
+                .slots
+                .ready()
+                .iter()
+                .for_each(|lease| self.fell_silent(lease)),
         }
     }
 }
@@ -315,45 +267,49 @@ async fn make_trial_calls(client: Weak<Client>) {
         let Some(client) = client.upgrade() else {
             return;
         };
-        if !client.breaker.half_open() {
+        if !client.breaker.half_open(true) {
             return;
         }
         client.trial_call().await;
-        client.breaker.reopen();
+        client.breaker.half_open(false);
     }
 }
 
-/// The answer to an earlier try, or what comes of those that follow it.
-async fn first_answer<T>(
-    answer: Pin<&mut (impl Future<Output = Result<T, Failure>> + Send)>,
-    more_tries: BoxFuture<'_, Result<T, Failure>>,
-) -> Result<T, Failure> {
-    match select(answer, more_tries).await {
-        Either::Left((Err(Failure::Transient(_)), more_tries)) => more_tries.await,
-        Either::Left((outcome, _)) | Either::Right((outcome, _)) => outcome,
-    }
-}
-
-/// Whose client hangs up after half of the deadline may have found an outage as well.
-struct GivingUp<'a> {
+/// An operation that was let through by the circuit breaker.
+struct Permit<'a> {
     client: &'a Client,
-    permit: Permit<'a>,
+    answers: Answers,
+    deadline: &'a Deadline,
+    is_concluded: bool,
 }
 
-impl GivingUp<'_> {
-    fn settled<T>(self, outcome: &Result<T, Failure>) {
+impl Permit<'_> {
+    fn conclude<T>(mut self, outcome: &Result<T, Failure>) {
+        self.is_concluded = true;
         match outcome {
             Ok(_) | Err(Failure::Permanent(_)) => self.client.breaker.answered(),
-            Err(Failure::Transient(fault)) => self.client.gave_up(&self.permit, fault),
+            Err(Failure::Transient(fault)) => self.gave_up(fault),
         }
-        std::mem::forget(self);
+    }
+
+    fn gave_up(&self, fault: &Fault) {
+        let Self {
+            client, answers, ..
+        } = self;
+        if let Some(outage) = client.outage(fault) {
+            let start_trial = || client.start_trial();
+            client.breaker.open(&outage, *answers, start_trial);
+        }
     }
 }
 
-impl Drop for GivingUp<'_> {
+/// Whose client has hung up after half of the deadline speaks of an outage, too: clients with less
+/// patience than the deadline would never open the circuit otherwise.
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        if self.permit.has_waited() {
-            self.client.gave_up(&self.permit, &Fault::no_answer());
+        let has_waited = self.deadline.left() <= self.deadline.part(2);
+        if !self.is_concluded && has_waited {
+            self.gave_up(&Fault::no_answer());
         }
     }
 }
@@ -369,19 +325,10 @@ impl Operation<'_> {
         self.deadline.part(4)
     }
 
-    fn unavailable(&self, fault: Fault) -> Error {
+    pub(crate) fn unavailable(&self, fault: Fault) -> Error {
         Error::Unavailable {
             waited: self.observation.waited(),
             fault,
         }
-    }
-}
-
-impl fmt::Debug for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client")
-            .field("slots", &self.slots)
-            .field("deadline", &self.deadline)
-            .finish_non_exhaustive()
     }
 }

@@ -7,9 +7,10 @@ use deadpool_redis::cluster;
 #[cfg(feature = "sentinel")]
 use deadpool_redis::sentinel;
 use deadpool_redis::{
-    Manager, Pool, PoolError, Runtime, Timeouts,
+    Manager, Pool, PoolError, Runtime, Status, Timeouts,
     redis::{
-        AsyncConnectionConfig, IntoConnectionInfo as _, aio::ConnectionLike as _,
+        AsyncConnectionConfig, IntoConnectionInfo as _,
+        aio::{ConnectionLike as _, MultiplexedConnection},
         io::tcp::TcpSettings,
     },
 };
@@ -92,31 +93,29 @@ impl RedisPool {
             wait: Some(wait),
             ..Timeouts::new()
         };
-        Ok(match &self.0 {
-            Topology::Standalone(pool) => {
-                PooledConnection::Standalone(pool.timeout_get(&timeouts).await?)
-            }
+        match &self.0 {
+            Topology::Standalone(pool) => pool.timeout_get(&timeouts).await.map(Into::into),
             #[cfg(feature = "sentinel")]
-            Topology::Sentinel(pool) => {
-                PooledConnection::Sentinel(pool.timeout_get(&timeouts).await?)
-            }
+            Topology::Sentinel(pool) => pool.timeout_get(&timeouts).await.map(Into::into),
             #[cfg(feature = "cluster")]
-            Topology::Cluster(pool) => {
-                PooledConnection::Cluster(pool.timeout_get(&timeouts).await?)
-            }
-        })
+            Topology::Cluster(pool) => pool.timeout_get(&timeouts).await.map(Into::into),
+        }
     }
 
-    /// Whether who wants a connection has to wait until another one is given back.
+    /// Whether more connections are wanted, or already used, than there may be.
     pub(crate) fn is_exhausted(&self) -> bool {
-        let status = match &self.0 {
-            Topology::Standalone(pool) => pool.status(),
+        let (_, status) = self.status();
+        status.size + status.waiting > status.max_size
+    }
+
+    fn status(&self) -> (&'static str, Status) {
+        match &self.0 {
+            Topology::Standalone(pool) => ("Standalone", pool.status()),
             #[cfg(feature = "sentinel")]
-            Topology::Sentinel(pool) => pool.status(),
+            Topology::Sentinel(pool) => ("Sentinel", pool.status()),
             #[cfg(feature = "cluster")]
-            Topology::Cluster(pool) => pool.status(),
-        };
-        status.waiting > 0 || (status.available == 0 && status.size >= status.max_size)
+            Topology::Cluster(pool) => ("Cluster", pool.status()),
+        }
     }
 
     /// How long a connect may take, where an operation may take as long as `deadline`.
@@ -153,13 +152,7 @@ impl From<cluster::Pool> for RedisPool {
 
 impl fmt::Debug for RedisPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (topology, status) = match &self.0 {
-            Topology::Standalone(pool) => ("Standalone", pool.status()),
-            #[cfg(feature = "sentinel")]
-            Topology::Sentinel(pool) => ("Sentinel", pool.status()),
-            #[cfg(feature = "cluster")]
-            Topology::Cluster(pool) => ("Cluster", pool.status()),
-        };
+        let (topology, status) = self.status();
         f.debug_tuple("RedisPool")
             .field(&topology)
             .field(&status)
@@ -184,51 +177,68 @@ fn has_unencoded_credentials(url: &str) -> bool {
     !is_socket && (authority.matches('@').count() > 1 || rest[authority.len()..].contains('@'))
 }
 
-/// A connection and the place in the pool that it occupies.
-pub(crate) enum PooledConnection {
-    Standalone(deadpool_redis::Connection),
-    #[cfg(feature = "sentinel")]
-    Sentinel(sentinel::Connection),
-    #[cfg(feature = "cluster")]
-    Cluster(cluster::Connection),
+/// A connection, and the place in the pool that it occupies.
+pub(crate) struct PooledConnection {
+    pub(crate) link: Link,
+    /// The database that it was made for. (A cluster has only one.)
+    pub(crate) database: Option<i64>,
+    pub(crate) place: Place,
 }
 
-impl PooledConnection {
-    /// A pool of the application's may have its connections give up after redis-rs's half a
-    /// second. Here the operation decides, which does not count the time in which its thread is
-    /// blocked, so they never give up. (Those to a cluster do not by themselves.)
-    pub(crate) fn link(&self) -> Link {
-        let mut server = match self {
-            Self::Standalone(pooled) => (**pooled).clone(),
-            #[cfg(feature = "sentinel")]
-            Self::Sentinel(pooled) => (**pooled).clone(),
-            #[cfg(feature = "cluster")]
-            Self::Cluster(pooled) => return Link::Cluster(ClusterLink::new((**pooled).clone())),
-        };
-        server.set_response_timeout(Duration::MAX);
-        Link::Server(server)
-    }
+/// Makes room for another connection when it is dropped. The one that had it is out of the pool for
+/// good: nobody is handed it again.
+pub(crate) struct Place(Option<Box<dyn FnOnce() + Send>>);
 
-    /// The database that it was made for. (A cluster has only one.)
-    pub(crate) fn database(&self) -> Option<i64> {
-        match self {
-            Self::Standalone(pooled) => Some(pooled.get_db()),
-            #[cfg(feature = "sentinel")]
-            Self::Sentinel(pooled) => Some(pooled.get_db()),
-            #[cfg(feature = "cluster")]
-            Self::Cluster(_) => None,
+impl Place {
+    fn of(leave: impl FnOnce() + Send + 'static) -> Self {
+        Self(Some(Box::new(leave)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(leave) = self.0.take() {
+            leave();
         }
     }
+}
 
-    /// Takes the connection out of the pool for good, so that nobody is handed it again, and
-    /// makes room for another.
-    pub(crate) fn discard(self) {
-        match self {
-            Self::Standalone(pooled) => drop(deadpool_redis::Connection::take(pooled)),
-            #[cfg(feature = "sentinel")]
-            Self::Sentinel(pooled) => drop(sentinel::Connection::take(pooled)),
-            #[cfg(feature = "cluster")]
-            Self::Cluster(pooled) => drop(cluster::Connection::take(pooled)),
+/// A pool of the application's may have its connections give up after redis-rs's half a second.
+/// Here the operation decides, which does not count the time in which its thread is blocked, so
+/// they never give up. (Those to a cluster do not by themselves.)
+fn never_giving_up(mut server: MultiplexedConnection) -> Link {
+    server.set_response_timeout(Duration::MAX);
+    Link::Server(server)
+}
+
+impl From<deadpool_redis::Connection> for PooledConnection {
+    fn from(pooled: deadpool_redis::Connection) -> Self {
+        Self {
+            link: never_giving_up((*pooled).clone()),
+            database: Some(pooled.get_db()),
+            place: Place::of(|| drop(deadpool_redis::Connection::take(pooled))),
+        }
+    }
+}
+
+#[cfg(feature = "sentinel")]
+impl From<sentinel::Connection> for PooledConnection {
+    fn from(pooled: sentinel::Connection) -> Self {
+        Self {
+            link: never_giving_up((*pooled).clone()),
+            database: Some(pooled.get_db()),
+            place: Place::of(|| drop(sentinel::Connection::take(pooled))),
+        }
+    }
+}
+
+#[cfg(feature = "cluster")]
+impl From<cluster::Connection> for PooledConnection {
+    fn from(pooled: cluster::Connection) -> Self {
+        Self {
+            link: Link::Cluster(ClusterLink::new((*pooled).clone())),
+            database: None,
+            place: Place::of(|| drop(cluster::Connection::take(pooled))),
         }
     }
 }

@@ -22,7 +22,7 @@ use super::{
     connection::Connection,
     deadline::Deadline,
     failure::Failure,
-    pool::{PooledConnection, RedisPool},
+    pool::{Place, RedisPool},
 };
 use crate::{
     error::{Fault, Kind},
@@ -42,8 +42,8 @@ enum Slot {
     },
     Ready {
         connection: Arc<Connection>,
-        /// In the pool. None while another connection is to take over.
-        place: Option<PooledConnection>,
+        /// None while another connection is to take over.
+        place: Option<Place>,
     },
     /// For a while, those who follow are told the same.
     Failed { failure: Failure, until: Instant },
@@ -57,6 +57,13 @@ pub(crate) struct Slots {
     threads: ThreadLocal<Arc<Mutex<Slot>>>,
 }
 
+/// A connection in use, and the slot that it is from: another thread's, when that is shared.
+#[derive(Clone)]
+pub(crate) struct Lease {
+    pub(crate) connection: Arc<Connection>,
+    slot: Arc<Mutex<Slot>>,
+}
+
 /// Makes connections.
 #[derive(Debug)]
 pub(crate) struct Connector {
@@ -64,13 +71,6 @@ pub(crate) struct Connector {
     pub(crate) deadline: Duration,
     pub(crate) client_name: Option<String>,
     pub(crate) max_age: Option<Duration>,
-}
-
-/// A connection in use, and the slot that it is from: another thread's, when that is shared.
-#[derive(Clone)]
-pub(crate) struct Lease {
-    pub(crate) connection: Arc<Connection>,
-    slot: Arc<Mutex<Slot>>,
 }
 
 impl Slots {
@@ -83,24 +83,25 @@ impl Slots {
 
     /// The calling thread's connection, if it has one.
     pub(crate) fn ready(&self) -> Option<Lease> {
-        ready(self.of_this_thread())
+        ready(self.threads.get_or_default())
     }
 
     /// A connection for the calling thread, which has none: its own as soon as it is made, and
     /// another thread's meanwhile, if there is one.
     pub(crate) async fn lease(&self, deadline: &Deadline) -> Result<Lease, Failure> {
-        let slot = self.of_this_thread();
+        let slot = self.threads.get_or_default();
         let attempt = lock(slot).attempt(slot, &self.connector);
-        if let Some(lease) = self.least_shared() {
-            return Ok(lease);
+        let shared = self.threads.iter().filter_map(ready);
+        if let Some(least) = shared.min_by_key(|it| Arc::strong_count(&it.connection)) {
+            return Ok(least);
         }
-        // Who waits in line at the pool looks soon whether another thread was luckier.
-        let patience = if self.connector.pool.is_exhausted() {
-            Duration::from_millis(20)
-        } else {
-            deadline.part(4)
-        };
-        match deadline.wait(patience, attempt?).await {
+        let attempt = attempt?;
+        let mut connected = deadline.wait(Self::A_MOMENT, attempt.clone()).await;
+        // Who waits in line at the pool looks again whether another thread was luckier.
+        if connected.is_none() && !self.connector.pool.is_exhausted() {
+            connected = deadline.wait(deadline.part(4), attempt).await;
+        }
+        match connected {
             Some(connected) => connected.map(|connection| Lease {
                 connection,
                 slot: Arc::clone(slot),
@@ -109,16 +110,7 @@ impl Slots {
         }
     }
 
-    fn of_this_thread(&self) -> &Arc<Mutex<Slot>> {
-        self.threads.get_or_default()
-    }
-
-    fn least_shared(&self) -> Option<Lease> {
-        self.threads
-            .iter()
-            .filter_map(ready)
-            .min_by_key(|lease| Arc::strong_count(&lease.connection))
-    }
+    const A_MOMENT: Duration = Duration::from_millis(20);
 }
 
 fn ready(slot: &Arc<Mutex<Slot>>) -> Option<Lease> {
@@ -130,7 +122,7 @@ fn ready(slot: &Arc<Mutex<Slot>>) -> Option<Lease> {
         .retires
         .is_some_and(|then| Instant::now() >= then)
     {
-        state.give_up();
+        *state = Slot::Empty;
         return None;
     }
     Some(Lease {
@@ -144,7 +136,8 @@ impl Lease {
     pub(crate) fn give_up(&self, fault: &Fault, log: &Log) {
         let mut slot = lock(&self.slot);
         if slot.holds(&self.connection) {
-            slot.give_up();
+            // It stays with those who use it, and its place in the pool is free.
+            *slot = Slot::Empty;
             log.connection_lost(fault);
         }
     }
@@ -157,18 +150,16 @@ impl Lease {
         lock(&self.slot).holds(&self.connection)
     }
 
-    /// Makes room in the pool.
     pub(crate) fn leave_pool(&self) {
         let mut slot = lock(&self.slot);
         if slot.holds(&self.connection)
             && let Slot::Ready { place, .. } = &mut *slot
-            && let Some(place) = place.take()
         {
-            place.discard();
+            *place = None;
         }
     }
 
-    pub(crate) fn replace(&self, connection: Arc<Connection>, place: PooledConnection) {
+    pub(crate) fn replace(&self, connection: Arc<Connection>, place: Place) {
         let mut slot = lock(&self.slot);
         if slot.holds(&self.connection) {
             let _ = slot.settle(Ok((connection, place)));
@@ -181,82 +172,63 @@ impl Slot {
         matches!(self, Self::Ready { connection: held, .. } if Arc::ptr_eq(held, connection))
     }
 
-    /// The connection stays with those who use it, and its place in the pool is free.
-    fn give_up(&mut self) {
-        let former = std::mem::take(self);
-        if let Self::Ready {
-            place: Some(place), ..
-        } = former
-        {
-            place.discard();
-        }
-    }
-
     /// The attempt that is under way, or else a new one; or the failure of the latest.
     fn attempt(
         &mut self,
         this: &Arc<Mutex<Self>>,
         connector: &Arc<Connector>,
     ) -> Result<Attempt, Failure> {
+        let now = Instant::now();
         match self {
-            Self::Failed { failure, until } if Instant::now() < *until => Err(failure.clone()),
             Self::Ready { connection, .. } => {
                 let connection = Ok(Arc::clone(connection));
-                Ok(async { connection }.boxed().shared())
+                return Ok(async { connection }.boxed().shared());
             }
-            Self::Connecting { attempt, overdue }
-                if attempt.peek().is_none() && Instant::now() < *overdue =>
-            {
-                Ok(attempt.clone())
+            Self::Failed { failure, until } if now < *until => return Err(failure.clone()),
+            Self::Connecting { attempt, overdue } if attempt.peek().is_none() && now < *overdue => {
+                return Ok(attempt.clone());
             }
-            _ => {
-                let attempt = connector.attempt(this);
-                *self = Self::Connecting {
-                    attempt: attempt.clone(),
-                    overdue: Instant::now() + connector.limit() * 2,
-                };
-                Ok(attempt)
-            }
+            _ => {}
         }
-    }
-
-    fn settle(
-        &mut self,
-        made: Result<(Arc<Connection>, PooledConnection), Failure>,
-    ) -> Result<Arc<Connection>, Failure> {
-        match made {
-            Ok((connection, place)) => {
-                self.give_up();
-                *self = Self::Ready {
-                    connection: Arc::clone(&connection),
-                    place: Some(place),
-                };
-                Ok(connection)
-            }
-            Err(failure) => {
-                if !matches!(self, Self::Ready { .. }) {
-                    *self = Self::failed(failure.clone());
-                }
-                Err(failure)
-            }
-        }
+        let attempt = connector.attempt(this);
+        *self = Self::Connecting {
+            attempt: attempt.clone(),
+            overdue: now + connector.limit() * 2,
+        };
+        Ok(attempt)
     }
 
     /// Redis would refuse the next attempt as well.
     const REFUSED_FOR: Duration = Duration::from_millis(100);
 
-    /// Requests that failed together try again one by one, but not with an attempt each.
+    /// Requests that failed together try again together.
     const FAILED_FOR: Duration = Duration::from_millis(10);
 
-    fn failed(failure: Failure) -> Self {
+    fn settle(
+        &mut self,
+        made: Result<(Arc<Connection>, Place), Failure>,
+    ) -> Result<Arc<Connection>, Failure> {
+        let failure = match made {
+            Ok((connection, place)) => {
+                *self = Self::Ready {
+                    connection: Arc::clone(&connection),
+                    place: Some(place),
+                };
+                return Ok(connection);
+            }
+            Err(failure) => failure,
+        };
         let pause = match failure {
             Failure::Permanent(_) => Self::REFUSED_FOR,
             Failure::Transient(_) => Self::FAILED_FOR,
         };
-        Self::Failed {
-            failure,
-            until: Instant::now() + pause,
+        if !matches!(self, Self::Ready { .. }) {
+            *self = Self::Failed {
+                failure: failure.clone(),
+                until: Instant::now() + pause,
+            };
         }
+        Err(failure)
     }
 }
 
@@ -277,15 +249,14 @@ impl Connector {
             .shared()
     }
 
-    pub(crate) async fn connect(&self) -> Result<(Arc<Connection>, PooledConnection), Failure> {
+    pub(crate) async fn connect(&self) -> Result<(Arc<Connection>, Place), Failure> {
         let limit = self.limit();
         let mut connected = pin!(async {
-            let place = self.pool.get(limit).await?;
-            let connection = Connection::new(place.link(), self.max_age);
-            connection
-                .set_up(place.database(), self.client_name.as_deref())
-                .await?;
-            Ok((Arc::new(connection), place))
+            let pooled = self.pool.get(limit).await?;
+            let connection = Connection::new(pooled.link, self.max_age);
+            let name = self.client_name.as_deref();
+            connection.set_up(pooled.database, name).await?;
+            Ok((Arc::new(connection), pooled.place))
         });
         match Deadline::new(limit).wait(limit, connected.as_mut()).await {
             Some(connected) => connected.inspect(|_| Log::connection_made()),
@@ -298,12 +269,11 @@ impl Connector {
         self.pool.time_to_connect(self.deadline)
     }
 
-    /// What those who wait for a connection wait for.
+    /// What those who wait for a connection have waited for.
     fn in_vain(&self) -> Fault {
-        if self.pool.is_exhausted() {
-            Fault(Kind::NoConnectionFree)
-        } else {
-            Fault::no_answer()
+        match self.pool.is_exhausted() {
+            true => Fault(Kind::NoConnectionFree),
+            false => Fault::no_answer(),
         }
     }
 }
@@ -315,8 +285,6 @@ fn lock(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
 
 impl fmt::Debug for Slots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slots")
-            .field("connector", &self.connector)
-            .finish_non_exhaustive()
+        f.debug_tuple("Slots").field(&self.connector).finish()
     }
 }

@@ -36,7 +36,7 @@ use self::{
     stamp::{stamped, without_stamp},
 };
 use crate::{
-    client::{Client, Operation},
+    client::{Client, Failure, Operation},
     error::Error,
     telemetry::events,
 };
@@ -345,14 +345,22 @@ impl Sessions {
             .await
     }
 
-    /// Reads and writes as requests do, once, under a Redis key that is no session's.
+    /// Reads and writes as requests do, under a Redis key that is no session's. What Redis replies
+    /// stands, even if it would reply something else in a moment: unless another connection may
+    /// lead to another server.
     pub(crate) async fn check(&self, op: &Operation<'_>) -> Result<(), Error> {
         let redis_key = &*self.keyspace.check();
         self.client
-            .run_once(
-                op,
-                |redis| async move { script::check(&redis, redis_key).await },
-            )
+            .run(op, |redis| async move {
+                match script::check(&redis, redis_key).await {
+                    Err(Failure::Transient(fault))
+                        if fault.reply().is_some() && !redis.is_given_up_for(&fault) =>
+                    {
+                        Err(Failure::Permanent(op.unavailable(fault)))
+                    }
+                    checked => checked,
+                }
+            })
             .await
     }
 

@@ -7,6 +7,7 @@ use actix_web::web::{self, ServiceConfig};
 use crate::support::{
     app::{Setup, TestApp},
     browser::{Answer, Browser},
+    is_back,
     redis::{TestRedis, commands, pool_at},
     scope::in_a_request,
     sessions::{HOUR, State, Typed, copy, session_key, state, state_of},
@@ -104,7 +105,7 @@ async fn whoever_was_logged_in_still_is_when_redis_is_back() {
     let redis = TestRedis::start_with(&["--appendonly", "yes"]).await;
     let patient = Duration::from_secs(1);
     let store = redis.store_with(|options| options.deadline(patient).anonymous_during_outage(true));
-    let app = TestApp::consistent_on(store);
+    let app = TestApp::consistent_on(store.clone());
     let browser = app.browser();
     browser.get("/set/user/Ada").await.text();
     redis.stop();
@@ -112,6 +113,7 @@ async fn whoever_was_logged_in_still_is_when_redis_is_back() {
     let login = tally.send(browser.get("/login/Eve")).await;
     login.assert_empty_500();
     redis.start_again().await;
+    is_back(&store).await;
     tally.check(browser.get("/count").await.text(), "n=1 user=\"Ada\"");
 }
 

@@ -27,7 +27,7 @@ use crate::{
     support::{
         app::{Setup, TestApp},
         browser::Browser,
-        eventually,
+        eventually, eventually_async, is_back,
         scope::in_a_request,
         sessions::{HOUR, Typed, assert_works, copy, marker_of, state, state_of},
         tally::Tally,
@@ -211,9 +211,9 @@ async fn one_visitor_of_a_dead_shard_is_no_outage_to_the_others() {
         gets["calls=".len()..].split(',').next()?.parse().ok()
     };
     eventually("it gets to what it was asked", || asked().is_some()).await;
-    // Once it is known to be silent, nobody repeats what waits there for its answer.
+    // Once it is known to be silent, nobody asks it any more.
     let asked = asked().unwrap();
-    assert!((6..=10).contains(&asked), "{asked}");
+    assert!((1..=3).contains(&asked), "{asked}");
 }
 
 /// As when a firewall has forgotten about it.
@@ -256,26 +256,22 @@ async fn a_cluster_that_serves_nobody_is_an_outage() {
     masters[0].kill();
     eventually("the cluster is down", || is_down(masters[1])).await;
 
-    let error = tally
-        .send(store.load(&key))
-        .await
-        .unwrap_err()
-        .typed()
-        .to_string();
-    assert!(error.contains("CLUSTERDOWN"), "{error}");
-    let at_once = async {
-        for _ in 0..50 {
-            let failed = tally.send(store.load(&key)).now_or_never();
-            assert_matches!(failed, Some(Err(_)));
-        }
-    };
-    let (probe, ()) = join(tally.send(store.load(&key)), at_once).await;
-    assert_matches!(probe, Err(_));
+    // The first one or two may not yet know why they are not answered.
+    eventually_async("the outage is known", async || {
+        let error = tally.send(store.load(&key)).await.unwrap_err().typed();
+        error.to_string().contains("CLUSTERDOWN")
+    })
+    .await;
+    for _ in 0..50 {
+        let failed = tally.send(store.load(&key)).now_or_never();
+        assert_matches!(failed, Some(Err(_)));
+    }
     let error = store.ping().await.unwrap_err().to_string();
     assert!(error.contains("CLUSTERDOWN"), "{error}");
 
     masters[0].start_again();
     eventually("the cluster is up", || !is_down(masters[1])).await;
+    is_back(&store).await;
     tally.check(store.load(&key).await.unwrap(), Some(state("n", "1")));
 }
 

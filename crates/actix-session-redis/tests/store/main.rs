@@ -6,6 +6,8 @@ mod support;
 
 /// Redis is away, and public pages stay up: nobody is taken for somebody else, and nothing is lost.
 mod anonymous;
+/// Where the store, its futures and the public types may go.
+mod auto_traits;
 /// A handler that blocks its worker thread does not hold up the sessions of the other workers.
 mod blocked_worker;
 /// Whatever happens to a connection, each request gets the reply that is its own.

@@ -6,7 +6,7 @@ use futures_util::future::{join, join_all};
 
 use crate::support::{
     app::TestApp,
-    eventually,
+    eventually, is_back,
     redis::TestRedis,
     sessions::{HOUR, Typed, copy, session_key, state},
     tally::Tally,
@@ -132,7 +132,7 @@ async fn a_request_that_came_later_fails_as_soon_as_the_outage_is_known() {
 }
 
 #[actix_web::test]
-async fn once_a_deadline_has_passed_only_one_request_at_a_time_waits() {
+async fn once_a_deadline_has_passed_no_request_waits() {
     let tally = Tally::of_this_test();
     let redis = TestRedis::start().await;
     let store = impatient_store(&redis);
@@ -144,8 +144,7 @@ async fn once_a_deadline_has_passed_only_one_request_at_a_time_waits() {
     for _ in 0..2 {
         let waits = parallel_waits(&tally, &store).await;
         let fail_fast = |wait: &Duration| *wait < DEADLINE / 4;
-        let (fast, slow): (Vec<_>, Vec<_>) = waits.into_iter().partition(fail_fast);
-        assert_eq!((fast.len(), slow.len()), (49, 1), "the others: {slow:?}");
+        assert!(waits.iter().all(fail_fast), "{waits:?}");
     }
 }
 
@@ -154,12 +153,14 @@ async fn once_redis_is_back_the_app_works_without_a_restart() {
     let tally = Tally::of_this_test();
     let redis = TestRedis::start_with(&["--appendonly", "yes"]).await;
     let patient = Duration::from_secs(1);
-    let app = TestApp::on(redis.store_with(|options| options.deadline(patient)));
+    let store = redis.store_with(|options| options.deadline(patient));
+    let app = TestApp::on(store.clone());
     let browser = app.browser();
     browser.get("/count").await.text();
     redis.stop();
     tally.send(browser.get("/count")).await.assert_empty_500();
     redis.start_again().await;
+    is_back(&store).await;
     assert_eq!(tally.send(browser.get("/count")).await.text(), "n=2");
     let all = join_all((0..20).map(|_| tally.send(browser.get("/read")))).await;
     assert!(all.into_iter().all(|answer| answer.text() == "n=2"));
@@ -177,6 +178,7 @@ async fn the_app_may_start_before_redis() {
     assert_eq!(tally.send(browser.get("/hello")).await.text(), "hello");
     tally.send(browser.get("/count")).await.assert_empty_500();
     redis.start_again().await;
+    is_back(&store).await;
     assert_eq!(tally.send(browser.get("/count")).await.text(), "n=1");
     tally.check(browser.get("/read").await.text(), "n=1");
     store.ping().await.unwrap();
@@ -217,12 +219,11 @@ async fn a_replica_that_comes_up_in_the_place_of_the_master_serves_reads() {
     waited(tally.send(store.ping()).await.unwrap_err());
     redis.start_again().await;
     redis.run::<()>("REPLICAOF 127.0.0.1 1");
+    is_back(&store).await;
 
     let n2 = || state("n", "2");
     let writes = join_all((0..16).map(|_| tally.send(store.save(n2(), &HOUR))));
     let (writes, ()) = join(writes, async {
-        // A probe that writes finds out that Redis is there, though it may not write. By its
-        // second try it has read the answer to the first.
         let asked_again = || redis.command_count("set") > 1;
         eventually("a write was refused", asked_again).await;
         for _ in 0..10 {
@@ -249,5 +250,6 @@ async fn a_redis_that_hangs_is_an_outage_too() {
         "{waits:?}"
     );
     redis.resume();
+    is_back(&store).await;
     tally.check(store.load(&key).await.unwrap(), Some(state("n", "1")));
 }

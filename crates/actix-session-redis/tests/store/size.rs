@@ -7,7 +7,7 @@ use crate::support::{
     sessions::{HOUR, State, Typed, copy, state, state_of},
 };
 
-const MIB: usize = 1 << 20;
+const LIMIT: usize = 256 << 10;
 
 /// What comes on top of a state of more than 4 KiB.
 const STAMP: usize = 32;
@@ -20,25 +20,28 @@ fn state_of_size(bytes: usize) -> State {
 }
 
 #[actix_web::test]
-async fn up_to_a_mebibyte_is_stored_by_default() {
+async fn up_to_a_quarter_of_a_mebibyte_is_stored_by_default() {
     let redis = TestRedis::start().await;
     let store = redis.store();
-    let key = store.save(state_of_size(MIB), &HOUR).await.unwrap();
+    let key = store.save(state_of_size(LIMIT), &HOUR).await.unwrap();
     let stored: usize = redis.run(&format!("STRLEN {}", state_of(&key)));
-    assert_eq!(stored, MIB + STAMP);
-    let key = store.update(key, state_of_size(MIB), &HOUR).await.unwrap();
-    assert_eq!(store.load(&key).await.unwrap(), Some(state_of_size(MIB)));
+    assert_eq!(stored, LIMIT + STAMP);
+    let key = store
+        .update(key, state_of_size(LIMIT), &HOUR)
+        .await
+        .unwrap();
+    assert_eq!(store.load(&key).await.unwrap(), Some(state_of_size(LIMIT)));
 }
 
 #[actix_web::test]
 async fn a_byte_more_is_refused_and_nothing_is_sent() {
     let redis = TestRedis::start().await;
     let store = redis.store();
-    let save = store.save(state_of_size(MIB + 1), &HOUR);
+    let save = store.save(state_of_size(LIMIT + 1), &HOUR);
     let (saved, asked) = redis.commands_during(save).await;
     assert_matches!(
         saved.unwrap_err().typed(),
-        Error::StateTooLarge { bytes, limit } if (bytes, limit) == (MIB + 1, MIB)
+        Error::StateTooLarge { bytes, limit } if (bytes, limit) == (LIMIT + 1, LIMIT)
     );
     assert_eq!(asked, commands([]));
 }
@@ -75,6 +78,6 @@ async fn the_visitor_gets_an_empty_500_and_keeps_the_session() {
     let app = TestApp::on(redis.store());
     let browser = app.browser();
     browser.get("/count").await.text();
-    browser.get("/grow/2000000").await.assert_empty_500();
+    browser.get("/grow/300000").await.assert_empty_500();
     assert_eq!(browser.get("/count").await.text(), "n=2");
 }

@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use actix_session_redis::RedisSessionStore;
 use actix_web::rt::System;
 use tokio::sync::oneshot;
 
@@ -40,6 +41,11 @@ pub(crate) async fn eventually_async(fact: &str, mut holds: impl AsyncFnMut() ->
         assert!(Instant::now() < deadline, "never: {fact}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+}
+
+/// Waits until the store has noticed that Redis is back: no request pays for looking.
+pub(crate) async fn is_back(store: &RedisSessionStore) {
+    eventually_async("Redis is back", async || store.ping().await.is_ok()).await;
 }
 
 /// Shows what was counted, whether or not the test fails: this way is not captured.

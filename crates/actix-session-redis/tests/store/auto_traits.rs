@@ -1,0 +1,48 @@
+//! What compiles here is the proof; it runs as well.
+
+use actix_session::storage::SessionStore;
+use actix_session_redis::{
+    ConsistentSessions, CurrentSession, Error, Fault, RedisPool, RedisSessionStore,
+    RedisSessionStoreBuilder,
+};
+
+use crate::support::{
+    redis::TestRedis,
+    sessions::{HOUR, copy, state},
+};
+
+fn is_send<T: Send>(value: T) -> T {
+    value
+}
+
+/// As in `tokio::spawn`, or in a function of `async_trait`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_futures_of_all_operations_may_move_between_threads() {
+    let redis = TestRedis::start().await;
+    let store = redis.store_with(|options| options.counter("n"));
+    let operations = async move {
+        let key = is_send(store.save(state("n", "1"), &HOUR)).await.unwrap();
+        is_send(store.load(&key)).await.unwrap();
+        let n2 = state("n", "2");
+        is_send(store.update(copy(&key), n2, &HOUR)).await.unwrap();
+        is_send(store.update_ttl(&key, &HOUR)).await.unwrap();
+        is_send(store.ping()).await.unwrap();
+        is_send(store.check()).await.unwrap();
+        is_send(store.delete(&key)).await.unwrap();
+        store.load(&key).await.unwrap()
+    };
+    assert_eq!(tokio::spawn(operations).await.unwrap(), None);
+}
+
+#[test]
+fn public_types_go_wherever_an_application_keeps_them() {
+    fn shared<T: Clone + Send + Sync + Unpin + 'static>() {}
+    fn sent<T: Send + Sync + Unpin + 'static>() {}
+    shared::<RedisSessionStore>();
+    shared::<RedisPool>();
+    shared::<Error>();
+    shared::<Fault>();
+    shared::<ConsistentSessions<()>>();
+    sent::<RedisSessionStoreBuilder>();
+    sent::<CurrentSession>();
+}
