@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos bench bench-quick profile lint fmt doc deps deps-test deps-bench
+.PHONY: help demo test chaos bench bench-quick profile lint lowest fmt doc deps deps-test deps-bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ lint: deps-test ## formatting, clippy and rustdoc, with warnings as errors
 	done
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --all-features --no-deps
 
+lowest: deps-test ## the library with the lowest versions of its dependencies that its manifest admits
+	tests/lowest-versions.sh
+
 fmt: ## formats the code
 	cargo fmt --all
 
@@ -45,7 +48,7 @@ doc: ## the documentation of the library, in a browser
 deps: ## installs redis-server and nginx where they are missing
 	@demo/deps.sh
 
-deps-test: ## the same, and OpenSSL, which the tests are built with
+deps-test: ## the same, OpenSSL, which the tests are built with, and jq
 	@demo/deps.sh test
 
 deps-bench: ## what the demo needs, and wrk, which generates load
