@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos bench bench-quick profile lint fmt doc deps deps-test deps-bench
+.PHONY: help demo test chaos bench bench-quick profile lint lowest fmt doc deps deps-lint deps-test deps-bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,7 +27,7 @@ bench-quick: deps-bench ## a minute of the same, to see that it works: the figur
 profile: deps-bench ## where the CPU time of a request goes, ours beside the floor; needs perf
 	tests/bench/profile.sh
 
-lint: deps-test ## formatting, clippy and rustdoc, with warnings as errors
+lint: deps-test ## formatting, clippy and rustdoc, with warnings as errors; what the library depends on
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 	cargo clippy --locked --package actix-session-redis --all-targets -- -D warnings
@@ -35,6 +35,10 @@ lint: deps-test ## formatting, clippy and rustdoc, with warnings as errors
 		cargo clippy --locked --package actix-session-redis --features $$feature -- -D warnings || exit; \
 	done
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --all-features --no-deps
+	tests/dependencies.sh
+
+lowest: deps-test ## the library with the lowest versions of its dependencies that its manifest admits
+	tests/lowest-versions.sh
 
 fmt: ## formats the code
 	cargo fmt --all
@@ -45,8 +49,11 @@ doc: ## the documentation of the library, in a browser
 deps: ## installs redis-server and nginx where they are missing
 	@demo/deps.sh
 
-deps-test: ## the same, and OpenSSL, which the tests are built with
+deps-test: ## the same, OpenSSL, which the tests are built with, and jq
 	@demo/deps.sh test
+
+deps-lint: ## cargo-deny, with which lint looks at licences and advisories: takes some minutes
+	@cargo deny --version 2>/dev/null || cargo install --locked cargo-deny
 
 deps-bench: ## what the demo needs, and wrk, which generates load
 	@demo/deps.sh bench

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs what the demo and the tests start: redis-server and nginx. With the argument "test", also
-# what the library's feature native-tls is built with: OpenSSL. With "bench", also what generates
-# load: wrk. Does nothing when all is there.
+# what the library's feature native-tls is built with: OpenSSL, and what tests/lowest-versions.sh
+# reads manifests with: jq. With "bench", also what generates load: wrk. Does nothing when all is
+# there.
 set -eu
 
 # Debian keeps nginx where the PATH of an ordinary user does not look.
@@ -15,6 +16,9 @@ missing() {
     done
     if [ "$what_for" = bench ]; then
         command -v wrk >/dev/null || printf ' wrk'
+    fi
+    if [ "$what_for" = test ]; then
+        command -v jq >/dev/null || printf ' jq'
     fi
     # On a Mac native-tls uses the system's own TLS.
     if [ "$what_for" = test ] && [ "$(uname)" = Linux ]; then

@@ -2,13 +2,7 @@
 
 mod facts;
 
-use std::{
-    cell::RefCell,
-    fs,
-    net::{Ipv4Addr, SocketAddr},
-    process::Stdio,
-    time::Duration,
-};
+use std::{cell::RefCell, fs, process::Stdio, time::Duration};
 
 use actix_session_redis::{
     RedisSessionStore, RedisSessionStoreBuilder,
@@ -21,8 +15,8 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use redis_fixtures::ReservedPort;
 use redis_test::server::RedisServer;
-use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 pub(crate) use self::facts::{Commands, commands};
@@ -32,8 +26,8 @@ pub(crate) struct TestRedis {
     running: RefCell<Option<Running>>,
     address: ConnectionAddr,
     arguments: Vec<String>,
-    /// Bound but not listening: nobody else is given the port, and the server can listen on it.
-    _reserved_port: Option<Socket>,
+    /// Its own, and that of its cluster bus if it is a node of a cluster.
+    reserved_ports: Vec<ReservedPort>,
     data: TempDir,
 }
 
@@ -51,6 +45,13 @@ impl TestRedis {
     pub(crate) async fn start_with(arguments: &[&str]) -> Self {
         let mut redis = Self::not_started();
         redis.arguments = arguments.iter().map(|&a| a.to_owned()).collect();
+        if let Some(port) = ReservedPort::for_cluster_bus(arguments) {
+            let number = port.address().port().to_string();
+            redis
+                .arguments
+                .extend(["--cluster-port".to_owned(), number]);
+            redis.reserved_ports.push(port);
+        }
         redis.start_again().await;
         redis
     }
@@ -58,28 +59,25 @@ impl TestRedis {
     pub(crate) async fn start_on_unix_socket() -> Self {
         let data = TempDir::new().unwrap();
         let address = ConnectionAddr::Unix(data.path().join("redis.sock"));
-        let redis = Self::at(address, None, data);
+        let redis = Self::at(address, Vec::new(), data);
         redis.start_again().await;
         redis
     }
 
     /// It has its address; [`start_again`](Self::start_again) starts it.
     pub(crate) fn not_started() -> Self {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.set_reuse_address(true).unwrap();
-        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        socket.bind(&any_port.into()).unwrap();
-        let port = socket.local_addr().unwrap().as_socket().unwrap().port();
-        let address = ConnectionAddr::Tcp(Ipv4Addr::LOCALHOST.to_string(), port);
-        Self::at(address, Some(socket), TempDir::new().unwrap())
+        let port = ReservedPort::any();
+        let address = port.address();
+        let address = ConnectionAddr::Tcp(address.ip().to_string(), address.port());
+        Self::at(address, vec![port], TempDir::new().unwrap())
     }
 
-    fn at(address: ConnectionAddr, reserved_port: Option<Socket>, data: TempDir) -> Self {
+    fn at(address: ConnectionAddr, reserved_ports: Vec<ReservedPort>, data: TempDir) -> Self {
         Self {
             running: RefCell::new(None),
             address,
             arguments: Vec::new(),
-            _reserved_port: reserved_port,
+            reserved_ports,
             data,
         }
     }
