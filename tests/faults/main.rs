@@ -17,6 +17,8 @@ mod failover;
 mod full;
 /// Redis hangs: it accepts connections and answers nothing.
 mod hang;
+/// A thousand connections read one large session, next to somebody with a small one.
+mod large;
 /// Redis is there only after the instances, or long after they have lost it.
 mod late;
 /// Redis ends and comes back.
