@@ -57,7 +57,8 @@ impl CookieKey {
         BASE64_STANDARD.encode(self.0.master())
     }
 
-    pub(crate) fn to_key(&self) -> Key {
+    /// As the session middleware takes it.
+    pub fn to_key(&self) -> Key {
         self.0.clone()
     }
 }

@@ -146,7 +146,7 @@ impl fmt::Display for Figures {
     }
 }
 
-fn thousands(number: usize) -> String {
+pub(crate) fn thousands(number: usize) -> String {
     match (number / 1_000, number % 1_000) {
         (0, rest) => rest.to_string(),
         (thousands, rest) => format!("{thousands},{rest:03}"),
@@ -164,8 +164,16 @@ impl Requests {
         self.0.iter().filter(|request| !request.answered)
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn longest(&self) -> Duration {
         self.0.iter().map(|request| request.took).max().unwrap()
+    }
+
+    pub(crate) fn median(&self) -> Duration {
+        self.median_of(|_| true)
     }
 
     pub(crate) fn median_of(&self, which: impl Fn(&Request) -> bool) -> Duration {
@@ -186,6 +194,12 @@ impl Requests {
             .collect();
         counts.sort();
         counts[counts.len() / 2]
+    }
+}
+
+impl From<Vec<Request>> for Requests {
+    fn from(requests: Vec<Request>) -> Self {
+        Self(requests)
     }
 }
 

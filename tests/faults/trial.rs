@@ -1,6 +1,7 @@
 use std::{
-    fmt,
+    env, fmt,
     io::{self, Write as _},
+    path::PathBuf,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -10,7 +11,7 @@ use std::{
 };
 
 use deadpool_redis::redis::cmd;
-use demo::{RedisAddress, Stack, StackOptions};
+use demo::{CookieKey, RedisAddress, Stack, StackOptions};
 use support::{browser::Browser, redis};
 
 use crate::{
@@ -50,6 +51,8 @@ const AFTER: Duration = Duration::from_millis(2_500);
 /// A stack, and what happens to it.
 pub(crate) struct Trial {
     what: &'static str,
+    /// That of the instances.
+    pub(crate) cookie_key: CookieKey,
     pub(crate) stack: Stack,
     /// Whether the last write to a server that dies may not have reached its replica.
     may_lose_a_write: bool,
@@ -70,23 +73,36 @@ impl Turn {
 impl Trial {
     /// Waits for its turn, and starts the stack with a Redis of its own.
     pub(crate) fn of(what: &'static str) -> Self {
-        Self::start(what, None, Turn::wait())
+        Self::start(what, INSTANCES, None, Turn::wait())
+    }
+
+    /// The same with one instance, as the figures of a single process are asked for.
+    pub(crate) fn of_one_instance(what: &'static str) -> Self {
+        Self::start(what, 1, None, Turn::wait())
     }
 
     /// Starts the stack with these servers, one of which will fail.
     pub(crate) fn on(what: &'static str, redis: RedisAddress, turn: Turn) -> Self {
-        Self::start(what, Some(redis), turn)
+        Self::start(what, INSTANCES, Some(redis), turn)
     }
 
-    fn start(what: &'static str, redis: Option<RedisAddress>, turn: Turn) -> Self {
+    fn start(
+        what: &'static str,
+        instances: usize,
+        redis: Option<RedisAddress>,
+        turn: Turn,
+    ) -> Self {
         let may_lose_a_write = redis.is_some();
+        let cookie_key = CookieKey::generate();
         let options = StackOptions {
-            instances: INSTANCES,
+            instances,
             redis,
-            ..StackOptions::new(env!("CARGO_BIN_EXE_demo-under-test"))
+            cookie_key: cookie_key.clone(),
+            ..StackOptions::new(demo_under_test())
         };
         Self {
             what,
+            cookie_key,
             stack: Stack::start(options).unwrap(),
             may_lose_a_write,
             _turn: turn,
@@ -154,6 +170,13 @@ impl Trial {
     }
 }
 
+/// The one that cargo has built along with the tests, unless `DEMO_UNDER_TEST` names another: a
+/// release build, for figures that are worth more.
+fn demo_under_test() -> PathBuf {
+    let given = env::var_os("DEMO_UNDER_TEST").map(PathBuf::from);
+    given.unwrap_or_else(|| env!("CARGO_BIN_EXE_demo-under-test").into())
+}
+
 /// Changes a setting of the Redis of the stack while it runs.
 pub(crate) fn configure_redis(stack: &Stack, parameter: &str, value: &str) {
     let mut set = cmd("CONFIG");
@@ -161,7 +184,7 @@ pub(crate) fn configure_redis(stack: &Stack, parameter: &str, value: &str) {
     set.exec(&mut redis(stack)).unwrap();
 }
 
-fn repeat(
+pub(crate) fn repeat(
     mut request: impl FnMut() -> Request,
     pause: Duration,
     over: &AtomicBool,
@@ -175,7 +198,7 @@ fn repeat(
 }
 
 /// Asks for a page that has nothing to do with sessions: it does not exist.
-fn pass_by(browser: &Browser) -> Request {
+pub(crate) fn pass_by(browser: &Browser) -> Request {
     let sent = Instant::now();
     let page = browser.open("/nothing/here");
     let took = sent.elapsed();

@@ -1,14 +1,16 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_session::storage::SessionStore;
 use actix_session_redis::RedisSessionStore;
 use futures_util::future::{join, join_all};
 
 use crate::support::{
-    eventually, is_back,
+    app::{Setup, TestApp},
+    eventually, eventually_async, is_back,
     log::Log,
     on_a_worker,
     redis::{TestRedis, pool_at},
+    report,
     sessions::{HOUR, copy, session_key, state},
 };
 
@@ -127,6 +129,82 @@ async fn the_end_of_an_outage_is_told_even_if_the_thread_that_found_it_has_ended
     redis.start_again().await;
     is_back(&store).await;
     assert_eq!(log.count("Redis is available again"), 1);
+}
+
+/// The right password, and some of what Redis may have against a request.
+const SHOP: &str = "ACL SETUSER shop reset on >sesame ~session:* +@all";
+
+/// How many lines operators may find in their log, however many requests were refused.
+const A_FEW: usize = 12;
+
+/// Visitors come for two seconds while Redis refuses what they need, and until it no longer does.
+async fn assert_few_lines(path: &str, code: &str, refuse: &str, relent: &str) {
+    const VISITORS: usize = 8;
+    let redis = TestRedis::start().await;
+    redis.run::<()>(SHOP);
+    let setup = Setup::consistent();
+    let keys = join_all((0..VISITORS).map(async |_| {
+        let saved = redis.store().save(state("n", "1"), &HOUR).await;
+        setup.signed_cookie(saved.unwrap().as_ref())
+    }));
+    let cookies = keys.await;
+    redis.run::<()>("CONFIG RESETSTAT");
+    redis.run::<()>(refuse);
+
+    let log = Log::of_operators();
+    let pool = pool_at(&redis.url_as("shop:sesame@"));
+    let app = TestApp::with(RedisSessionStore::new(pool), &setup);
+    let begun = Instant::now();
+    let visits = join_all(cookies.iter().map(async |cookie| {
+        let browser = app.browser_with_cookie(cookie);
+        let mut refused = 0;
+        while begun.elapsed() < Duration::from_secs(2) {
+            assert!(browser.get(path).await.status >= 500);
+            refused += 1;
+        }
+        refused
+    }));
+    let refused: usize = visits.await.iter().sum();
+    let said = log.lines();
+    report(format!(
+        "{refused} requests refused with {code}, {} lines at INFO or above; the first: {}",
+        said.len(),
+        said.first().map_or("none", String::as_str),
+    ));
+    let commands = redis.refused_commands();
+    redis.run::<()>(relent);
+    eventually_async("Redis accepts it again", async || {
+        let browser = app.browser_with_cookie(&cookies[0]);
+        browser.get(path).await.status == 200
+    })
+    .await;
+
+    assert!(refused > A_FEW, "it is no load: {refused}");
+    assert!(said.len() <= A_FEW, "{} lines", said.len());
+    let first = said.first().expect("it is said");
+    assert!(first.contains(" ERROR ") && first.contains(code), "{first}");
+    let names_it = |command: &String| first.contains(&command.to_uppercase());
+    assert!(commands.keys().any(names_it), "{commands:?} in {first}");
+    eventually("its end is told", || log.count(" INFO ") == 1).await;
+    assert!(log.lines().len() <= A_FEW, "{:#?}", log.lines());
+}
+
+#[actix_web::test]
+async fn a_wrong_password_is_a_few_lines_however_many_requests_need_it() {
+    let refuse = "ACL SETUSER shop resetpass >another";
+    assert_few_lines("/read", "WRONGPASS", refuse, SHOP).await;
+}
+
+#[actix_web::test]
+async fn a_missing_permission_is_a_few_lines_however_many_requests_need_it() {
+    let refuse = "ACL SETUSER shop -@read";
+    assert_few_lines("/read", "NOPERM", refuse, SHOP).await;
+}
+
+#[actix_web::test]
+async fn a_full_redis_is_a_few_lines_however_many_requests_write() {
+    let refuse = "CONFIG SET maxmemory 1";
+    assert_few_lines("/count", "OOM", refuse, "CONFIG SET maxmemory 0").await;
 }
 
 #[actix_web::test]

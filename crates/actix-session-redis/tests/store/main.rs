@@ -66,6 +66,8 @@ mod script;
 mod sentinel;
 /// A state that is too large is refused, and what was stored stays.
 mod size;
+/// Large sessions on a slow line to Redis: what comes slowly is not silence.
+mod slow_line;
 /// TLS with an authority of one's own, and with client certificates.
 #[cfg(any(feature = "native-tls", feature = "rustls"))]
 mod tls;

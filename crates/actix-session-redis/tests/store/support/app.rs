@@ -1,6 +1,6 @@
 //! An app that keeps sessions.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{mem, net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_session::{
     SessionMiddleware,
@@ -19,6 +19,7 @@ use actix_web::{
     web::{Data, ServiceConfig},
 };
 use tokio::{sync::Semaphore, time::timeout};
+use tracing::dispatcher::{self, Dispatch};
 
 use super::{
     browser::Browser,
@@ -116,7 +117,10 @@ impl TestApp {
         let desk = Arc::<Desk>::default();
         let config = actix_test::config().h1().workers(setup.workers);
         let (setup, app_desk) = (setup.clone(), Data::from(Arc::clone(&desk)));
+        let log = dispatcher::get_default(Dispatch::clone);
         let server = actix_test::start_with(config, move || {
+            // A worker writes to the log of the one who started the app, for as long as it lives.
+            mem::forget(dispatcher::set_default(&log));
             let sessions = || setup.sessions(store.clone());
             let consistent_sessions = ConsistentSessions::new(sessions());
             App::new()

@@ -1,4 +1,5 @@
-//! What this thread's spans and events look like in a log, at level `TRACE`.
+//! What this thread's spans and events look like in a log, and those of the workers of an app that
+//! was started meanwhile.
 
 use std::{
     io::{self, Write},
@@ -27,12 +28,21 @@ impl Write for Written {
 }
 
 impl Log {
-    /// Of what happens on this thread from now on.
+    /// Of what happens on this thread from now on, at level `TRACE`.
     pub(crate) fn of_this_thread() -> Self {
+        Self::at(LevelFilter::TRACE)
+    }
+
+    /// The same as operators have it in production.
+    pub(crate) fn of_operators() -> Self {
+        Self::at(LevelFilter::INFO)
+    }
+
+    fn at(level: LevelFilter) -> Self {
         let written = Written::default();
         let writer = written.clone();
         let subscriber = tracing_subscriber::fmt()
-            .with_max_level(LevelFilter::TRACE)
+            .with_max_level(level)
             .with_span_events(FmtSpan::CLOSE)
             .with_ansi(false)
             .with_writer(move || writer.clone())

@@ -11,8 +11,11 @@ use futures_util::future::{LocalBoxFuture, select};
 use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream, tcp::ReadHalf},
-    sync::mpsc,
+    net::{
+        TcpListener, TcpStream,
+        tcp::{ReadHalf, WriteHalf},
+    },
+    sync::{Mutex, mpsc},
     time::{Instant, sleep, sleep_until},
 };
 
@@ -27,6 +30,8 @@ pub(crate) enum Fate {
     Latency(Duration),
     /// Redis carries it out, and the answer comes through one byte at a time.
     Dribble,
+    /// Redis carries it out, and the answer comes through as fast as the bandwidth allows.
+    Trickle(Rc<Bandwidth>),
     /// Redis carries it out, and the connection breaks before the answer is through.
     LoseReply,
     /// The same, in the middle of the answer.
@@ -39,6 +44,38 @@ pub(crate) enum Fate {
     Silence,
     /// What somebody decides later.
     Undecided(LocalBoxFuture<'static, Fate>),
+}
+
+/// What all connections together get through, who wants to send taking turns.
+pub(crate) struct Bandwidth {
+    bytes_per_second: u32,
+    free_at: Mutex<Instant>,
+}
+
+impl Bandwidth {
+    /// What is passed on at once: so little that bytes come all the time.
+    const CHUNK: Duration = Duration::from_millis(10);
+
+    pub(crate) fn of(bytes_per_second: u32) -> Rc<Self> {
+        Rc::new(Self {
+            bytes_per_second,
+            free_at: Mutex::new(Instant::now()),
+        })
+    }
+
+    async fn pass(&self, reply: &[u8], to: &mut WriteHalf<'_>) -> io::Result<()> {
+        let chunk = (f64::from(self.bytes_per_second) * Self::CHUNK.as_secs_f64()) as usize;
+        for bytes in reply.chunks(chunk) {
+            let mut free_at = self.free_at.lock().await;
+            // What a busy machine is late for is caught up with.
+            let start = (*free_at).max(Instant::now() - Self::CHUNK * 10);
+            let takes = bytes.len() as f64 / f64::from(self.bytes_per_second);
+            *free_at = start + Duration::from_secs_f64(takes);
+            sleep_until(*free_at).await;
+            to.write_all(bytes).await?;
+        }
+        Ok(())
+    }
 }
 
 /// A command with its arguments, as text.
@@ -153,6 +190,11 @@ impl Proxy {
         options(RedisSessionStore::builder(pool)).build()
     }
 
+    /// How many commands came by so far.
+    pub(crate) fn seen_in_all(&self) -> usize {
+        self.seen.borrow().len()
+    }
+
     /// The commands with this name that came by so far.
     pub(crate) fn seen(&self, name: &str) -> Vec<Command> {
         let mut seen = self.seen.borrow().clone();
@@ -219,6 +261,10 @@ async fn relay(
                         client.write_all(byte).await?;
                         sleep(Duration::from_millis(1)).await;
                     }
+                    continue;
+                }
+                Fate::Trickle(bandwidth) => {
+                    bandwidth.pass(&reply, &mut client).await?;
                     continue;
                 }
                 Fate::Latency(latency) => sleep_until(begun + latency).await,

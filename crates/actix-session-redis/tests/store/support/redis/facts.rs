@@ -99,22 +99,26 @@ impl TestRedis {
         self.command_counts().get(name).copied().unwrap_or(0)
     }
 
-    /// All but `INFO`, which asks for this.
+    /// The names of the commands that it has answered with an error.
+    pub(crate) fn refused_commands(&self) -> Commands {
+        let mut counts = self.sums_of(["rejected_calls", "failed_calls"]);
+        counts.retain(|_, &mut n| n > 0);
+        counts
+    }
+
     fn command_counts(&self) -> Commands {
+        self.sums_of(["calls", "rejected_calls"])
+    }
+
+    /// Of the statistics of each command, but of `INFO`, which asks for this.
+    fn sums_of(&self, fields: [&str; 2]) -> Commands {
         let stats: InfoDict = self.run("INFO commandstats");
         let names = stats.keys().filter_map(|key| key.strip_prefix("cmdstat_"));
-        let count = |name: &str| {
+        let count = |name: &str| -> u64 {
             let stats: String = stats.get(&format!("cmdstat_{name}")).unwrap();
-            let number_of = |field: &str| -> u64 {
-                let mut fields = stats.split(',').filter_map(|stat| stat.split_once('='));
-                fields
-                    .find(|(name, _)| *name == field)
-                    .unwrap()
-                    .1
-                    .parse()
-                    .unwrap()
-            };
-            number_of("calls") + number_of("rejected_calls")
+            let numbers = stats.split(',').filter_map(|stat| stat.split_once('='));
+            let those = numbers.filter(|(field, _)| fields.contains(field));
+            those.map(|(_, n)| n.parse::<u64>().unwrap()).sum()
         };
         names
             .filter(|&name| name != "info")
