@@ -51,7 +51,7 @@ pub(crate) async fn kill(session: Session) -> HttpResponse {
 }
 
 pub(crate) async fn healthz(store: web::Data<RedisSessionStore>) -> impl Responder {
-    match store.ping().await {
+    match store.check().await {
         Ok(()) => ("ok".to_owned(), StatusCode::OK),
         Err(reason) => (reason.to_string(), StatusCode::SERVICE_UNAVAILABLE),
     }

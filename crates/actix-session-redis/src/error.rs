@@ -186,6 +186,10 @@ impl Fault {
         Self(Kind::Reply("CLUSTERDOWN".to_owned()))
     }
 
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self.0, Kind::NoAnswer)
+    }
+
     /// The code of the reply, if Redis has given one.
     pub(crate) fn reply(&self) -> Option<&str> {
         match &self.0 {

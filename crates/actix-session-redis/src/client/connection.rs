@@ -132,7 +132,8 @@ impl Connection {
     /// Whether another connection may do better than the one that this happened on.
     pub(crate) fn is_given_up_for(&self, fault: &Fault) -> bool {
         match fault.reply() {
-            None => true,
+            // One server's silence is looked into.
+            None => !(self.is_cluster() && fault.is_silence()),
             // A cluster's client follows a failover by itself.
             Some("NOREPLICAS") if self.is_cluster() => false,
             Some(_) => self.made.elapsed() >= Self::NEW,

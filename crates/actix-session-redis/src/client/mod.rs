@@ -60,6 +60,13 @@ pub(crate) struct Operation<'a> {
     pub(crate) observation: Observation<'a>,
 }
 
+/// Whether an operation has found a connection silent, and asks a second time.
+#[derive(Clone, Copy, PartialEq)]
+enum Turn {
+    First,
+    Second,
+}
+
 impl Client {
     pub(crate) fn new(connector: Connector, invalid: Option<Error>) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
@@ -100,7 +107,7 @@ impl Client {
             return Err(invalid.clone());
         }
         let permit = self.permit(op)?;
-        let outcome = self.tries(op, &command).await;
+        let outcome = self.tries(op, &command, Turn::First).await;
         permit.conclude(&outcome);
         outcome.map_err(|failure| match failure {
             Failure::Permanent(error) => error,
@@ -123,6 +130,7 @@ impl Client {
         &self,
         op: &Operation<'_>,
         command: &(impl Fn(Arc<Connection>) -> F + Sync),
+        turn: Turn,
     ) -> Result<T, Failure>
     where
         T: Send,
@@ -133,7 +141,7 @@ impl Client {
             if let Some(outage) = self.breaker.outage() {
                 return Err(Failure::Transient(outage));
             }
-            let fault = match self.try_once(op, command).await {
+            let fault = match self.try_once(op, command, turn).await {
                 Err(Failure::Transient(fault)) => fault,
                 outcome => return outcome,
             };
@@ -148,6 +156,7 @@ impl Client {
         &self,
         op: &Operation<'_>,
         command: &(impl Fn(Arc<Connection>) -> F + Sync),
+        turn: Turn,
     ) -> Result<T, Failure>
     where
         T: Send,
@@ -159,14 +168,16 @@ impl Client {
         };
         op.observation.tries_once_more();
         let mut answer = pin!(command(Arc::clone(&lease.connection)));
-        match self.listen(op, &lease, answer.as_mut()).await {
+        match self.listen(op, &lease, answer.as_mut(), turn).await {
             Some(outcome) => self.conclude(&lease, outcome),
-            None if op.deadline.left().is_zero() => Err(Failure::Transient(Fault::no_answer())),
+            None if op.deadline.left().is_zero() || turn == Turn::Second => {
+                Err(Failure::Transient(Fault::no_answer()))
+            }
             None => {
                 self.fell_silent(&lease);
                 // A slow line brings a large reply late: it is waited for, beside those to the
                 // tries that follow.
-                let more_tries = Box::pin(self.tries(op, command));
+                let more_tries = Box::pin(self.tries(op, command, Turn::Second));
                 match select(answer, more_tries).await {
                     Either::Left((Err(Failure::Transient(_)), more_tries)) => more_tries.await,
                     Either::Left((outcome, _)) | Either::Right((outcome, _)) => outcome,
@@ -177,11 +188,15 @@ impl Client {
 
     /// Waits for the answer for as long as others get theirs on the same connection. `None` when
     /// the deadline has passed, or nothing at all was answered there for a quarter of it.
+    ///
+    /// In its second turn, an operation does not judge: were it a slow line, all tries together
+    /// would be too much for it. It only follows when others have found a better connection.
     async fn listen<T>(
         &self,
         op: &Operation<'_>,
         lease: &Lease,
         mut answer: Pin<&mut impl Future<Output = T>>,
+        turn: Turn,
     ) -> Option<T> {
         loop {
             let answers = lease.connection.answers();
@@ -189,7 +204,11 @@ impl Client {
             if let Some(answer) = heard.await {
                 return Some(answer);
             }
-            if op.deadline.left().is_zero() || lease.connection.answers() == answers {
+            let is_given_up = match turn {
+                Turn::First => lease.connection.answers() == answers,
+                Turn::Second => !lease.is_current(),
+            };
+            if is_given_up || op.deadline.left().is_zero() {
                 return None;
             }
         }

@@ -141,15 +141,16 @@ impl Lease {
             log.connection_lost(fault);
         }
     }
+
+    /// Whether those who come now get this connection, too.
+    pub(crate) fn is_current(&self) -> bool {
+        lock(&self.slot).holds(&self.connection)
+    }
 }
 
 /// For a connection that is still of use to some while others wait for a better one.
 #[cfg(feature = "cluster")]
 impl Lease {
-    pub(crate) fn is_current(&self) -> bool {
-        lock(&self.slot).holds(&self.connection)
-    }
-
     pub(crate) fn leave_pool(&self) {
         let mut slot = lock(&self.slot);
         if slot.holds(&self.connection)
