@@ -57,6 +57,7 @@ impl Tarpit {
         let mut shared = self.shared.lock().unwrap();
         shared.manner = manner;
         shared.held.clear();
+        shared.most_at_once = 0;
         shared.attempts
     }
 
@@ -65,7 +66,7 @@ impl Tarpit {
         self.shared.lock().unwrap().attempts
     }
 
-    /// How many connections were open at once, at most.
+    /// How many connections were open at once, at most, since it has behaved so.
     pub(crate) fn most_at_once(&self) -> usize {
         self.shared.lock().unwrap().most_at_once
     }

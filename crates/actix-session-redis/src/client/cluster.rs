@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -27,7 +28,10 @@ use deadpool_redis::{
 };
 use futures_util::{
     FutureExt as _,
-    future::{BoxFuture, Shared, join, join_all, select_ok, try_join_all},
+    future::{
+        BoxFuture, Either, Fuse, FusedFuture as _, Shared, join, join_all, select, select_ok,
+        try_join_all,
+    },
 };
 use tokio::{
     task::JoinHandle,
@@ -38,6 +42,7 @@ use super::{
     backoff::Backoff,
     connection::Connection,
     failure::Failure,
+    pool::Place,
     slot::{Connector, Lease},
 };
 use crate::{error::Fault, telemetry::events::Log};
@@ -52,8 +57,9 @@ pub(crate) struct ClusterLink {
 /// What is known of the servers.
 pub(crate) enum Health {
     Fine,
-    /// A master does not answer. Sessions in its slots have to wait for its replica.
-    OneSilent(HashSet<Slot>),
+    /// A master does not answer. Sessions in its slots have to wait for its replica: such as the one
+    /// that was wanted last.
+    OneSilent(HashSet<Slot>, Option<Vec<u8>>),
     /// One of the servers says that the cluster serves nobody.
     Down,
     /// No server answers.
@@ -63,6 +69,13 @@ pub(crate) enum Health {
 impl ClusterLink {
     fn set_health(&self, health: Health) {
         *lock(&self.health) = health;
+    }
+
+    fn wanted(&self) -> Option<Vec<u8>> {
+        match &*lock(&self.health) {
+            Health::OneSilent(_, wanted) => wanted.clone(),
+            _ => None,
+        }
     }
 
     pub(crate) fn new(connection: ClusterConnection) -> Self {
@@ -102,15 +115,18 @@ impl ClusterLink {
 
     /// A server that is known not to answer is not asked: the request costs nothing while it waits.
     fn may_be_asked(&self, command: &Cmd) -> Result<(), Failure> {
-        let is_in =
-            |slots: &HashSet<_>| key(command).map(|key| slots.contains(&Slot::for_key(key)));
-        match &*lock(&self.health) {
-            Health::OneSilent(slots) if is_in(slots) == Some(true) => {
-                Err(Failure::Transient(Fault::no_answer()))
-            }
-            Health::Down => Err(Failure::Transient(Fault::cluster_down())),
-            _ => Ok(()),
-        }
+        let fault = match &mut *lock(&self.health) {
+            Health::Down => Fault::cluster_down(),
+            Health::OneSilent(slots, wanted) => match key(command) {
+                Some(key) if slots.contains(&Slot::for_key(key)) => {
+                    *wanted = Some(key.to_vec());
+                    Fault::no_answer()
+                }
+                _ => return Ok(()),
+            },
+            _ => return Ok(()),
+        };
+        Err(Failure::Transient(fault))
     }
 
     pub(crate) async fn ping(&self) -> Result<(), Failure> {
@@ -128,7 +144,7 @@ impl ClusterLink {
     /// What a fault means for those whose sessions are elsewhere, if anything.
     pub(crate) fn outage(&self, fault: Fault) -> Option<Fault> {
         match &*lock(&self.health) {
-            Health::Fine | Health::OneSilent(_) => fault.reply().is_some().then_some(fault),
+            Health::Fine | Health::OneSilent(..) => fault.reply().is_some().then_some(fault),
             Health::Down => Some(Fault::cluster_down()),
             Health::Lost => Some(fault),
         }
@@ -206,36 +222,43 @@ pub(crate) fn look_after(connector: &Arc<Connector>, lease: &Lease, log: &Arc<Lo
     true
 }
 
-/// So often another connection is tried while the masters are the same: if it is not the
-/// connection that is silent but the server, others do not reach it either.
-const SUCCESSOR_EVERY: Duration = Duration::from_secs(2);
+/// So often another connection is tried: if it is not the connection that is silent but the server,
+/// others do not reach it either.
+const SUCCESSOR_EVERY: Duration = Duration::from_secs(1);
 
 async fn until_well(connector: Arc<Connector>, lease: Lease, log: Arc<Log>) {
     let mut backoff = Backoff::default();
     let mut checkup = Checkup::new(&lease.connection, &connector);
-    let mut tried: Option<(Instant, Masters)> = None;
+    let mut successor = pin!(Fuse::terminated());
+    let mut tried: Option<Instant> = None;
     while lease.is_current() {
         let health = checkup.diagnose().await;
-        let is_silent = matches!(health, Health::OneSilent(_));
+        let is_silent = matches!(health, Health::OneSilent(..));
         match health {
-            Health::Fine => return checkup.link().set_health(health),
             Health::Lost => return lease.give_up(&Fault::no_answer(), &log),
-            Health::OneSilent(_) | Health::Down => checkup.link().set_health(health),
+            Health::Fine => return checkup.link().set_health(health),
+            Health::OneSilent(..) | Health::Down => checkup.link().set_health(health),
         }
-        let is_due = tried.as_ref().is_none_or(|(when, masters)| {
-            when.elapsed() >= SUCCESSOR_EVERY || *masters != checkup.masters
-        });
-        if is_silent && is_due {
-            tried = Some((Instant::now(), checkup.masters.clone()));
+        let is_due = tried.is_none_or(|when| when.elapsed() >= SUCCESSOR_EVERY);
+        if is_silent && is_due && successor.is_terminated() {
             lease.leave_pool();
-            if let Ok((connection, place)) = connector.connect().await
-                && let Health::Fine = Checkup::new(&connection, &connector).diagnose().await
-            {
+            successor.set(better(&connector).fuse());
+        }
+        let pause = sleep(backoff.next());
+        if let Either::Left((better, _)) = select(successor.as_mut(), pin!(pause)).await {
+            tried = Some(Instant::now());
+            if let Some((connection, place)) = better {
                 lease.replace(connection, place);
             }
         }
-        sleep(backoff.next()).await;
     }
+}
+
+/// Another connection, if all masters answer there.
+async fn better(connector: &Connector) -> Option<(Arc<Connection>, Place)> {
+    let (connection, place) = connector.connect().await.ok()?;
+    let health = Checkup::new(&connection, connector).diagnose().await;
+    matches!(health, Health::Fine).then_some((connection, place))
 }
 
 /// The slots of each master, by its id.
@@ -272,8 +295,11 @@ impl Checkup {
         let Some(Value::Array(ranges)) = self.ask_anyone("SLOTS").await else {
             return Health::Lost;
         };
-        self.masters = masters(&ranges).unwrap_or_default();
-        lock(&self.unanswered).retain(|id, _| self.masters.contains_key(id));
+        let (masters, (_, whom)) = (masters(&ranges).unwrap_or_default(), self.anyone_alive());
+        let former = std::mem::replace(&mut self.masters, masters);
+        if !self.silent.is_empty() && self.masters != former {
+            self.follow(whom).await;
+        }
         let (info, silent) = join(self.ask_anyone("INFO"), self.greet_all()).await;
         if info.is_some_and(says_down) {
             return Health::Down;
@@ -284,18 +310,30 @@ impl Checkup {
         }
         let silent = self.silent.iter().filter_map(|id| self.masters.get(id));
         let slots = silent.flatten().flat_map(|(first, last)| *first..=*last);
-        Health::OneSilent(slots.filter_map(Slot::new).collect())
+        Health::OneSilent(slots.filter_map(Slot::new).collect(), self.link().wanted())
     }
 
-    /// Who has answered before is asked alone; else some may be silent, so often chance does not
-    /// pick only those.
-    async fn ask_anyone(&self, question: &str) -> Option<Value> {
+    /// Others have taken over. redis-rs learns that when one of the servers redirects it, and asks
+    /// them from then on.
+    async fn follow(&self, whom: SingleNodeRoutingInfo) {
+        lock(&self.unanswered).clear();
+        if let Some(key) = self.link().wanted() {
+            let mut cluster = self.link().connection.clone();
+            let redirected = cluster.route_command(Cmd::exists(key), SingleNode(whom));
+            let _ = timeout(self.patience, redirected).await;
+        }
+    }
+
+    /// Of the masters that have answered before any one; else whomever chance picks, so often that
+    /// it does not pick only silent ones.
+    fn anyone_alive(&self) -> (usize, SingleNodeRoutingInfo) {
         let mut masters = self.masters.iter();
         let alive = masters.find(|(id, _)| !self.silent.is_empty() && !self.silent.contains(*id));
-        let (times, whom) = match alive {
-            Some((_, slots)) => (1, master_of(slots)),
-            None => (16, Random),
-        };
+        alive.map_or((16, Random), |(_, slots)| (1, master_of(slots)))
+    }
+
+    async fn ask_anyone(&self, question: &str) -> Option<Value> {
+        let (times, whom) = self.anyone_alive();
         let asked = (0..times).map(|_| self.link().ask(question, whom.clone()).boxed());
         let answer = timeout(self.patience, select_ok(asked)).await;
         Some(answer.ok()?.ok()?.0)
@@ -310,7 +348,12 @@ impl Checkup {
                 .entry(id.clone())
                 .or_insert_with(|| greeting().boxed().shared())
                 .clone();
-            let is_itself = timeout(self.patience, answer).await.ok();
+            // Whom nobody has heard of for so long is only asked whether it has answered by now.
+            let patience = match self.silent.contains(id) {
+                true => Duration::from_millis(10),
+                false => self.patience,
+            };
+            let is_itself = timeout(patience, answer).await.ok();
             if is_itself.is_some() {
                 lock(&self.unanswered).remove(id);
             }

@@ -140,7 +140,7 @@ impl Connection {
         }
     }
 
-    fn is_cluster(&self) -> bool {
+    pub(crate) fn is_cluster(&self) -> bool {
         !matches!(self.link, Link::Server(_))
     }
 

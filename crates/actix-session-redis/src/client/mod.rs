@@ -205,6 +205,8 @@ impl Client {
                 return Some(answer);
             }
             let is_given_up = match turn {
+                // That another server answers says nothing of the one that was asked.
+                _ if lease.connection.is_cluster() => true,
                 Turn::First => lease.connection.answers() == answers,
                 Turn::Second => !lease.is_current(),
             };
@@ -281,6 +283,9 @@ impl Client {
 /// Looks whether Redis is back, so that no request has to pay for that.
 async fn make_trial_calls(client: Weak<Client>) {
     let mut backoff = Backoff::default();
+    if let Some(client) = client.upgrade() {
+        client.slots.stop_connecting();
+    }
     loop {
         tokio::time::sleep(backoff.next()).await;
         let Some(client) = client.upgrade() else {

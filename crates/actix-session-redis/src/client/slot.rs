@@ -16,7 +16,7 @@ use futures_util::{
     future::{BoxFuture, Shared},
 };
 use thread_local::ThreadLocal;
-use tokio::time::Instant;
+use tokio::{task::AbortHandle, time::Instant};
 
 use super::{
     connection::Connection,
@@ -37,6 +37,7 @@ enum Slot {
     /// One attempt for all requests of the thread. It outlives the one that began it.
     Connecting {
         attempt: Attempt,
+        task: AbortHandle,
         /// By then it has come to an end, unless nobody drives its runtime any more.
         overdue: Instant,
     },
@@ -107,6 +108,17 @@ impl Slots {
                 slot: Arc::clone(slot),
             }),
             None => Err(Failure::Transient(self.connector.in_vain())),
+        }
+    }
+
+    /// Who looks for Redis from now on does so alone.
+    pub(crate) fn stop_connecting(&self) {
+        for slot in self.threads.iter() {
+            let mut slot = lock(slot);
+            if let Slot::Connecting { task, .. } = &*slot {
+                task.abort();
+                *slot = Slot::Empty;
+            }
         }
     }
 
@@ -186,14 +198,15 @@ impl Slot {
                 return Ok(async { connection }.boxed().shared());
             }
             Self::Failed { failure, until } if now < *until => return Err(failure.clone()),
-            Self::Connecting { attempt, overdue } if attempt.peek().is_none() && now < *overdue => {
-                return Ok(attempt.clone());
-            }
+            Self::Connecting {
+                attempt, overdue, ..
+            } if attempt.peek().is_none() && now < *overdue => return Ok(attempt.clone()),
             _ => {}
         }
-        let attempt = connector.attempt(this);
+        let (attempt, task) = connector.attempt(this);
         *self = Self::Connecting {
             attempt: attempt.clone(),
+            task,
             overdue: now + connector.limit() * 2,
         };
         Ok(attempt)
@@ -237,7 +250,7 @@ impl Connector {
     /// Connects, in a task of its own: a request that waits no longer, because its client has hung
     /// up or its deadline is shorter than a connect takes, leaves what it began to those that
     /// follow.
-    fn attempt(self: &Arc<Self>, slot: &Arc<Mutex<Slot>>) -> Attempt {
+    fn attempt(self: &Arc<Self>, slot: &Arc<Mutex<Slot>>) -> (Attempt, AbortHandle) {
         let (connector, slot) = (Arc::clone(self), Arc::clone(slot));
         let task = tokio::spawn(async move {
             let made = connector.connect().await;
@@ -245,9 +258,9 @@ impl Connector {
         });
         // The runtime that was to connect may have ended.
         let ended = |_| Err(Failure::Transient(Fault::no_answer()));
-        task.map(move |made| made.unwrap_or_else(ended))
-            .boxed()
-            .shared()
+        let handle = task.abort_handle();
+        let attempt = task.map(move |made| made.unwrap_or_else(ended));
+        (attempt.boxed().shared(), handle)
     }
 
     pub(crate) async fn connect(&self) -> Result<(Arc<Connection>, Place), Failure> {
