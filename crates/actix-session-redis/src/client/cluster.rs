@@ -57,9 +57,8 @@ pub(crate) struct ClusterLink {
 /// What is known of the servers.
 pub(crate) enum Health {
     Fine,
-    /// A master does not answer. Sessions in its slots have to wait for its replica: such as the one
-    /// that was wanted last.
-    OneSilent(HashSet<Slot>, Option<Vec<u8>>),
+    /// A master does not answer. Sessions in its slots have to wait for its replica.
+    OneSilent(HashSet<Slot>),
     /// One of the servers says that the cluster serves nobody.
     Down,
     /// No server answers.
@@ -69,13 +68,6 @@ pub(crate) enum Health {
 impl ClusterLink {
     fn set_health(&self, health: Health) {
         *lock(&self.health) = health;
-    }
-
-    fn wanted(&self) -> Option<Vec<u8>> {
-        match &*lock(&self.health) {
-            Health::OneSilent(_, wanted) => wanted.clone(),
-            _ => None,
-        }
     }
 
     pub(crate) fn new(connection: ClusterConnection) -> Self {
@@ -115,18 +107,14 @@ impl ClusterLink {
 
     /// A server that is known not to answer is not asked: the request costs nothing while it waits.
     fn may_be_asked(&self, command: &Cmd) -> Result<(), Failure> {
-        let fault = match &mut *lock(&self.health) {
-            Health::Down => Fault::cluster_down(),
-            Health::OneSilent(slots, wanted) => match key(command) {
-                Some(key) if slots.contains(&Slot::for_key(key)) => {
-                    *wanted = Some(key.to_vec());
-                    Fault::no_answer()
-                }
-                _ => return Ok(()),
-            },
-            _ => return Ok(()),
-        };
-        Err(Failure::Transient(fault))
+        let slot = || key(command).map(Slot::for_key);
+        match &*lock(&self.health) {
+            Health::OneSilent(slots) if slot().is_some_and(|slot| slots.contains(&slot)) => {
+                Err(Failure::Transient(Fault::no_answer()))
+            }
+            Health::Down => Err(Failure::Transient(Fault::cluster_down())),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) async fn ping(&self) -> Result<(), Failure> {
@@ -144,7 +132,7 @@ impl ClusterLink {
     /// What a fault means for those whose sessions are elsewhere, if anything.
     pub(crate) fn outage(&self, fault: Fault) -> Option<Fault> {
         match &*lock(&self.health) {
-            Health::Fine | Health::OneSilent(..) => fault.reply().is_some().then_some(fault),
+            Health::Fine | Health::OneSilent(_) => fault.reply().is_some().then_some(fault),
             Health::Down => Some(Fault::cluster_down()),
             Health::Lost => Some(fault),
         }
@@ -222,34 +210,34 @@ pub(crate) fn look_after(connector: &Arc<Connector>, lease: &Lease, log: &Arc<Lo
     true
 }
 
-/// So often another connection is tried: if it is not the connection that is silent but the server,
-/// others do not reach it either.
+/// So often another connection is tried while the masters are the same: if it is not the connection
+/// that is silent but the server, others do not reach it either.
 const SUCCESSOR_EVERY: Duration = Duration::from_secs(1);
 
 async fn until_well(connector: Arc<Connector>, lease: Lease, log: Arc<Log>) {
     let mut backoff = Backoff::default();
     let mut checkup = Checkup::new(&lease.connection, &connector);
     let mut successor = pin!(Fuse::terminated());
-    let mut tried: Option<Instant> = None;
+    let mut tried: Option<(Instant, Masters)> = None;
     while lease.is_current() {
         let health = checkup.diagnose().await;
-        let is_silent = matches!(health, Health::OneSilent(..));
+        let is_silent = matches!(health, Health::OneSilent(_));
         match health {
             Health::Lost => return lease.give_up(&Fault::no_answer(), &log),
             Health::Fine => return checkup.link().set_health(health),
-            Health::OneSilent(..) | Health::Down => checkup.link().set_health(health),
+            Health::OneSilent(_) | Health::Down => checkup.link().set_health(health),
         }
-        let is_due = tried.is_none_or(|when| when.elapsed() >= SUCCESSOR_EVERY);
+        let is_due = tried.as_ref().is_none_or(|(when, masters)| {
+            when.elapsed() >= SUCCESSOR_EVERY || *masters != checkup.masters
+        });
         if is_silent && is_due && successor.is_terminated() {
             lease.leave_pool();
+            tried = Some((Instant::now(), checkup.masters.clone()));
             successor.set(better(&connector).fuse());
         }
         let pause = sleep(backoff.next());
-        if let Either::Left((better, _)) = select(successor.as_mut(), pin!(pause)).await {
-            tried = Some(Instant::now());
-            if let Some((connection, place)) = better {
-                lease.replace(connection, place);
-            }
+        if let Either::Left((Some(better), _)) = select(successor.as_mut(), pin!(pause)).await {
+            lease.replace(better);
         }
     }
 }
@@ -295,11 +283,8 @@ impl Checkup {
         let Some(Value::Array(ranges)) = self.ask_anyone("SLOTS").await else {
             return Health::Lost;
         };
-        let (masters, (_, whom)) = (masters(&ranges).unwrap_or_default(), self.anyone_alive());
-        let former = std::mem::replace(&mut self.masters, masters);
-        if !self.silent.is_empty() && self.masters != former {
-            self.follow(whom).await;
-        }
+        self.masters = masters(&ranges).unwrap_or_default();
+        lock(&self.unanswered).retain(|id, _| self.masters.contains_key(id));
         let (info, silent) = join(self.ask_anyone("INFO"), self.greet_all()).await;
         if info.is_some_and(says_down) {
             return Health::Down;
@@ -310,18 +295,7 @@ impl Checkup {
         }
         let silent = self.silent.iter().filter_map(|id| self.masters.get(id));
         let slots = silent.flatten().flat_map(|(first, last)| *first..=*last);
-        Health::OneSilent(slots.filter_map(Slot::new).collect(), self.link().wanted())
-    }
-
-    /// Others have taken over. redis-rs learns that when one of the servers redirects it, and asks
-    /// them from then on.
-    async fn follow(&self, whom: SingleNodeRoutingInfo) {
-        lock(&self.unanswered).clear();
-        if let Some(key) = self.link().wanted() {
-            let mut cluster = self.link().connection.clone();
-            let redirected = cluster.route_command(Cmd::exists(key), SingleNode(whom));
-            let _ = timeout(self.patience, redirected).await;
-        }
+        Health::OneSilent(slots.filter_map(Slot::new).collect())
     }
 
     /// Of the masters that have answered before any one; else whomever chance picks, so often that

@@ -172,10 +172,10 @@ impl Lease {
         }
     }
 
-    pub(crate) fn replace(&self, connection: Arc<Connection>, place: Place) {
+    pub(crate) fn replace(&self, better: (Arc<Connection>, Place)) {
         let mut slot = lock(&self.slot);
         if slot.holds(&self.connection) {
-            let _ = slot.settle(Ok((connection, place)));
+            let _ = slot.settle(Ok(better));
         }
     }
 }
