@@ -31,15 +31,9 @@ const NOT_CLOSED: u64 = 1;
 enum State {
     #[default]
     Closed,
-    Open(Outage),
+    Open(Fault, Trial),
     /// A trial call is under way.
-    HalfOpen(Outage),
-}
-
-#[derive(Debug)]
-struct Outage {
-    fault: Fault,
-    trial: Trial,
+    HalfOpen(Fault, Trial),
 }
 
 /// The task that makes the trial calls, if there was a runtime to start it on.
@@ -53,12 +47,12 @@ impl Breaker {
     pub(crate) fn admit(&self, start_trial: impl FnOnce() -> Trial) -> Result<Answers, Fault> {
         let answers = self.answers.load(Relaxed);
         if answers & NOT_CLOSED != 0
-            && let State::Open(outage) | State::HalfOpen(outage) = &mut *self.state()
+            && let State::Open(fault, trial) | State::HalfOpen(fault, trial) = &mut *self.state()
         {
-            if outage.trial.as_ref().is_none_or(JoinHandle::is_finished) {
-                outage.trial = start_trial();
+            if trial.as_ref().is_none_or(JoinHandle::is_finished) {
+                *trial = start_trial();
             }
-            return Err(outage.fault.clone());
+            return Err(fault.clone());
         }
         Ok(Answers(answers & !NOT_CLOSED))
     }
@@ -89,9 +83,8 @@ impl Breaker {
             .answers
             .compare_exchange(before, open, Relaxed, Relaxed);
         if opened.is_ok() {
-            let (fault, trial) = (fault.clone(), start_trial());
-            events::outage_began(&fault);
-            *state = State::Open(Outage { fault, trial });
+            events::outage_began(fault);
+            *state = State::Open(fault.clone(), start_trial());
         }
     }
 
@@ -102,17 +95,18 @@ impl Breaker {
         }
         match &*self.state() {
             State::Closed => None,
-            State::Open(outage) | State::HalfOpen(outage) => Some(outage.fault.clone()),
+            State::Open(fault, _) | State::HalfOpen(fault, _) => Some(fault.clone()),
         }
     }
 
     /// A trial call begins, or has ended without an answer. `false` if the circuit is closed.
     pub(crate) fn half_open(&self, is_half: bool) -> bool {
         let mut state = self.state();
-        *state = match (std::mem::take(&mut *state), is_half) {
-            (State::Closed, _) => return false,
-            (State::Open(outage) | State::HalfOpen(outage), true) => State::HalfOpen(outage),
-            (State::Open(outage) | State::HalfOpen(outage), false) => State::Open(outage),
+        *state = match std::mem::take(&mut *state) {
+            State::Closed => return false,
+            State::Open(fault, trial) if is_half => State::HalfOpen(fault, trial),
+            State::HalfOpen(fault, trial) if !is_half => State::Open(fault, trial),
+            state => state,
         };
         true
     }
@@ -120,37 +114,5 @@ impl Breaker {
     /// No code panics while it holds this lock.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn open(breaker: &Breaker, since: Answers) -> bool {
-        breaker.open(&Fault::no_answer(), since, || None);
-        breaker.outage().is_some()
-    }
-
-    #[test]
-    fn an_open_circuit_lets_nobody_through_until_redis_has_answered() {
-        let breaker = Breaker::default();
-        assert!(open(&breaker, breaker.admit(|| None).unwrap()));
-        for is_half in [true, false] {
-            assert!(breaker.half_open(is_half));
-            assert!(breaker.admit(|| None).is_err());
-        }
-        breaker.answered();
-        assert!(breaker.admit(|| None).is_ok());
-        assert!(!breaker.half_open(true));
-    }
-
-    #[test]
-    fn an_answer_since_it_was_let_through_keeps_an_operation_from_opening_the_circuit() {
-        let breaker = Breaker::default();
-        let late = breaker.admit(|| None).unwrap();
-        assert!(open(&breaker, late));
-        breaker.answered();
-        assert!(!open(&breaker, late));
     }
 }

@@ -6,13 +6,14 @@ use std::{
 };
 
 use deadpool_redis::redis::{
-    Cmd, FromRedisValue, Pipeline, RedisResult, Value, aio::MultiplexedConnection, cmd, pipe,
+    Cmd, FromRedisValue, RedisResult, Value, aio::MultiplexedConnection, cmd,
 };
+use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
 #[cfg(feature = "cluster")]
 use super::cluster::ClusterLink;
-use super::failure::{Failure, name_of};
+use super::failure::Failure;
 use crate::error::Fault;
 
 pub(crate) struct Connection {
@@ -50,27 +51,25 @@ impl Connection {
     ///
     /// What Redis refuses here is nothing that a request needs: without the right to select one,
     /// nobody has left it.
-    pub(crate) async fn set_up(
-        &self,
-        database: Option<i64>,
-        client_name: Option<&str>,
-    ) -> Result<(), Failure> {
+    pub(crate) async fn set_up(&self, database: i64, name: Option<&str>) -> Result<(), Failure> {
         #[cfg(feature = "cluster")]
-        if let (Some(cluster), Some(name)) = (self.cluster(), client_name) {
-            cluster.set_name(name).await;
-            return Ok(());
+        if let Link::Cluster(cluster) = &self.link {
+            return Ok(cluster.set_name(name).await);
         }
-        let mut commands = pipe();
-        if let Some(database) = database {
-            commands.cmd("SELECT").arg(database);
+        let mut commands = vec![cmd("SELECT")];
+        commands[0].arg(database);
+        if let Some(name) = name {
+            commands.push(cmd("CLIENT"));
+            commands[1].arg(&["SETNAME", name]);
         }
-        if let Some(name) = client_name {
-            commands.cmd("CLIENT").arg("SETNAME").arg(name);
-        }
-        match self.query_all::<Value>(&commands).await {
-            Ok(_) | Err(Failure::Permanent(_)) => Ok(()),
-            Err(failure) => Err(failure),
-        }
+        let replies =
+            commands
+                .iter()
+                .map(async |command| match self.query::<Value>(command).await {
+                    Err(Failure::Transient(fault)) => Err(Failure::Transient(fault)),
+                    _ => Ok(()),
+                });
+        try_join_all(replies).await.map(drop)
     }
 
     /// Sends a command, and waits for its reply.
@@ -78,49 +77,28 @@ impl Connection {
         let answer = match &self.link {
             Link::Server(server) => command.query_async(&mut server.clone()).await,
             #[cfg(feature = "cluster")]
-            Link::Cluster(cluster) => cluster.query(command).await?,
+            Link::Cluster(cluster) => command.query_async(&mut cluster.ask(command)?).await,
         };
-        self.understand(answer, |_| name_of(command))
+        self.understand(answer, command)
     }
 
-    /// Sends several commands at once, and waits for their replies.
-    pub(crate) async fn query_all<T: FromRedisValue>(
-        &self,
-        commands: &Pipeline,
-    ) -> Result<T, Failure> {
-        let answer = match &self.link {
-            Link::Server(server) => commands.query_async(&mut server.clone()).await,
-            #[cfg(feature = "cluster")]
-            Link::Cluster(cluster) => cluster.query_all(commands).await?,
-        };
-        self.understand(answer, |index| {
-            commands
-                .cmd_iter()
-                .nth(index)
-                .map_or_else(String::new, name_of)
-        })
-    }
-
-    fn understand<T>(
-        &self,
-        answer: RedisResult<T>,
-        name_of: impl FnOnce(usize) -> String,
-    ) -> Result<T, Failure> {
-        match answer {
-            Ok(reply) => {
-                self.answers.fetch_add(1, Relaxed);
-                Ok(reply)
-            }
-            Err(error) => Err(Failure::of_command(error, name_of).on(self.is_cluster())),
+    fn understand<T>(&self, answer: RedisResult<T>, command: &Cmd) -> Result<T, Failure> {
+        if answer.is_ok() {
+            self.answers.fetch_add(1, Relaxed);
         }
+        answer.map_err(|error| Failure::of_command(error, command).on(self.is_cluster()))
     }
 
     /// Asks for a sign of life: of any of the servers, when there are several.
     pub(crate) async fn ping(&self) -> Result<(), Failure> {
+        let command = cmd("PING");
         match &self.link {
-            Link::Server(_) => self.query(&cmd("PING")).await,
+            Link::Server(_) => self.query(&command).await,
             #[cfg(feature = "cluster")]
-            Link::Cluster(cluster) => cluster.ping().await,
+            Link::Cluster(cluster) => match self.understand(cluster.is_up().await, &command)? {
+                true => Ok(()),
+                false => Err(Failure::Transient(Fault::cluster_down())),
+            },
         }
     }
 

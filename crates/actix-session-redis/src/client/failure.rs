@@ -1,10 +1,10 @@
 //! What a failed try means: whether another try, maybe on another connection, can succeed.
 
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
 use deadpool_redis::{
     PoolError, TimeoutType,
-    redis::{Arg, Cmd, ErrorKind, RedisError, ServerErrorKind},
+    redis::{Arg, Cmd, ErrorKind, RedisError, ServerErrorKind, cmd},
 };
 
 use crate::error::{Error, Fault, Kind};
@@ -23,16 +23,14 @@ impl Failure {
     ///
     /// Replies are reduced to their code: the text of some, such as `ERR unknown command`, repeats
     /// the arguments, and those hold session keys.
-    pub(crate) fn of_command(error: RedisError, name_of: impl FnOnce(usize) -> String) -> Self {
+    pub(crate) fn of_command(error: RedisError, command: &Cmd) -> Self {
         match error.kind() {
             ErrorKind::Io | ErrorKind::Client => Self::Transient(Fault(Kind::Io(error))),
             ErrorKind::Server(_) | ErrorKind::Extension => {
                 let errors = error.into_server_errors().unwrap_or_default();
-                let (index, code) = match errors.first() {
-                    Some((index, error)) => (*index, code(error.code(), error.details())),
-                    None => (0, "ERR"),
-                };
-                Self::of_reply(code, || name_of(index))
+                let error = errors.first();
+                let code = error.map_or("ERR", |(_, error)| code(error.code(), error.details()));
+                Self::of_reply(code, || name_of(command))
             }
             kind => Self::Transient(Fault(Kind::Protocol(kind))),
         }
@@ -60,7 +58,7 @@ impl Failure {
                 let code = code_of_select(error.detail().unwrap_or_default());
                 Self::of_reply(code, || "SELECT".to_owned())
             }
-            _ => Self::of_command(error, |_| "SELECT".to_owned()),
+            _ => Self::of_command(error, &cmd("SELECT")),
         }
     }
 
@@ -124,17 +122,11 @@ impl From<PoolError> for Failure {
 }
 
 /// The names of commands are no secrets, their arguments are.
-pub(crate) fn name_of(command: &Cmd) -> String {
-    let words = command.args_iter().map(|word| match word {
-        Arg::Simple(word) => String::from_utf8_lossy(word),
-        _ => Cow::Borrowed(""),
-    });
-    let is_container = command
-        .args_iter()
-        .next()
-        .is_some_and(|word| matches!(word, Arg::Simple(b"CLUSTER" | b"CLIENT")));
-    let name: Vec<_> = words.take(if is_container { 2 } else { 1 }).collect();
-    name.join(" ")
+fn name_of(command: &Cmd) -> String {
+    match command.args_iter().next() {
+        Some(Arg::Simple(name)) => String::from_utf8_lossy(name).into_owned(),
+        _ => String::new(),
+    }
 }
 
 /// The code that a reply should have: where scripts fail, servers say `ERR`.

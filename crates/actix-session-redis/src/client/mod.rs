@@ -1,7 +1,5 @@
-//! Asks Redis, and knows no session.
-//!
-//! A [`Client`] runs what an [`Operation`] asks of Redis, again and again if need be, until an
-//! answer stands or the deadline has passed.
+//! Asks Redis, and knows no session: a [`Client`] runs what an [`Operation`] asks of Redis, again
+//! and again if need be, until an answer stands or the deadline has passed.
 
 mod backoff;
 mod breaker;
@@ -12,8 +10,6 @@ mod deadline;
 mod failure;
 mod pool;
 mod slot;
-#[cfg(feature = "rustls")]
-mod tls;
 
 use std::{
     pin::{Pin, pin},
@@ -22,7 +18,7 @@ use std::{
 };
 
 use futures_util::future::{Either, select};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::sleep};
 
 pub use self::pool::RedisPool;
 use self::{
@@ -43,13 +39,12 @@ use crate::{
 /// What a store asks Redis with: a connection for each thread, one circuit breaker for all.
 #[derive(Debug)]
 pub(crate) struct Client {
-    deadline: Duration,
+    pub(crate) deadline: Duration,
     slots: Slots,
     breaker: Breaker,
     log: Arc<Log>,
     /// An option that cannot work: nothing is asked then.
     invalid: Option<Error>,
-    /// For the task that makes the trial calls.
     this: Weak<Self>,
 }
 
@@ -79,10 +74,6 @@ impl Client {
         })
     }
 
-    pub(crate) fn deadline(&self) -> Duration {
-        self.deadline
-    }
-
     /// Starts the clock.
     pub(crate) fn operation(&self, name: &'static str) -> Operation<'_> {
         Operation {
@@ -94,48 +85,44 @@ impl Client {
     /// Runs `command`, and runs it again, on another connection if need be, until an answer stands
     /// or the deadline has passed. A try whose reply was lost may have been carried out: `command`
     /// must be safe to repeat.
-    pub(crate) async fn run<T, F>(
+    pub(crate) async fn run<T: Send, F: Future<Output = Result<T, Failure>> + Send>(
         &self,
         op: &Operation<'_>,
         command: impl Fn(Arc<Connection>) -> F + Sync,
-    ) -> Result<T, Error>
-    where
-        T: Send,
-        F: Future<Output = Result<T, Failure>> + Send,
-    {
+    ) -> Result<T, Error> {
         if let Some(invalid) = &self.invalid {
             return Err(invalid.clone());
         }
-        let permit = self.permit(op)?;
-        let outcome = self.tries(op, &command, Turn::First).await;
-        permit.conclude(&outcome);
-        outcome.map_err(|failure| match failure {
-            Failure::Permanent(error) => error,
-            Failure::Transient(fault) => op.unavailable(fault),
-        })
-    }
-
-    fn permit<'a>(&'a self, op: &'a Operation<'_>) -> Result<Permit<'a>, Error> {
         let answers = self.breaker.admit(|| self.start_trial());
-        Ok(Permit {
+        let mut permit = Permit {
             client: self,
             answers: answers.map_err(|outage| op.unavailable(outage))?,
             deadline: &op.deadline,
-            is_concluded: false,
-        })
+            is_used: false,
+        };
+        let outcome = self.tries(op, &command, Turn::First).await;
+        permit.is_used = true;
+        outcome
+            .inspect(|_| self.breaker.answered())
+            .map_err(|failure| match failure {
+                Failure::Permanent(error) => {
+                    self.breaker.answered();
+                    error
+                }
+                Failure::Transient(fault) => {
+                    permit.gave_up(&fault);
+                    op.unavailable(fault)
+                }
+            })
     }
 
     /// The only loop of an operation.
-    async fn tries<T, F>(
+    async fn tries<T: Send, F: Future<Output = Result<T, Failure>> + Send>(
         &self,
         op: &Operation<'_>,
         command: &(impl Fn(Arc<Connection>) -> F + Sync),
         turn: Turn,
-    ) -> Result<T, Failure>
-    where
-        T: Send,
-        F: Future<Output = Result<T, Failure>> + Send,
-    {
+    ) -> Result<T, Failure> {
         let mut backoff = Backoff::default();
         loop {
             if let Some(outage) = self.breaker.outage() {
@@ -152,67 +139,30 @@ impl Client {
         }
     }
 
-    async fn try_once<T, F>(
+    async fn try_once<T: Send, F: Future<Output = Result<T, Failure>> + Send>(
         &self,
         op: &Operation<'_>,
         command: &(impl Fn(Arc<Connection>) -> F + Sync),
         turn: Turn,
-    ) -> Result<T, Failure>
-    where
-        T: Send,
-        F: Future<Output = Result<T, Failure>> + Send,
-    {
+    ) -> Result<T, Failure> {
         let lease = match self.slots.ready() {
             Some(lease) => lease,
             None => Box::pin(self.slots.lease(&op.deadline)).await?,
         };
         op.observation.tries_once_more();
         let mut answer = pin!(command(Arc::clone(&lease.connection)));
-        match self.listen(op, &lease, answer.as_mut(), turn).await {
-            Some(outcome) => self.conclude(&lease, outcome),
-            None if op.deadline.left().is_zero() || turn == Turn::Second => {
-                Err(Failure::Transient(Fault::no_answer()))
-            }
-            None => {
-                self.fell_silent(&lease);
-                // A slow line brings a large reply late: it is waited for, beside those to the
-                // tries that follow.
-                let more_tries = Box::pin(self.tries(op, command, Turn::Second));
-                match select(answer, more_tries).await {
-                    Either::Left((Err(Failure::Transient(_)), more_tries)) => more_tries.await,
-                    Either::Left((outcome, _)) | Either::Right((outcome, _)) => outcome,
-                }
-            }
+        if let Some(outcome) = listen(op, &lease, answer.as_mut(), turn).await {
+            return self.conclude(&lease, outcome);
         }
-    }
-
-    /// Waits for the answer for as long as others get theirs on the same connection. `None` when
-    /// the deadline has passed, or nothing at all was answered there for a quarter of it.
-    ///
-    /// In its second turn, an operation does not judge: were it a slow line, all tries together
-    /// would be too much for it. It only follows when others have found a better connection.
-    async fn listen<T>(
-        &self,
-        op: &Operation<'_>,
-        lease: &Lease,
-        mut answer: Pin<&mut impl Future<Output = T>>,
-        turn: Turn,
-    ) -> Option<T> {
-        loop {
-            let answers = lease.connection.answers();
-            let heard = op.deadline.wait(op.time_for_a_try(), answer.as_mut());
-            if let Some(answer) = heard.await {
-                return Some(answer);
-            }
-            let is_given_up = match turn {
-                // That another server answers says nothing of the one that was asked.
-                _ if lease.connection.is_cluster() => true,
-                Turn::First => lease.connection.answers() == answers,
-                Turn::Second => !lease.is_current(),
-            };
-            if is_given_up || op.deadline.left().is_zero() {
-                return None;
-            }
+        if op.deadline.left().is_zero() || turn == Turn::Second {
+            return Err(Failure::Transient(Fault::no_answer()));
+        }
+        self.fell_silent(&lease);
+        // A slow line brings a large reply late: it is waited for, beside those to more tries.
+        let more_tries = Box::pin(self.tries(op, command, Turn::Second));
+        match select(answer, more_tries).await {
+            Either::Left((Err(Failure::Transient(_)), more_tries)) => more_tries.await,
+            Either::Left((outcome, _)) | Either::Right((outcome, _)) => outcome,
         }
     }
 
@@ -250,7 +200,6 @@ impl Client {
         Some(outage)
     }
 
-    /// `None` where there is no runtime to run it on.
     fn start_trial(&self) -> Trial {
         let runtime = Handle::try_current().ok()?;
         Some(runtime.spawn(make_trial_calls(Weak::clone(&self.this))))
@@ -271,11 +220,10 @@ impl Client {
         match Deadline::new(limit).wait(limit, call).await {
             Some(Ok(()) | Err(Failure::Permanent(_))) => self.breaker.answered(),
             Some(Err(Failure::Transient(_))) => {}
-            None => self
-                .slots
-                .ready()
-                .iter()
-                .for_each(|lease| self.fell_silent(lease)),
+            None => {
+                let silent = self.slots.ready();
+                silent.inspect(|silent| self.fell_silent(silent));
+            }
         }
     }
 }
@@ -287,15 +235,43 @@ async fn make_trial_calls(client: Weak<Client>) {
         client.slots.stop_connecting();
     }
     loop {
-        tokio::time::sleep(backoff.next()).await;
-        let Some(client) = client.upgrade() else {
-            return;
-        };
-        if !client.breaker.half_open(true) {
-            return;
+        sleep(backoff.next()).await;
+        match client.upgrade() {
+            Some(client) if client.breaker.half_open(true) => {
+                client.trial_call().await;
+                client.breaker.half_open(false);
+            }
+            _ => return,
         }
-        client.trial_call().await;
-        client.breaker.half_open(false);
+    }
+}
+
+/// Waits for the answer for as long as others get theirs on the same connection. `None` when the
+/// deadline has passed, or nothing at all was answered there for a quarter of it.
+///
+/// In its second turn, an operation does not judge: were it a slow line, all tries together would
+/// be too much for it. It only follows when others have found a better connection.
+async fn listen<T>(
+    op: &Operation<'_>,
+    lease: &Lease,
+    mut answer: Pin<&mut impl Future<Output = T>>,
+    turn: Turn,
+) -> Option<T> {
+    loop {
+        let answers = lease.connection.answers();
+        let heard = op.deadline.wait(op.deadline.part(4), answer.as_mut());
+        if let Some(answer) = heard.await {
+            return Some(answer);
+        }
+        let is_given_up = match turn {
+            // That another server answers says nothing of the one that was asked.
+            _ if lease.connection.is_cluster() => true,
+            Turn::First => lease.connection.answers() == answers,
+            Turn::Second => !lease.is_current(),
+        };
+        if is_given_up || op.deadline.left().is_zero() {
+            return None;
+        }
     }
 }
 
@@ -304,25 +280,14 @@ struct Permit<'a> {
     client: &'a Client,
     answers: Answers,
     deadline: &'a Deadline,
-    is_concluded: bool,
+    is_used: bool,
 }
 
 impl Permit<'_> {
-    fn conclude<T>(mut self, outcome: &Result<T, Failure>) {
-        self.is_concluded = true;
-        match outcome {
-            Ok(_) | Err(Failure::Permanent(_)) => self.client.breaker.answered(),
-            Err(Failure::Transient(fault)) => self.gave_up(fault),
-        }
-    }
-
     fn gave_up(&self, fault: &Fault) {
-        let Self {
-            client, answers, ..
-        } = self;
-        if let Some(outage) = client.outage(fault) {
-            let start_trial = || client.start_trial();
-            client.breaker.open(&outage, *answers, start_trial);
+        if let Some(outage) = self.client.outage(fault) {
+            let start_trial = || self.client.start_trial();
+            self.client.breaker.open(&outage, self.answers, start_trial);
         }
     }
 }
@@ -331,8 +296,7 @@ impl Permit<'_> {
 /// patience than the deadline would never open the circuit otherwise.
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        let has_waited = self.deadline.left() <= self.deadline.part(2);
-        if !self.is_concluded && has_waited {
+        if !self.is_used && self.deadline.left() <= self.deadline.part(2) {
             self.gave_up(&Fault::no_answer());
         }
     }
@@ -341,18 +305,11 @@ impl Drop for Permit<'_> {
 impl Operation<'_> {
     /// Whether a command that is sent now can wait for its answer for as long as any other.
     pub(crate) fn has_time_for_a_try(&self) -> bool {
-        self.deadline.left() >= self.time_for_a_try()
-    }
-
-    /// A quarter: when no answer comes, there is time left to ask again elsewhere.
-    fn time_for_a_try(&self) -> Duration {
-        self.deadline.part(4)
+        self.deadline.left() >= self.deadline.part(4)
     }
 
     pub(crate) fn unavailable(&self, fault: Fault) -> Error {
-        Error::Unavailable {
-            waited: self.observation.waited(),
-            fault,
-        }
+        let waited = self.observation.waited();
+        Error::Unavailable { waited, fault }
     }
 }

@@ -87,19 +87,40 @@ impl RedisPool {
     /// for as long as this.
     pub(crate) async fn get(&self, wait: Duration) -> Result<PooledConnection, PoolError> {
         #[cfg(feature = "rustls")]
-        super::tls::choose_a_crypto_provider();
+        choose_a_crypto_provider();
         // Whatever timeouts the pool has for the application's own use, ours are the client's.
         let timeouts = Timeouts {
             wait: Some(wait),
             ..Timeouts::new()
         };
-        match &self.0 {
-            Topology::Standalone(pool) => pool.timeout_get(&timeouts).await.map(Into::into),
+        Ok(match &self.0 {
+            Topology::Standalone(pool) => {
+                let pooled = pool.timeout_get(&timeouts).await?;
+                PooledConnection {
+                    link: never_giving_up(&pooled),
+                    database: pooled.get_db(),
+                    place: Place::of(|| drop(deadpool_redis::Connection::take(pooled))),
+                }
+            }
             #[cfg(feature = "sentinel")]
-            Topology::Sentinel(pool) => pool.timeout_get(&timeouts).await.map(Into::into),
+            Topology::Sentinel(pool) => {
+                let pooled = pool.timeout_get(&timeouts).await?;
+                PooledConnection {
+                    link: never_giving_up(&pooled),
+                    database: pooled.get_db(),
+                    place: Place::of(|| drop(sentinel::Connection::take(pooled))),
+                }
+            }
             #[cfg(feature = "cluster")]
-            Topology::Cluster(pool) => pool.timeout_get(&timeouts).await.map(Into::into),
-        }
+            Topology::Cluster(pool) => {
+                let pooled = pool.timeout_get(&timeouts).await?;
+                PooledConnection {
+                    link: Link::Cluster(ClusterLink::new((*pooled).clone())),
+                    database: 0,
+                    place: Place::of(|| drop(cluster::Connection::take(pooled))),
+                }
+            }
+        })
     }
 
     /// Whether more connections are wanted, or already used, than there may be.
@@ -163,25 +184,19 @@ impl fmt::Debug for RedisPool {
 /// Whether the URL would be understood in another way than it was meant: what follows a `#`, `/` or
 /// `?` is no part of the credentials any more, and a piece of a password becomes a host name.
 fn has_unencoded_credentials(url: &str) -> bool {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return false;
-    };
-    // The only fragment that has a meaning: it goes without verifying the server's certificate.
-    let rest = match (scheme, rest.split_once('#')) {
-        ("rediss" | "valkeys", Some((rest, "insecure"))) => rest,
-        (_, Some(_)) => return true,
-        (_, None) => rest,
-    };
-    let is_socket = scheme.ends_with("unix");
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    !is_socket && (authority.matches('@').count() > 1 || rest[authority.len()..].contains('@'))
+    // The only fragment that has a meaning: the server's certificate is not verified.
+    let url = url.strip_suffix("#insecure").unwrap_or(url);
+    let (scheme, rest) = url.split_once("://").unwrap_or_default();
+    let credentials = rest.rsplit_once('@').map(|(credentials, _)| credentials);
+    let is_cut = credentials.is_some_and(|it| it.contains(['#', '@', '/', '?']));
+    (is_cut && !scheme.ends_with("unix")) || url.contains('#')
 }
 
 /// A connection, and the place in the pool that it occupies.
 pub(crate) struct PooledConnection {
     pub(crate) link: Link,
-    /// The database that it was made for. (A cluster has only one.)
-    pub(crate) database: Option<i64>,
+    /// The database that it was made for.
+    pub(crate) database: i64,
     pub(crate) place: Place,
 }
 
@@ -206,39 +221,18 @@ impl Drop for Place {
 /// A pool of the application's may have its connections give up after redis-rs's half a second.
 /// Here the operation decides, which does not count the time in which its thread is blocked, so
 /// they never give up. (Those to a cluster do not by themselves.)
-fn never_giving_up(mut server: MultiplexedConnection) -> Link {
+fn never_giving_up(server: &MultiplexedConnection) -> Link {
+    let mut server = server.clone();
     server.set_response_timeout(Duration::MAX);
     Link::Server(server)
 }
 
-impl From<deadpool_redis::Connection> for PooledConnection {
-    fn from(pooled: deadpool_redis::Connection) -> Self {
-        Self {
-            link: never_giving_up((*pooled).clone()),
-            database: Some(pooled.get_db()),
-            place: Place::of(|| drop(deadpool_redis::Connection::take(pooled))),
-        }
-    }
-}
-
-#[cfg(feature = "sentinel")]
-impl From<sentinel::Connection> for PooledConnection {
-    fn from(pooled: sentinel::Connection) -> Self {
-        Self {
-            link: never_giving_up((*pooled).clone()),
-            database: Some(pooled.get_db()),
-            place: Place::of(|| drop(sentinel::Connection::take(pooled))),
-        }
-    }
-}
-
-#[cfg(feature = "cluster")]
-impl From<cluster::Connection> for PooledConnection {
-    fn from(pooled: cluster::Connection) -> Self {
-        Self {
-            link: Link::Cluster(ClusterLink::new((*pooled).clone())),
-            database: None,
-            place: Place::of(|| drop(cluster::Connection::take(pooled))),
-        }
+/// rustls panics before its first connection when it finds none, or several to choose from. One
+/// that the application has installed stays.
+#[cfg(feature = "rustls")]
+fn choose_a_crypto_provider() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Another thread may have been faster; then there is one as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
     }
 }

@@ -35,12 +35,7 @@ enum Slot {
     #[default]
     Empty,
     /// One attempt for all requests of the thread. It outlives the one that began it.
-    Connecting {
-        attempt: Attempt,
-        task: AbortHandle,
-        /// By then it has come to an end, unless nobody drives its runtime any more.
-        overdue: Instant,
-    },
+    Connecting { attempt: Attempt, task: AbortHandle },
     Ready {
         connection: Arc<Connection>,
         /// None while another connection is to take over.
@@ -111,7 +106,8 @@ impl Slots {
         }
     }
 
-    /// Who looks for Redis from now on does so alone.
+    /// Who looks for Redis from now on does so alone: also of an attempt whose runtime nobody drives
+    /// any more, and which does not even notice that its time is up.
     pub(crate) fn stop_connecting(&self) {
         for slot in self.threads.iter() {
             let mut slot = lock(slot);
@@ -191,23 +187,23 @@ impl Slot {
         this: &Arc<Mutex<Self>>,
         connector: &Arc<Connector>,
     ) -> Result<Attempt, Failure> {
-        let now = Instant::now();
         match self {
             Self::Ready { connection, .. } => {
                 let connection = Ok(Arc::clone(connection));
                 return Ok(async { connection }.boxed().shared());
             }
-            Self::Failed { failure, until } if now < *until => return Err(failure.clone()),
-            Self::Connecting {
-                attempt, overdue, ..
-            } if attempt.peek().is_none() && now < *overdue => return Ok(attempt.clone()),
+            Self::Failed { failure, until } if Instant::now() < *until => {
+                return Err(failure.clone());
+            }
+            Self::Connecting { attempt, .. } if attempt.peek().is_none() => {
+                return Ok(attempt.clone());
+            }
             _ => {}
         }
         let (attempt, task) = connector.attempt(this);
         *self = Self::Connecting {
             attempt: attempt.clone(),
             task,
-            overdue: now + connector.limit() * 2,
         };
         Ok(attempt)
     }

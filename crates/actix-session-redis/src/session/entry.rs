@@ -2,7 +2,8 @@
 
 use actix_session::storage::SessionKey;
 use actix_web::cookie::time::Duration;
-use deadpool_redis::redis::{Cmd, ExistenceCheck, SetExpiry, SetOptions, pipe};
+use deadpool_redis::redis::{Cmd, ExistenceCheck, SetExpiry, SetOptions};
+use futures_util::future::try_join;
 
 use super::keyspace::{Keyspace, draw_session_key};
 use crate::{
@@ -19,9 +20,8 @@ pub(crate) async fn read(
     if !with_ttl {
         return Ok((redis.query(&Cmd::get(redis_key)).await?, None));
     }
-    let mut read = pipe();
-    read.get(redis_key).pttl(redis_key);
-    let (body, ttl_left): (_, i64) = redis.query_all(&read).await?;
+    let (get, pttl) = (Cmd::get(redis_key), Cmd::pttl(redis_key));
+    let (body, ttl_left) = try_join(redis.query(&get), redis.query::<i64>(&pttl)).await?;
     // Negative: the key is missing, or has no TTL.
     Ok((body, ttl_left.try_into().ok()))
 }

@@ -166,7 +166,7 @@ impl Sessions {
             ttl_ms: entry::ttl_ms(ttl)?,
             receipt: counts_twice.then(|| Receipt {
                 redis_key: self.keyspace.receipt(session_key),
-                lifetime: self.client.deadline() + RECEIPT_SLACK,
+                lifetime: self.client.deadline + RECEIPT_SLACK,
                 issued: Instant::now(),
             }),
         };

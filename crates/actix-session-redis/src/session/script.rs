@@ -2,7 +2,8 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use deadpool_redis::redis::{Cmd, Value, cmd, pipe};
+use deadpool_redis::redis::{Cmd, Value, cmd};
+use futures_util::future::try_join_all;
 use sha1_smol::Sha1;
 use tokio::time::Instant;
 
@@ -148,20 +149,26 @@ pub(crate) async fn end(
 
 /// Does all that requests do, in one round trip.
 pub(crate) async fn check(redis: &Connection, redis_key: &str) -> Result<(), Failure> {
-    let mut commands = pipe();
-    commands.get(redis_key).pttl(redis_key).exists(redis_key);
-    commands
-        .cmd("SET")
-        .arg(&[redis_key, "", "PX", "1000"])
-        .pexpire(redis_key, 1000);
-    for (how, script) in [("EVAL", CHECK.code), ("EVALSHA", &CHECK.sha1)] {
-        commands.cmd(how).arg(script).arg(1).arg(redis_key);
-    }
-    match redis.query_all::<Value>(&commands).await {
-        // All servers of a cluster may not have seen it yet. It may be asked for.
-        Err(failure) if failure.is_refusal("NOSCRIPT") => Ok(()),
-        checked => checked.map(drop),
-    }
+    let mut commands = vec![
+        Cmd::get(redis_key),
+        Cmd::pttl(redis_key),
+        Cmd::exists(redis_key),
+        Cmd::pexpire(redis_key, 1000),
+        cmd("SET"),
+        cmd("EVAL"),
+        cmd("EVALSHA"),
+    ];
+    commands[4].arg(&[redis_key, "", "PX", "1000"]);
+    commands[5].arg(CHECK.code).arg(1).arg(redis_key);
+    commands[6].arg(&CHECK.sha1).arg(1).arg(redis_key);
+    let checks = commands.iter().map(async |command| {
+        match redis.query::<Value>(command).await {
+            // A server may not have seen the script yet; it may be asked for.
+            Err(failure) if failure.is_refusal("NOSCRIPT") => Ok(()),
+            checked => checked.map(drop),
+        }
+    });
+    try_join_all(checks).await.map(drop)
 }
 
 impl Receipt {
