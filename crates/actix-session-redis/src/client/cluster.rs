@@ -53,7 +53,7 @@ pub(crate) enum Health {
     OneSilent(HashSet<Slot>),
     /// One of the servers says that the cluster serves nobody.
     Down,
-    /// No server answers.
+    /// No server answers. Such a connection is given up.
     Lost,
 }
 
@@ -100,9 +100,8 @@ impl ClusterLink {
     /// What a fault means for those whose sessions are elsewhere, if anything.
     pub(crate) fn outage(&self, fault: Fault) -> Option<Fault> {
         match &*lock(&self.health) {
-            Health::Fine | Health::OneSilent(_) => fault.reply().is_some().then_some(fault),
             Health::Down => Some(Fault::cluster_down()),
-            Health::Lost => Some(fault),
+            _ => fault.reply().is_some().then_some(fault),
         }
     }
 
@@ -202,23 +201,30 @@ pub(crate) fn look_after(connector: &Arc<Connector>, lease: &Lease, log: &Arc<Lo
     true
 }
 
-/// Looks at the servers through other connections, which take with them what is not answered there,
-/// until all masters answer on one. Meanwhile, those who need the others go on with the old one.
+/// Looks at the servers, first through this connection and then through others, which take with
+/// them what is not answered there, until all masters answer on one. Meanwhile, those who need the
+/// masters that do answer go on with this one.
 async fn until_replaced(connector: Arc<Connector>, lease: Lease, log: Arc<Log>) {
-    while let (true, Some(cluster)) = (lease.is_current(), lease.connection.cluster()) {
-        lease.leave_pool();
-        let Ok(other) = connector.connect().await else {
-            *lock(&cluster.health) = Health::Lost;
-            return lease.give_up(&Fault::no_answer(), &log);
-        };
-        let health = match other.0.cluster() {
-            Some(other) => other.diagnose(connector.deadline / 4).await,
-            None => Health::Lost,
-        };
-        if let Health::Fine = health {
-            return lease.replace(other);
+    let patience = connector.deadline / 4;
+    let Some(cluster) = lease.connection.cluster() else {
+        return;
+    };
+    match cluster.diagnose(patience).await {
+        Health::Fine => return,
+        Health::Lost => return lease.give_up(&Fault::no_answer(), &log),
+        health => *lock(&cluster.health) = health,
+    }
+    lease.leave_pool();
+    while lease.is_current() {
+        if let Ok(other) = connector.connect().await
+            && let Some(link) = other.0.cluster()
+        {
+            match link.diagnose(patience).await {
+                Health::Fine => return lease.replace(other),
+                Health::Lost => {}
+                health => *lock(&cluster.health) = health,
+            }
         }
-        *lock(&cluster.health) = health;
         sleep(Duration::from_millis(200)).await;
     }
 }
