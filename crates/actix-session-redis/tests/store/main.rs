@@ -12,6 +12,8 @@ mod auto_traits;
 mod blocked_worker;
 /// Whatever happens to a connection, each request gets the reply that is its own.
 mod broken_replies;
+/// `check()` fails for all that would fail requests, at once, and leaves nothing behind.
+mod check;
 /// Sessions on all masters of a Redis Cluster, also while slots move between them.
 #[cfg(feature = "cluster")]
 mod cluster;
