@@ -50,6 +50,8 @@ mod middleware;
 mod not_now;
 /// The five operations do what they say, however the store is connected.
 mod operations;
+/// Options that cannot work are refused with a sentence; client names, and the age of connections.
+mod options;
 /// Redis is away: requests fail soon, and work again once it is back.
 mod outage;
 /// What two requests of one session change at the same time is merged.
