@@ -52,6 +52,8 @@ mod not_now;
 mod operations;
 /// Options that cannot work are refused with a sentence; client names, and the age of connections.
 mod options;
+/// What Redis and Valkey of other versions say means the same.
+mod other_servers;
 /// Redis is away: requests fail soon, and work again once it is back.
 mod outage;
 /// What two requests of one session change at the same time is merged.
