@@ -122,7 +122,7 @@ async fn what_else_a_script_runs_into_is_no_missing_permission() {
     );
 }
 
-/// The same on all of them, from Redis 7.0.15 to 8.2.3 and Valkey 8.0.1 to 9.1.2.
+/// From Redis 7.0.15 to 8.2.3 and Valkey 8.0.1 to 9.1.2; the words of NOPERM differ a little.
 #[actix_web::test]
 async fn codes_are_the_same_everywhere() {
     for (reply, code, remedy) in [
@@ -297,6 +297,12 @@ async fn whoever_is_turned_away_is_told_why() {
             "-DENIED Redis is running in protected mode because protected mode is enabled and no \
              password is set for the default user. In this mode connections are only accepted \
              from the loopback interface.\r\n",
+        ),
+        (
+            "Valkey 8.0.1 and 9.1.2, in protected mode",
+            "-DENIED Running in protected mode because protected mode is enabled and no password \
+             is set for the default user. In this mode connections are only accepted from the \
+             loopback interface.\r\n",
         ),
     ] {
         let port = port_turning_away(reply).await;
