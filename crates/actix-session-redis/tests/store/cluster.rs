@@ -34,7 +34,7 @@ use crate::{
     },
 };
 
-fn options(redis: &Cluster) -> RedisSessionStoreBuilder {
+pub(crate) fn options(redis: &Cluster) -> RedisSessionStoreBuilder {
     let pool = Config::from_urls(redis.urls()).create_pool(Some(Runtime::Tokio1));
     // Time enough for whatever the test does to the cluster, on the busiest machine.
     RedisSessionStore::builder(pool.unwrap()).deadline(Duration::from_secs(20))

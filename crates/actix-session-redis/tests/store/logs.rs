@@ -12,6 +12,7 @@ use crate::support::{
     redis::{TestRedis, pool_at},
     report,
     sessions::{HOUR, copy, session_key, state},
+    travel,
 };
 
 const ENDED: &str = "a session operation ended";
@@ -205,6 +206,125 @@ async fn a_missing_permission_is_a_few_lines_however_many_requests_need_it() {
 async fn a_full_redis_is_a_few_lines_however_many_requests_write() {
     let refuse = "CONFIG SET maxmemory 1";
     assert_few_lines("/count", "OOM", refuse, "CONFIG SET maxmemory 0").await;
+}
+
+/// How many others it says that there were.
+fn others(line: &str) -> u64 {
+    let (_, others) = line.split_once(" others=").expect(line);
+    others.split(' ').next().unwrap().parse().unwrap()
+}
+
+#[actix_web::test]
+async fn a_refusal_that_lasts_is_told_once_and_then_every_ten_seconds_with_a_count() {
+    const FAILED: &str = "a session operation failed";
+    let redis = TestRedis::start().await;
+    let store = redis.store();
+    let save = async || store.save(state("n", "1"), &HOUR).await;
+    save().await.unwrap();
+    redis.run::<()>("CONFIG SET maxmemory 1");
+    let log = Log::of_operators();
+    for _ in 0..5 {
+        save().await.unwrap_err();
+    }
+    let first = log.only(FAILED);
+    assert!(first.contains(" ERROR "), "{first}");
+    assert!(first.contains("SET") && first.contains("OOM"), "{first}");
+    assert_eq!(others(&first), 0);
+
+    travel(Duration::from_secs(9)).await;
+    save().await.unwrap_err();
+    assert_eq!(log.count(FAILED), 1);
+    for n in 2..4 {
+        travel(Duration::from_secs(10)).await;
+        for _ in 0..6 {
+            save().await.unwrap_err();
+        }
+        assert_eq!(log.count(FAILED), n);
+        assert_eq!(others(log.lines().last().unwrap()), 5);
+    }
+
+    redis.run::<()>("CONFIG SET maxmemory 0");
+    for _ in 0..2 {
+        save().await.unwrap();
+    }
+    let over = log.only(" INFO ");
+    assert!(over.contains("operation=\"save\""), "{over}");
+    assert_eq!(others(&over), 5);
+    assert_eq!(log.lines().len(), 4);
+}
+
+/// What works meanwhile ends nothing, and hides nothing.
+#[actix_web::test]
+async fn a_refusal_of_one_operation_is_not_over_when_another_succeeds() {
+    let redis = TestRedis::start().await;
+    let store = redis.store();
+    let key = store.save(state("n", "1"), &HOUR).await.unwrap();
+    redis.run::<()>("CONFIG SET maxmemory 1");
+    let log = Log::of_operators();
+    for _ in 0..3 {
+        store.save(state("n", "1"), &HOUR).await.unwrap_err();
+        store.load(&key).await.unwrap();
+    }
+    assert_eq!(log.lines().len(), 1, "{:#?}", log.lines());
+    // Another operation that is refused is told as well.
+    store
+        .update(copy(&key), state("n", "2"), &HOUR)
+        .await
+        .unwrap_err();
+    assert_eq!(log.count(" ERROR "), 2, "{:#?}", log.lines());
+}
+
+#[actix_web::test]
+async fn lost_connections_are_one_warning_a_second_that_counts_the_others() {
+    const LOST: u64 = 20;
+    let redis = TestRedis::start().await;
+    let store = redis.store();
+    store.ping().await.unwrap();
+    let log = Log::of_this_thread();
+    let begun = Instant::now();
+    let lose_one = async || {
+        redis.kill_clients();
+        store.ping().await.unwrap();
+    };
+    for _ in 1..LOST {
+        lose_one().await;
+    }
+    let seconds = 1 + begun.elapsed().as_secs();
+    let warned = || log.count("lost a Redis connection") as u64;
+    assert!((1..=seconds).contains(&warned()), "{:#?}", log.lines());
+
+    travel(Duration::from_secs(1)).await;
+    let before = warned();
+    lose_one().await;
+    assert_eq!(warned(), before + 1);
+    let mut lines = log.lines();
+    lines.retain(|line| line.contains("lost a Redis connection"));
+    assert!(lines.iter().all(|line| line.contains(" WARN ")));
+    let told: u64 = lines.iter().map(|line| 1 + others(line)).sum();
+    assert_eq!(told, LOST);
+    assert_eq!(log.count("a Redis connection was given up"), LOST as usize);
+}
+
+#[actix_web::test]
+async fn each_connection_that_is_made_is_one_line_for_those_who_debug() {
+    const MADE: &str = "made a Redis connection";
+    let redis = TestRedis::start().await;
+    let (log, before) = (Log::of_this_thread(), redis.connections_made());
+    let stores = [redis.store(), redis.store()];
+    for _ in 0..3 {
+        for store in &stores {
+            join_all((0..10).map(async |_| store.ping().await.unwrap())).await;
+        }
+        redis.kill_clients();
+    }
+    assert_eq!(redis.connections_made() - before, 6);
+    assert_eq!(log.count(MADE), 6);
+    let mut lines = log.lines();
+    lines.retain(|line| line.contains(MADE));
+    assert!(
+        lines.iter().all(|line| line.contains("DEBUG")),
+        "{lines:#?}"
+    );
 }
 
 #[actix_web::test]

@@ -12,6 +12,8 @@ mod auto_traits;
 mod blocked_worker;
 /// Whatever happens to a connection, each request gets the reply that is its own.
 mod broken_replies;
+/// `check()` fails for all that would fail requests, at once, and leaves nothing behind.
+mod check;
 /// Sessions on all masters of a Redis Cluster, also while slots move between them.
 #[cfg(feature = "cluster")]
 mod cluster;
@@ -48,6 +50,10 @@ mod middleware;
 mod not_now;
 /// The five operations do what they say, however the store is connected.
 mod operations;
+/// Options that cannot work are refused with a sentence; client names, and the age of connections.
+mod options;
+/// What Redis and Valkey of other versions say means the same.
+mod other_servers;
 /// Redis is away: requests fail soon, and work again once it is back.
 mod outage;
 /// What two requests of one session change at the same time is merged.

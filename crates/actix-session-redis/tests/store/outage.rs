@@ -1,13 +1,26 @@
-use std::time::{Duration, Instant};
+use std::{
+    io::{ErrorKind, Read},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
 
 use actix_session::storage::SessionStore;
 use actix_session_redis::{Error, RedisSessionStore};
-use futures_util::future::{join, join_all};
+use futures_util::{
+    FutureExt,
+    future::{join, join_all},
+};
+use tokio::{runtime::Handle, sync::Barrier};
 
 use crate::support::{
     app::TestApp,
-    eventually, is_back,
-    redis::TestRedis,
+    eventually, is_back, on_a_worker,
+    redis::{TestRedis, pool_at},
     sessions::{HOUR, Typed, copy, session_key, state},
     tally::Tally,
 };
@@ -252,4 +265,163 @@ async fn a_redis_that_hangs_is_an_outage_too() {
     redis.resume();
     is_back(&store).await;
     tally.check(store.load(&key).await.unwrap(), Some(state("n", "1")));
+}
+
+/// In the place of Redis: takes connections, answers nothing, and counts.
+struct Silent {
+    address: SocketAddr,
+    seen: Arc<Seen>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    connections: AtomicUsize,
+    /// The most that were open at the same time.
+    at_once: AtomicUsize,
+    is_over: AtomicBool,
+}
+
+impl Silent {
+    /// On a thread of its own, that nothing in the test holds up.
+    fn listening() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::<Seen>::default();
+        let counted = Arc::clone(&seen);
+        let accepting = thread::spawn(move || {
+            let mut open: Vec<TcpStream> = Vec::new();
+            while let Ok((stream, _)) = listener.accept() {
+                if counted.is_over.load(SeqCst) {
+                    return;
+                }
+                stream.set_nonblocking(true).unwrap();
+                open.push(stream);
+                open.retain(is_open);
+                counted.connections.fetch_add(1, SeqCst);
+                counted.at_once.fetch_max(open.len(), SeqCst);
+            }
+        });
+        Self {
+            address,
+            seen,
+            accepting: Some(accepting),
+        }
+    }
+
+    fn store(&self) -> RedisSessionStore {
+        let pool = pool_at(&format!("redis://{}", self.address));
+        RedisSessionStore::builder(pool).deadline(DEADLINE).build()
+    }
+
+    fn connections(&self) -> usize {
+        self.seen.connections.load(SeqCst)
+    }
+
+    fn at_once(&self) -> usize {
+        self.seen.at_once.load(SeqCst)
+    }
+
+    async fn some_more_connections(&self) {
+        let before = self.connections();
+        eventually("it is looked for", || self.connections() >= before + 3).await;
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        self.seen.is_over.store(true, SeqCst);
+        let _ = TcpStream::connect(self.address);
+        self.accepting.take().unwrap().join().unwrap();
+    }
+}
+
+/// Whether the other side has not hung up.
+fn is_open(mut stream: &TcpStream) -> bool {
+    loop {
+        match stream.read(&mut [0; 1024]) {
+            Ok(0) => return false,
+            Ok(_) => {}
+            Err(error) => return error.kind() == ErrorKind::WouldBlock,
+        }
+    }
+}
+
+#[actix_web::test]
+async fn in_an_outage_one_connection_at_a_time_is_tried_and_no_request_pays_for_it() {
+    let tally = Tally::of_this_test();
+    let redis = Silent::listening();
+    let store = redis.store();
+    tally.send(store.ping()).await.unwrap_err();
+    let requests = async {
+        let mut sent = 0;
+        let looked_for = redis.connections();
+        while redis.connections() < looked_for + 5 {
+            let at_once = tally.send(store.ping()).now_or_never();
+            assert_matches!(at_once, Some(Err(_)));
+            let theirs = store.clone();
+            let elsewhere = on_a_worker(async move || theirs.ping().now_or_never());
+            assert_matches!(elsewhere.await, Some(Err(_)));
+            sent += 2;
+        }
+        sent
+    };
+    let sent = requests.await;
+    assert!(sent > 10, "{sent} requests are no proof");
+    assert_eq!(redis.at_once(), 1);
+}
+
+/// Its trial has ended with its runtime, and all of them notice at once.
+#[actix_web::test]
+async fn requests_on_many_threads_start_one_trial_between_them() {
+    const THREADS: usize = 8;
+    let redis = Silent::listening();
+    let store = redis.store();
+    let theirs = store.clone();
+    on_a_worker(async move || theirs.ping().await.unwrap_err()).await;
+    let barrier = Arc::new(Barrier::new(THREADS + 1));
+    let workers = join_all((0..THREADS).map(|_| {
+        let (store, barrier) = (store.clone(), Arc::clone(&barrier));
+        on_a_worker(async move || {
+            barrier.wait().await;
+            let at_once = store.ping().now_or_never();
+            assert_matches!(at_once, Some(Err(_)));
+            barrier.wait().await;
+        })
+    }));
+    join(workers, async {
+        barrier.wait().await;
+        redis.some_more_connections().await;
+        barrier.wait().await;
+    })
+    .await;
+    assert_eq!(redis.at_once(), 1);
+}
+
+#[actix_web::test]
+async fn if_the_runtime_of_the_trial_ends_the_next_request_starts_another() {
+    let redis = Silent::listening();
+    let store = redis.store();
+    for _ in 0..2 {
+        let theirs = store.clone();
+        on_a_worker(async move || theirs.ping().await.unwrap_err()).await;
+    }
+    let abandoned = redis.connections();
+    let at_once = store.ping().now_or_never();
+    assert_matches!(at_once, Some(Err(_)));
+    redis.some_more_connections().await;
+    assert!(redis.connections() > abandoned);
+}
+
+#[actix_web::test]
+async fn a_store_that_is_dropped_in_an_outage_leaves_no_task_behind() {
+    let redis = Silent::listening();
+    let tasks = || Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    let store = redis.store();
+    store.ping().await.unwrap_err();
+    redis.some_more_connections().await;
+    assert!(tasks() > before, "it looks for Redis");
+    drop(store);
+    eventually("nobody looks any more", || tasks() == before).await;
 }

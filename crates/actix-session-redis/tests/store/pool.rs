@@ -1,18 +1,27 @@
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
 use actix_session::storage::SessionStore;
-use actix_session_redis::{Error, RedisSessionStore, deadpool_redis::Pool};
+use actix_session_redis::{
+    Error, RedisSessionStore,
+    deadpool_redis::{
+        Pool,
+        redis::{InfoDict, cmd},
+    },
+};
 use futures_util::future::{join, join_all};
 use tokio::sync::Barrier;
 
-use crate::support::{
-    app::{Setup, TestApp},
-    eventually, on_a_worker,
-    proxy::{Fate, Proxy},
-    redis::TestRedis,
-    report,
-    sessions::{HOUR, state},
-    tally::Tally,
+use crate::{
+    refusals::COMMANDS,
+    support::{
+        app::{Setup, TestApp},
+        eventually, on_a_worker,
+        proxy::{Fate, Proxy},
+        redis::{TestRedis, pool_of},
+        report,
+        sessions::{HOUR, state},
+        tally::Tally,
+    },
 };
 
 /// Time enough for whatever the test does to the pool, on the busiest machine.
@@ -279,4 +288,49 @@ async fn a_thread_whose_connect_takes_long_shares_a_connection_meanwhile() {
     others_get_through.set(false);
     tally.send(ping_on_a_worker(&store)).await.unwrap();
     assert_eq!(proxy.seen("PING").len(), 2);
+}
+
+/// The databases that hold keys.
+fn databases(redis: &TestRedis) -> Vec<String> {
+    let info: InfoDict = redis.run("INFO keyspace");
+    let mut databases: Vec<_> = info.keys().map(String::from).collect();
+    databases.retain(|name| name.starts_with("db"));
+    databases.sort();
+    databases
+}
+
+/// The application takes the pool's only connection, selects a database for itself, and gives it
+/// back.
+async fn leave_in_database_3(pool: &Pool) {
+    let mut taken = pool.get().await.unwrap();
+    cmd("SELECT").arg(3).exec_async(&mut taken).await.unwrap();
+}
+
+#[actix_web::test]
+async fn a_connection_that_the_application_left_in_another_database_does_not_move_sessions() {
+    for (in_url, database) in [("", "db0"), ("/0", "db0"), ("/2", "db2")] {
+        let redis = TestRedis::start().await;
+        let pool = pool_of(1, &format!("{}{in_url}", redis.url()));
+        leave_in_database_3(&pool).await;
+        let made = redis.connections_made();
+        let store = RedisSessionStore::new(pool.clone());
+        let key = store.save(state("n", "1"), &HOUR).await.unwrap();
+        assert_eq!(databases(&redis), [database]);
+        assert_eq!(redis.connections_made(), made, "it is the same connection");
+        assert_eq!(store.load(&key).await.unwrap(), Some(state("n", "1")));
+    }
+}
+
+#[actix_web::test]
+async fn a_redis_user_who_may_not_select_a_database_needs_none() {
+    let redis = TestRedis::start().await;
+    redis.run::<()>(&format!(
+        "ACL SETUSER shop on >ladder ~session:* {COMMANDS} -select"
+    ));
+    let store = RedisSessionStore::new(pool_of(1, &redis.url_as("shop:ladder@")));
+    store.check().await.unwrap();
+    let key = store.save(state("n", "1"), &HOUR).await.unwrap();
+    assert_eq!(store.load(&key).await.unwrap(), Some(state("n", "1")));
+    assert_eq!(databases(&redis), ["db0"]);
+    assert_eq!(redis.connections_made(), 2, "one of them asks this");
 }

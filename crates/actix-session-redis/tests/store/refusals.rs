@@ -9,6 +9,7 @@ use crate::support::{
     proxy::Proxy,
     redis::{TestRedis, pool_at},
     report,
+    scope::in_a_request,
     sessions::{HOUR, Typed, copy, session_key, state, state_of},
 };
 
@@ -283,6 +284,147 @@ async fn a_bad_url_is_an_error_that_does_not_quote_its_password() {
         assert_matches!(&error, Error::InvalidUrl { .. });
         assert_is_discreet(error);
     }
+}
+
+/// What comes after it would be a piece of the password that is looked up as a host name, or a
+/// database.
+#[actix_web::test]
+async fn a_password_that_needs_percent_encoding_is_an_error_that_says_so() {
+    for special in ["#", "@", "/", "?", "@ss#w", "#w@", "/@?", "@@"] {
+        for password in [
+            format!("{PASSWORD}{special}x"),
+            format!("x{special}{PASSWORD}"),
+            format!("{special}{PASSWORD}"),
+        ] {
+            for user in ["", "shop"] {
+                for scheme in ["redis", "rediss", "valkey", "valkeys"] {
+                    let url = format!("{scheme}://{user}:{password}@localhost:6379/2");
+                    let error = RedisSessionStore::from_url(&url).expect_err(&url);
+                    assert_matches!(&error, Error::InvalidUrl { .. });
+                    assert!(
+                        error.to_string().contains("percent-encoded"),
+                        "{url}: {error}"
+                    );
+                    assert_is_discreet(error);
+                }
+            }
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_user_name_that_needs_percent_encoding_is_an_error_that_says_so() {
+    for user in ["sh#op", "sh@op", "sh/op", "sh?op"] {
+        let url = format!("redis://{user}:{PASSWORD}@localhost");
+        let error = RedisSessionStore::from_url(&url).expect_err(&url);
+        assert!(
+            error.to_string().contains("percent-encoded"),
+            "{url}: {error}"
+        );
+        assert_is_discreet(error);
+    }
+}
+
+#[actix_web::test]
+async fn urls_that_need_no_percent_encoding_are_fine() {
+    let with_tls = cfg!(any(feature = "native-tls", feature = "rustls"));
+    for url in [
+        "redis://localhost",
+        "redis://localhost:6379/2?protocol=resp3",
+        "redis://shop:a:b!$&'()*+,;=-._~@[::1]:6379/0",
+        "redis+unix:///tmp/redis@home.sock?user=shop&pass=p@ss",
+        "rediss://shop:ladder@localhost/#insecure",
+        "rediss://shop:ladder@localhost/2#insecure",
+    ] {
+        if with_tls || !url.starts_with("rediss") {
+            RedisSessionStore::from_url(url).expect(url);
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_percent_encoded_password_is_the_one_that_redis_is_told() {
+    let redis = TestRedis::start().await;
+    redis.run::<()>("CONFIG SET requirepass p@ss#w/?%41");
+    let url = redis.url_as(":p%40ss%23w%2F%3F%2541@");
+    RedisSessionStore::from_url(url)
+        .unwrap()
+        .ping()
+        .await
+        .unwrap();
+}
+
+#[actix_web::test]
+async fn the_password_of_a_unix_socket_needs_no_encoding() {
+    let redis = TestRedis::start_on_unix_socket().await;
+    redis.run::<()>("CONFIG SET requirepass p@ss");
+    let url = format!("{}?pass=p@ss", redis.url());
+    RedisSessionStore::from_url(url)
+        .unwrap()
+        .ping()
+        .await
+        .unwrap();
+}
+
+#[track_caller]
+fn assert_names(command: &str, error: Error) {
+    assert!(
+        error
+            .to_string()
+            .starts_with(&format!("Redis refused {command} (")),
+        "{error}"
+    );
+    assert_matches!(error, Error::Refused { command: c, .. } if c == command);
+}
+
+/// Of each operation.
+async fn assert_all_name(commands: [&str; 5], store: &RedisSessionStore) {
+    let errors = errors_of(store).await;
+    assert_eq!(errors.len(), 5);
+    for (error, command) in errors.into_iter().zip(commands) {
+        assert_names(command, error);
+    }
+}
+
+#[actix_web::test]
+async fn the_command_that_was_refused_is_named() {
+    let redis = TestRedis::start().await;
+    redis.run::<()>(&format!("ACL SETUSER shop on >{PASSWORD} ~other:* +@all"));
+    let url = redis.url_as(&format!("shop:{PASSWORD}@"));
+    let commands = ["GET", "SET", "SET", "PEXPIRE", "EVALSHA"];
+    assert_all_name(commands, &RedisSessionStore::from_url(url).unwrap()).await;
+}
+
+#[actix_web::test]
+async fn so_is_one_that_is_refused_while_connecting() {
+    let redis = TestRedis::start().await;
+    let url = redis.url_as("shop:wrong@");
+    assert_all_name(["AUTH"; 5], &RedisSessionStore::from_url(url).unwrap()).await;
+    let url = format!("{}/999", redis.url());
+    assert_all_name(["SELECT"; 5], &RedisSessionStore::from_url(url).unwrap()).await;
+    redis.run::<()>(&format!(
+        "ACL SETUSER shop on >{PASSWORD} ~session:* +@all -select"
+    ));
+    let url = format!("{}/2", redis.url_as(&format!("shop:{PASSWORD}@")));
+    assert_all_name(["SELECT"; 5], &RedisSessionStore::from_url(url).unwrap()).await;
+}
+
+/// One that goes along with another in one round trip, and one that follows it.
+#[actix_web::test]
+async fn so_is_one_that_is_not_the_first() {
+    let redis = TestRedis::start().await;
+    redis.run::<()>(&format!(
+        "ACL SETUSER shop on >{PASSWORD} ~session:* {COMMANDS} -pttl -exists"
+    ));
+    let url = redis.url_as(&format!("shop:{PASSWORD}@"));
+    let store = RedisSessionStore::from_url(url).unwrap();
+    let key = store.save(state("n", "1"), &HOUR).await.unwrap();
+    let gone = store.update(session_key("gone"), state("n", "1"), &HOUR);
+    assert_names("EXISTS", gone.await.unwrap_err().typed());
+    // Whoever prolongs sessions asks for their TTL when they are read.
+    store.update_ttl(&key, &HOUR).await.unwrap();
+    let loaded = in_a_request(async move { store.load(&key).await }).await;
+    assert_names("PTTL", loaded.unwrap_err().typed());
 }
 
 #[actix_web::test]

@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-fn pool(redis: &Sentinels) -> Pool {
+pub(crate) fn pool(redis: &Sentinels) -> Pool {
     let master = redis.master_name().to_owned();
     let config = Config::from_urls(redis.urls(), master, SentinelServerType::Master);
     config.create_pool(Some(Runtime::Tokio1)).unwrap()

@@ -48,6 +48,13 @@ pub(crate) async fn is_back(store: &RedisSessionStore) {
     eventually_async("Redis is back", async || store.ping().await.is_ok()).await;
 }
 
+/// Lets so much time pass for all that this thread does, at once.
+pub(crate) async fn travel(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
 /// Shows what was counted, whether or not the test fails: this way is not captured.
 pub(crate) fn report(figures: impl Display) {
     let _ = writeln!(std::io::stderr(), "{figures}");
