@@ -185,7 +185,8 @@ impl RedisSessionStoreBuilder {
     ///
     /// With an option that cannot work, every operation of the store fails with
     /// [`Error::InvalidOption`](crate::Error::InvalidOption): an application that asks
-    /// [`ping`](RedisSessionStore::ping) when it starts, and stops at an error, does not run with it.
+    /// [`ping`](RedisSessionStore::ping) when it starts, and ends at an error, does not run with
+    /// it.
     #[must_use]
     pub fn build(self) -> RedisSessionStore {
         events::describe();
