@@ -67,11 +67,12 @@ impl RedisSessionStoreBuilder {
     /// included.
     ///
     /// Default: two seconds, which outlasts a restart of Redis and which people still wait for.
-    /// A single try gets a quarter of it to be answered and half of it to connect (less, if the
-    /// pool's own connection timeout is shorter); so a deadline below eight times the round trip
-    /// to Redis makes requests fail that need not. Time in which the thread itself was blocked
-    /// does not count. At most an hour: longer ones are cut. Less than a millisecond is
-    /// [invalid](crate::Error::InvalidOption): no answer comes so soon.
+    /// A connection on which nothing is answered for a quarter of it is given up for another one,
+    /// and to connect may take half of it (less, if the pool's own connection timeout is shorter);
+    /// so a deadline below eight times the round trip to Redis makes requests fail that need not.
+    /// Time in which the thread itself was blocked does not count. At most an hour: longer ones are
+    /// cut. Less than a millisecond is [invalid](crate::Error::InvalidOption): no answer comes so
+    /// soon.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline.min(Duration::from_secs(60 * 60));
         self
@@ -118,7 +119,8 @@ impl RedisSessionStoreBuilder {
     /// belongs to.
     ///
     /// Default: `false`. The request fails with a 500 before its handler runs, so nobody is ever
-    /// taken for somebody else, or for nobody.
+    /// taken for somebody else, or for nobody. Either way, only requests that are there before the
+    /// outage is known wait for Redis, for the [`deadline`](Self::deadline) at most.
     ///
     /// With `true`, the handler finds an empty session. What it changes there, `renew` and `purge`
     /// included, fails the request with [`Error::Unavailable`](crate::Error::Unavailable), even if
@@ -183,7 +185,8 @@ impl RedisSessionStoreBuilder {
     ///
     /// With an option that cannot work, every operation of the store fails with
     /// [`Error::InvalidOption`](crate::Error::InvalidOption): an application that asks
-    /// [`ping`](RedisSessionStore::ping) when it starts does not start.
+    /// [`ping`](RedisSessionStore::ping) when it starts, and ends at an error, does not run with
+    /// it.
     #[must_use]
     pub fn build(self) -> RedisSessionStore {
         events::describe();

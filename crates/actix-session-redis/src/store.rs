@@ -81,8 +81,10 @@ impl RedisSessionStore {
         RedisSessionStoreBuilder::new(pool.into())
     }
 
-    /// Asks Redis for a sign of life: for an application that starts. In a cluster, any of the
-    /// servers may give it, and it fails when that server says that the cluster serves nobody.
+    /// Asks Redis for a sign of life: for an application that starts, and should not without Redis
+    /// or with an option that cannot work. Whether sessions can be written, [`check`](Self::check)
+    /// says. In a cluster, any of the servers may give the sign, and it fails when that server says
+    /// that the cluster serves nobody.
     ///
     /// It goes the way that the requests of the calling thread go, so it waits for the
     /// [`deadline`](RedisSessionStoreBuilder::deadline) at most, and fails at once while Redis is

@@ -1,5 +1,5 @@
-//! What one request has loaded: the snapshot that a later write starts from, or nothing because Redis is away; and
-//! whether its session has ended meanwhile.
+//! What one request has loaded: the snapshot that a later write starts from, or nothing because
+//! Redis is away; and whether its session has ended meanwhile.
 
 use std::{
     cell::{Cell, RefCell},
