@@ -113,7 +113,7 @@ impl Connection {
             // One server's silence is looked into.
             None => !(self.is_cluster() && fault.is_silence()),
             // A cluster's client follows a failover by itself.
-            Some("NOREPLICAS") if self.is_cluster() => false,
+            Some("NOREPLICAS" | "CLUSTERDOWN") if self.is_cluster() => false,
             Some(_) => self.made.elapsed() >= Self::NEW,
         }
     }
