@@ -38,6 +38,32 @@ pub struct RedisSessionStoreBuilder {
     merge_rules: MergeRules,
 }
 
+impl RedisSessionStore {
+    /// A store on a connection pool of yours, with every option at its default.
+    ///
+    /// Does no I/O and cannot fail: connections are made when the first request needs them.
+    pub fn new(pool: impl Into<RedisPool>) -> Self {
+        Self::builder(pool).build()
+    }
+
+    /// A store with a pool of its own, with every option at its default.
+    ///
+    /// The pool is that of [`RedisPool::from_url`]; `builder(RedisPool::from_url(url)?)` is the
+    /// same with options. Does no I/O.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidUrl`] when the URL cannot be understood.
+    pub fn from_url(url: impl AsRef<str>) -> Result<Self, Error> {
+        RedisPool::from_url(url).map(Self::new)
+    }
+
+    /// A store on a connection pool of yours, with options.
+    pub fn builder(pool: impl Into<RedisPool>) -> RedisSessionStoreBuilder {
+        RedisSessionStoreBuilder::new(pool.into())
+    }
+}
+
 impl RedisSessionStoreBuilder {
     pub(crate) fn new(pool: RedisPool) -> Self {
         Self {
@@ -94,10 +120,10 @@ impl RedisSessionStoreBuilder {
     ///
     /// Default: none, connections stay until they break. Each lives for up to a tenth less than
     /// this, so that they do not all end at once. No request fails: those that are under way are
-    /// answered on the old connection. Less than a second is
+    /// answered on the old connection. At most a hundred years: more is cut. Less than a second is
     /// [invalid](crate::Error::InvalidOption): connecting would be all that the store does.
     pub fn max_connection_age(mut self, age: Duration) -> Self {
-        self.max_connection_age = Some(age);
+        self.max_connection_age = Some(age.min(Duration::from_secs(100 * 365 * 24 * 60 * 60)));
         self
     }
 

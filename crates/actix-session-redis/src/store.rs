@@ -4,8 +4,7 @@ use actix_session::storage::{LoadError, SaveError, SessionKey, SessionStore, Upd
 use actix_web::cookie::time::Duration;
 
 use crate::{
-    builder::RedisSessionStoreBuilder,
-    client::{Client, Operation, RedisPool},
+    client::{Client, Operation},
     error::Error,
     middleware::request_scope::{self, Renewed},
     session::{Effect, Ended, Sessions, State, draw_session_key, is_session_key},
@@ -42,7 +41,7 @@ use crate::{
 /// - [`Error::InvalidOption`] when the store was built with an option that cannot work;
 /// - [`Error::Unavailable`] when Redis gives no answer before the deadline, and whatever a request
 ///   writes that was loaded as anonymous
-///   [during an outage](RedisSessionStoreBuilder::anonymous_during_outage);
+///   [during an outage](crate::RedisSessionStoreBuilder::anonymous_during_outage);
 /// - [`Error::Refused`] when Redis declines the command;
 /// - [`Error::Unreadable`] (`load` only, as [`LoadError::Deserialization`]);
 /// - [`Error::StateTooLarge`] (`save`, `update`) and [`Error::InvalidTtl`] (those and
@@ -57,37 +56,13 @@ pub struct RedisSessionStore {
 }
 
 impl RedisSessionStore {
-    /// A store on a connection pool of yours, with every option at its default.
-    ///
-    /// Does no I/O and cannot fail: connections are made when the first request needs them.
-    pub fn new(pool: impl Into<RedisPool>) -> Self {
-        Self::builder(pool).build()
-    }
-
-    /// A store with a pool of its own, with every option at its default.
-    ///
-    /// The pool is that of [`RedisPool::from_url`]; `builder(RedisPool::from_url(url)?)` is the
-    /// same with options. Does no I/O.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidUrl`] when the URL cannot be understood.
-    pub fn from_url(url: impl AsRef<str>) -> Result<Self, Error> {
-        RedisPool::from_url(url).map(Self::new)
-    }
-
-    /// A store on a connection pool of yours, with options.
-    pub fn builder(pool: impl Into<RedisPool>) -> RedisSessionStoreBuilder {
-        RedisSessionStoreBuilder::new(pool.into())
-    }
-
     /// Asks Redis for a sign of life: for an application that starts, and should not without Redis
     /// or with an option that cannot work. Whether sessions can be written, [`check`](Self::check)
     /// says. In a cluster, any of the servers may give the sign, and it fails when that server says
     /// that the cluster serves nobody.
     ///
     /// It goes the way that the requests of the calling thread go, so it waits for the
-    /// [`deadline`](RedisSessionStoreBuilder::deadline) at most, and fails at once while Redis is
+    /// [`deadline`](crate::RedisSessionStoreBuilder::deadline) at most, and fails at once while Redis is
     /// known to be away.
     ///
     /// # Errors
@@ -105,7 +80,7 @@ impl RedisSessionStore {
     /// Proves that sessions can be read and written: for readiness checks.
     ///
     /// It does what requests do, in one round trip, under a Redis key of its own below the
-    /// [prefix](RedisSessionStoreBuilder::key_prefix), which lives for a second: it reads, writes
+    /// [prefix](crate::RedisSessionStoreBuilder::key_prefix), which lives for a second: it reads, writes
     /// with an expiry, and runs a script. So it fails for rights that are missing, for a server
     /// that is a replica, full, or cannot write to its disk, and for disabled commands and
     /// scripts. In a cluster it is one master that is asked, always the same.

@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -28,16 +28,10 @@ use futures_util::{
     FutureExt as _,
     future::{join, join_all, select_ok},
 };
-use tokio::{
-    task::JoinHandle,
-    time::{sleep, timeout},
-};
+use tokio::{task::JoinHandle, time::timeout};
 
-use super::{
-    failure::Failure,
-    slot::{Connector, Lease},
-};
-use crate::{error::Fault, telemetry::events::Log};
+use super::failure::Failure;
+use crate::error::Fault;
 
 pub(crate) struct ClusterLink {
     connection: ClusterConnection,
@@ -97,6 +91,18 @@ impl ClusterLink {
         Ok(!says_down(self.inquire("INFO", Random).await?))
     }
 
+    /// Starts to look after the connection, if nobody does.
+    pub(crate) fn watch(&self, start: impl FnOnce() -> JoinHandle<()>) {
+        let mut watch = lock(&self.watch);
+        if watch.as_ref().is_none_or(JoinHandle::is_finished) {
+            *watch = Some(start());
+        }
+    }
+
+    pub(crate) fn set_health(&self, health: Health) {
+        *lock(&self.health) = health;
+    }
+
     /// What a fault means for those whose sessions are elsewhere, if anything.
     pub(crate) fn outage(&self, fault: Fault) -> Option<Fault> {
         match &*lock(&self.health) {
@@ -107,7 +113,7 @@ impl ClusterLink {
 
     /// Asks each master for its name: redis-rs asks any other server when it has no connection to
     /// the one.
-    async fn diagnose(&self, patience: Duration) -> Health {
+    pub(crate) async fn diagnose(&self, patience: Duration) -> Health {
         let Some(Value::Array(ranges)) = self.inquire_anywhere("SLOTS", patience).await else {
             return Health::Lost;
         };
@@ -186,47 +192,6 @@ fn range(range: &Value) -> Option<(std::ops::RangeInclusive<u16>, String)> {
     };
     let id = from_redis_value(master.get(2)?.clone()).ok()?;
     Some(((*first).try_into().ok()?..=(*last).try_into().ok()?, id))
-}
-
-/// Has the connection looked after from now on, if it is one to a cluster.
-pub(crate) fn look_after(connector: &Arc<Connector>, lease: &Lease, log: &Arc<Log>) -> bool {
-    let Some(cluster) = lease.connection.cluster() else {
-        return false;
-    };
-    let mut watch = lock(&cluster.watch);
-    if watch.as_ref().is_none_or(JoinHandle::is_finished) {
-        let (connector, log) = (Arc::clone(connector), Arc::clone(log));
-        *watch = Some(tokio::spawn(until_replaced(connector, lease.clone(), log)));
-    }
-    true
-}
-
-/// Looks at the servers, first through this connection and then through others, which take with
-/// them what is not answered there, until all masters answer on one. Meanwhile, those who need the
-/// masters that do answer go on with this one.
-async fn until_replaced(connector: Arc<Connector>, lease: Lease, log: Arc<Log>) {
-    let patience = connector.deadline / 4;
-    let Some(cluster) = lease.connection.cluster() else {
-        return;
-    };
-    match cluster.diagnose(patience).await {
-        Health::Fine => return,
-        Health::Lost => return lease.give_up(&Fault::no_answer(), &log),
-        health => *lock(&cluster.health) = health,
-    }
-    lease.leave_pool();
-    while lease.is_current() {
-        if let Ok(other) = connector.connect().await
-            && let Some(link) = other.0.cluster()
-        {
-            match link.diagnose(patience).await {
-                Health::Fine => return lease.replace(other),
-                Health::Lost => {}
-                health => *lock(&cluster.health) = health,
-            }
-        }
-        sleep(Duration::from_millis(200)).await;
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -12,7 +12,7 @@ use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
 #[cfg(feature = "cluster")]
-use super::cluster::ClusterLink;
+use super::cluster::{ClusterLink, Health};
 use super::failure::Failure;
 use crate::error::Fault;
 
@@ -83,10 +83,11 @@ impl Connection {
     }
 
     fn understand<T>(&self, answer: RedisResult<T>, command: &Cmd) -> Result<T, Failure> {
-        if answer.is_ok() {
+        let outcome = answer.map_err(|error| Failure::of_command(error, command));
+        if !matches!(&outcome, Err(Failure::Transient(fault)) if fault.reply().is_none()) {
             self.answers.fetch_add(1, Relaxed);
         }
-        answer.map_err(|error| Failure::of_command(error, command).on(self.is_cluster()))
+        outcome.map_err(|failure| failure.on(self.is_cluster()))
     }
 
     /// Asks for a sign of life: of any of the servers, when there are several.
@@ -127,6 +128,21 @@ impl Connection {
         match &self.link {
             Link::Server(_) => None,
             Link::Cluster(cluster) => Some(cluster),
+        }
+    }
+
+    #[cfg(feature = "cluster")]
+    pub(crate) async fn diagnose(&self, patience: Duration) -> Health {
+        match &self.link {
+            Link::Server(_) => Health::Fine,
+            Link::Cluster(cluster) => cluster.diagnose(patience).await,
+        }
+    }
+
+    #[cfg(feature = "cluster")]
+    pub(crate) fn set_health(&self, health: Health) {
+        if let Link::Cluster(cluster) = &self.link {
+            cluster.set_health(health);
         }
     }
 }

@@ -106,7 +106,10 @@ impl Client {
             .inspect(|_| self.breaker.answered())
             .map_err(|failure| match failure {
                 Failure::Permanent(error) => {
-                    self.breaker.answered();
+                    // Or else it was not Redis that gave up for good.
+                    if !matches!(error, Error::Unavailable { .. }) {
+                        self.breaker.answered();
+                    }
                     error
                 }
                 Failure::Transient(fault) => {
@@ -178,11 +181,10 @@ impl Client {
         outcome
     }
 
-    /// Another connection takes its place. In a cluster, it may be one of the servers that is
-    /// silent, and the connection is of use to those who need the others.
+    /// Another connection takes its place.
     fn fell_silent(&self, lease: &Lease) {
         #[cfg(feature = "cluster")]
-        if cluster::look_after(&self.slots.connector, lease, &self.log) {
+        if lease.look_after(&self.slots.connector, &self.log) {
             return;
         }
         lease.give_up(&Fault::no_answer(), &self.log);

@@ -18,6 +18,8 @@ use futures_util::{
 use thread_local::ThreadLocal;
 use tokio::{task::AbortHandle, time::Instant};
 
+#[cfg(feature = "cluster")]
+use super::cluster::Health;
 use super::{
     connection::Connection,
     deadline::Deadline,
@@ -40,6 +42,8 @@ enum Slot {
         connection: Arc<Connection>,
         /// None while another connection is to take over.
         place: Option<Place>,
+        /// When it is old enough for that, if it may grow old.
+        retires: Option<Instant>,
     },
     /// For a while, those who follow are told the same.
     Failed { failure: Failure, until: Instant },
@@ -79,7 +83,17 @@ impl Slots {
 
     /// The calling thread's connection, if it has one.
     pub(crate) fn ready(&self) -> Option<Lease> {
-        ready(self.threads.get_or_default())
+        let slot = self.threads.get_or_default();
+        let mut state = lock(slot);
+        if let Slot::Ready { place, retires, .. } = &mut *state
+            && retires.is_some_and(|then| Instant::now() >= then)
+        {
+            // Until another connection has taken over, it goes on.
+            *place = None;
+            *retires = Some(Instant::now() + self.connector.limit());
+            drop(self.connector.attempt(slot));
+        }
+        state.lease(slot)
     }
 
     /// A connection for the calling thread, which has none: its own as soon as it is made, and
@@ -87,7 +101,10 @@ impl Slots {
     pub(crate) async fn lease(&self, deadline: &Deadline) -> Result<Lease, Failure> {
         let slot = self.threads.get_or_default();
         let attempt = lock(slot).attempt(slot, &self.connector);
-        let shared = self.threads.iter().filter_map(ready);
+        let shared = self
+            .threads
+            .iter()
+            .filter_map(|slot| lock(slot).lease(slot));
         if let Some(least) = shared.min_by_key(|it| Arc::strong_count(&it.connection)) {
             return Ok(least);
         }
@@ -121,24 +138,6 @@ impl Slots {
     const A_MOMENT: Duration = Duration::from_millis(20);
 }
 
-fn ready(slot: &Arc<Mutex<Slot>>) -> Option<Lease> {
-    let mut state = lock(slot);
-    let Slot::Ready { connection, .. } = &*state else {
-        return None;
-    };
-    if connection
-        .retires
-        .is_some_and(|then| Instant::now() >= then)
-    {
-        *state = Slot::Empty;
-        return None;
-    }
-    Some(Lease {
-        connection: Arc::clone(connection),
-        slot: Arc::clone(slot),
-    })
-}
-
 impl Lease {
     /// Makes room for another connection, once, however many requests saw this one break.
     pub(crate) fn give_up(&self, fault: &Fault, log: &Log) {
@@ -156,27 +155,58 @@ impl Lease {
     }
 }
 
-/// For a connection that is still of use to some while others wait for a better one.
 #[cfg(feature = "cluster")]
 impl Lease {
-    pub(crate) fn leave_pool(&self) {
-        let mut slot = lock(&self.slot);
-        if slot.holds(&self.connection)
-            && let Slot::Ready { place, .. } = &mut *slot
-        {
-            *place = None;
-        }
+    /// Has the connection looked after from now on, if it is one to a cluster: it may be one of the
+    /// servers that is silent, and the connection is of use to those who need the others.
+    pub(crate) fn look_after(&self, connector: &Arc<Connector>, log: &Arc<Log>) -> bool {
+        let Some(cluster) = self.connection.cluster() else {
+            return false;
+        };
+        let (lease, connector, log) = (self.clone(), Arc::clone(connector), Arc::clone(log));
+        cluster.watch(|| tokio::spawn(async move { lease.until_replaced(&connector, &log).await }));
+        true
     }
 
-    pub(crate) fn replace(&self, better: (Arc<Connection>, Place)) {
-        let mut slot = lock(&self.slot);
-        if slot.holds(&self.connection) {
-            let _ = slot.settle(Ok(better));
+    /// Looks at the servers, first through this connection and then through others, which take
+    /// with them what is not answered there, until all masters answer on one.
+    async fn until_replaced(&self, connector: &Connector, log: &Log) {
+        let patience = connector.deadline / 4;
+        match self.connection.diagnose(patience).await {
+            Health::Fine => return,
+            Health::Lost => return self.give_up(&Fault::no_answer(), log),
+            health => self.connection.set_health(health),
+        }
+        if let Slot::Ready { place, .. } = &mut *lock(&self.slot) {
+            *place = None;
+        }
+        while self.is_current() {
+            if let Ok(other) = connector.connect().await {
+                match other.0.diagnose(patience).await {
+                    Health::Lost => {}
+                    Health::Fine if self.is_current() => {
+                        lock(&self.slot).settle(Ok(other)).ok();
+                        return;
+                    }
+                    health => self.connection.set_health(health),
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 }
 
 impl Slot {
+    fn lease(&self, this: &Arc<Mutex<Self>>) -> Option<Lease> {
+        match self {
+            Self::Ready { connection, .. } => Some(Lease {
+                connection: Arc::clone(connection),
+                slot: Arc::clone(this),
+            }),
+            _ => None,
+        }
+    }
+
     fn holds(&self, connection: &Arc<Connection>) -> bool {
         matches!(self, Self::Ready { connection: held, .. } if Arc::ptr_eq(held, connection))
     }
@@ -220,9 +250,11 @@ impl Slot {
     ) -> Result<Arc<Connection>, Failure> {
         let failure = match made {
             Ok((connection, place)) => {
+                let retires = connection.retires;
                 *self = Self::Ready {
                     connection: Arc::clone(&connection),
                     place: Some(place),
+                    retires,
                 };
                 return Ok(connection);
             }

@@ -151,14 +151,14 @@ pub(crate) async fn end(
 pub(crate) async fn check(redis: &Connection, redis_key: &str) -> Result<(), Failure> {
     let mut commands = vec![
         Cmd::get(redis_key),
+        cmd("SET"),
+        Cmd::pexpire(redis_key, 1000),
         Cmd::pttl(redis_key),
         Cmd::exists(redis_key),
-        Cmd::pexpire(redis_key, 1000),
-        cmd("SET"),
         cmd("EVAL"),
         cmd("EVALSHA"),
     ];
-    commands[4].arg(&[redis_key, "", "PX", "1000"]);
+    commands[1].arg(&[redis_key, "", "PX", "1000"]);
     commands[5].arg(CHECK.code).arg(1).arg(redis_key);
     commands[6].arg(&CHECK.sha1).arg(1).arg(redis_key);
     let checks = commands.iter().map(async |command| {
