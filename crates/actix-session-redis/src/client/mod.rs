@@ -17,7 +17,6 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::{Either, select};
 use tokio::{runtime::Handle, time::sleep};
 
 pub use self::pool::RedisPool;
@@ -53,13 +52,6 @@ pub(crate) struct Client {
 pub(crate) struct Operation<'a> {
     deadline: Deadline,
     pub(crate) observation: Observation<'a>,
-}
-
-/// Whether an operation has found a connection silent, and asks a second time.
-#[derive(Clone, Copy, PartialEq)]
-enum Turn {
-    First,
-    Second,
 }
 
 impl Client {
@@ -100,7 +92,7 @@ impl Client {
             deadline: &op.deadline,
             is_used: false,
         };
-        let outcome = self.tries(op, &command, Turn::First).await;
+        let outcome = self.tries(op, &command).await;
         permit.is_used = true;
         outcome
             .inspect(|_| self.breaker.answered())
@@ -124,17 +116,20 @@ impl Client {
         &self,
         op: &Operation<'_>,
         command: &(impl Fn(Arc<Connection>) -> F + Sync),
-        turn: Turn,
     ) -> Result<T, Failure> {
         let mut backoff = Backoff::default();
+        let mut known = None;
         loop {
             if let Some(outage) = self.breaker.outage() {
                 return Err(Failure::Transient(outage));
             }
-            let fault = match self.try_once(op, command, turn).await {
+            let fault = match self.try_once(op, command).await {
+                // What an earlier try has run into says more.
+                Err(Failure::Transient(fault)) if fault.is_silence() => known.unwrap_or(fault),
                 Err(Failure::Transient(fault)) => fault,
                 outcome => return outcome,
             };
+            known = Some(fault.clone());
             if !Box::pin(backoff.pause(&op.deadline)).await {
                 return Err(Failure::Transient(self.outage(&fault).unwrap_or(fault)));
             }
@@ -146,26 +141,21 @@ impl Client {
         &self,
         op: &Operation<'_>,
         command: &(impl Fn(Arc<Connection>) -> F + Sync),
-        turn: Turn,
     ) -> Result<T, Failure> {
         let lease = match self.slots.ready() {
             Some(lease) => lease,
             None => Box::pin(self.slots.lease(&op.deadline)).await?,
         };
         op.observation.tries_once_more();
-        let mut answer = pin!(command(Arc::clone(&lease.connection)));
-        if let Some(outcome) = listen(op, &lease, answer.as_mut(), turn).await {
-            return self.conclude(&lease, outcome);
-        }
-        if op.deadline.left().is_zero() || turn == Turn::Second {
-            return Err(Failure::Transient(Fault::no_answer()));
-        }
-        self.fell_silent(&lease);
-        // A slow line brings a large reply late: it is waited for, beside those to more tries.
-        let more_tries = Box::pin(self.tries(op, command, Turn::Second));
-        match select(answer, more_tries).await {
-            Either::Left((Err(Failure::Transient(_)), more_tries)) => more_tries.await,
-            Either::Left((outcome, _)) | Either::Right((outcome, _)) => outcome,
+        let answer = pin!(command(Arc::clone(&lease.connection)));
+        match listen(op, &lease, answer).await {
+            Some(outcome) => self.conclude(&lease, outcome),
+            None => {
+                if !op.deadline.left().is_zero() {
+                    self.fell_silent(&lease);
+                }
+                Err(Failure::Transient(Fault::no_answer()))
+            }
         }
     }
 
@@ -249,32 +239,29 @@ async fn make_trial_calls(client: Weak<Client>) {
 }
 
 /// Waits for the answer for as long as others get theirs on the same connection. `None` when the
-/// deadline has passed, or nothing at all was answered there for a quarter of it.
-///
-/// In its second turn, an operation does not judge: were it a slow line, all tries together would
-/// be too much for it. It only follows when others have found a better connection.
+/// deadline has passed, or nothing at all was answered there for half of it: a large reply may come
+/// on a slow line, and there is time left to ask again elsewhere.
 async fn listen<T>(
     op: &Operation<'_>,
     lease: &Lease,
     mut answer: Pin<&mut impl Future<Output = T>>,
-    turn: Turn,
 ) -> Option<T> {
-    loop {
+    // Of a cluster, one server is asked, and that others answer says nothing of that one.
+    let is_cluster = lease.connection.is_cluster();
+    let mut silent_quarters = 0;
+    while silent_quarters < 2 && !op.deadline.left().is_zero() {
         let answers = lease.connection.answers();
         let heard = op.deadline.wait(op.deadline.part(4), answer.as_mut());
         if let Some(answer) = heard.await {
             return Some(answer);
         }
-        let is_given_up = match turn {
-            // That another server answers says nothing of the one that was asked.
-            _ if lease.connection.is_cluster() => true,
-            Turn::First => lease.connection.answers() == answers,
-            Turn::Second => !lease.is_current(),
+        silent_quarters = match lease.connection.answers() == answers {
+            _ if is_cluster => 2,
+            true => silent_quarters + 1,
+            false => 0,
         };
-        if is_given_up || op.deadline.left().is_zero() {
-            return None;
-        }
     }
+    None
 }
 
 /// An operation that was let through by the circuit breaker.

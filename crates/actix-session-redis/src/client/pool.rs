@@ -84,15 +84,13 @@ impl RedisPool {
     }
 
     /// A connection that is free, or a new one if the pool has room for it, after waiting in line
-    /// for as long as this.
-    pub(crate) async fn get(&self, wait: Duration) -> Result<PooledConnection, PoolError> {
+    /// for as long as it takes.
+    pub(crate) async fn get(&self) -> Result<PooledConnection, PoolError> {
         #[cfg(feature = "rustls")]
         choose_a_crypto_provider();
-        // Whatever timeouts the pool has for the application's own use, ours are the client's.
-        let timeouts = Timeouts {
-            wait: Some(wait),
-            ..Timeouts::new()
-        };
+        // Whatever timeouts the pool has for the application's own use, ours are the client's. With
+        // any of its own, a pool needs to know its runtime.
+        let timeouts = Timeouts::new();
         Ok(match &self.0 {
             Topology::Standalone(pool) => {
                 let pooled = pool.timeout_get(&timeouts).await?;
@@ -121,6 +119,12 @@ impl RedisPool {
                 }
             }
         })
+    }
+
+    /// Whether the next one has to wait in line.
+    pub(crate) fn is_full(&self) -> bool {
+        let (_, status) = self.status();
+        status.available == 0 && status.size >= status.max_size
     }
 
     /// Whether more connections are wanted, or already used, than there may be.

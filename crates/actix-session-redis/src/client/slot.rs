@@ -148,11 +148,6 @@ impl Lease {
             log.connection_lost(fault);
         }
     }
-
-    /// Whether those who come now get this connection, too.
-    pub(crate) fn is_current(&self) -> bool {
-        lock(&self.slot).holds(&self.connection)
-    }
 }
 
 #[cfg(feature = "cluster")]
@@ -180,12 +175,15 @@ impl Lease {
         if let Slot::Ready { place, .. } = &mut *lock(&self.slot) {
             *place = None;
         }
-        while self.is_current() {
+        while lock(&self.slot).holds(&self.connection) {
             if let Ok(other) = connector.connect().await {
                 match other.0.diagnose(patience).await {
                     Health::Lost => {}
-                    Health::Fine if self.is_current() => {
-                        lock(&self.slot).settle(Ok(other)).ok();
+                    Health::Fine => {
+                        let mut slot = lock(&self.slot);
+                        if slot.holds(&self.connection) {
+                            slot.settle(Ok(other)).ok();
+                        }
                         return;
                     }
                     health => self.connection.set_health(health),
@@ -292,9 +290,13 @@ impl Connector {
     }
 
     pub(crate) async fn connect(&self) -> Result<(Arc<Connection>, Place), Failure> {
-        let limit = self.limit();
+        // In line at the pool, Redis has not been asked yet.
+        let limit = match self.pool.is_full() {
+            true => self.deadline + self.limit(),
+            false => self.limit(),
+        };
         let mut connected = pin!(async {
-            let pooled = self.pool.get(limit).await?;
+            let pooled = self.pool.get().await?;
             let connection = Connection::new(pooled.link, self.max_age);
             let name = self.client_name.as_deref();
             connection.set_up(pooled.database, name).await?;
