@@ -227,17 +227,14 @@ impl Sessions {
         ours: &State,
         theirs: Vec<u8>,
     ) -> Result<bool, Error> {
-        let limit = self.max_state_bytes;
         let base = snapshot.state()?;
         let mut written = match self.merge_rules.changes(&base, ours) {
             // Lua is content with less than what is a state.
             Some(changes) if codec::decode(&theirs).is_ok() => {
-                let changes = &changes;
-                self.client
-                    .run(op, |redis| async move {
-                        target.merge(&redis, changes, limit).await
-                    })
-                    .await?
+                let (changes, limit) = (&changes, self.max_state_bytes);
+                let merge =
+                    |redis: Arc<_>| async move { target.merge(&redis, changes, limit).await };
+                self.client.run(op, merge).await?
             }
             _ => Written::Conflict(theirs),
         };
@@ -258,7 +255,7 @@ impl Sessions {
             // What nobody can read holds no change that could be lost.
             let their_state = codec::decode(&theirs).unwrap_or_else(|_| base.clone());
             let merged = self.merge_rules.merge(&base, &their_state, ours)?;
-            let body = stamped(codec::encode(&merged, limit)?);
+            let body = stamped(codec::encode(&merged, self.max_state_bytes)?);
             written = self.store(op, target, &theirs, &body).await?;
         }
     }
