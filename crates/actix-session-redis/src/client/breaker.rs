@@ -1,23 +1,28 @@
 //! The circuit breaker of a store: whether Redis answers at all.
 
-use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{error::Fault, telemetry::events};
 
 /// Closed, it lets every operation through. It opens when a deadline has passed in which Redis has
 /// answered nobody; then every operation fails at once, and a task of its own makes trial calls.
 /// The first answer, to whomever, closes it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Breaker {
     /// Twice the number of answers so far, and one more while the circuit is not closed: all that
     /// an operation looks at while Redis answers.
     answers: AtomicU64,
     state: Mutex<State>,
+    /// After so long without a sign of life, nobody drives the runtime of the trial any more.
+    overdue: Duration,
 }
 
 /// How often Redis has answered when an operation was let through.
@@ -31,28 +36,46 @@ const NOT_CLOSED: u64 = 1;
 enum State {
     #[default]
     Closed,
-    Open(Fault, Trial),
+    Open(Outage),
     /// A trial call is under way.
-    HalfOpen(Fault, Trial),
+    HalfOpen(Outage),
+}
+
+#[derive(Debug)]
+struct Outage {
+    fault: Fault,
+    trial: Trial,
+    sign_of_life: Instant,
 }
 
 /// The task that makes the trial calls, if there was a runtime to start it on.
 pub(crate) type Trial = Option<JoinHandle<()>>;
 
 impl Breaker {
+    pub(crate) fn new(overdue: Duration) -> Self {
+        Self {
+            answers: AtomicU64::new(0),
+            state: Mutex::default(),
+            overdue,
+        }
+    }
+
     /// # Errors
     ///
-    /// While the circuit is not closed: what opened it. If the trial has ended with its runtime,
+    /// While the circuit is not closed: what opened it. If nothing comes of the trial any more,
     /// another one is started.
     pub(crate) fn admit(&self, start_trial: impl FnOnce() -> Trial) -> Result<Answers, Fault> {
         let answers = self.answers.load(Relaxed);
         if answers & NOT_CLOSED != 0
-            && let State::Open(fault, trial) | State::HalfOpen(fault, trial) = &mut *self.state()
+            && let State::Open(outage) | State::HalfOpen(outage) = &mut *self.state()
         {
-            if trial.as_ref().is_none_or(JoinHandle::is_finished) {
-                *trial = start_trial();
+            let is_overdue = outage.sign_of_life.elapsed() > self.overdue;
+            if is_overdue || outage.trial.as_ref().is_none_or(JoinHandle::is_finished) {
+                outage.trial.iter().for_each(JoinHandle::abort);
+                outage.trial = start_trial();
+                outage.sign_of_life = Instant::now();
             }
-            return Err(fault.clone());
+            return Err(outage.fault.clone());
         }
         Ok(Answers(answers & !NOT_CLOSED))
     }
@@ -63,9 +86,11 @@ impl Breaker {
             return;
         }
         let mut state = self.state();
-        if !matches!(*state, State::Closed) {
-            *state = State::Closed;
-            self.answers.fetch_and(!NOT_CLOSED, Relaxed);
+        self.answers.fetch_and(!NOT_CLOSED, Relaxed);
+        let former = std::mem::take(&mut *state);
+        drop(state);
+        if let State::Open(outage) | State::HalfOpen(outage) = former {
+            outage.trial.iter().for_each(JoinHandle::abort);
             events::outage_ended();
         }
     }
@@ -83,32 +108,35 @@ impl Breaker {
             .answers
             .compare_exchange(before, open, Relaxed, Relaxed);
         if opened.is_ok() {
+            *state = State::Open(Outage {
+                fault: fault.clone(),
+                trial: start_trial(),
+                sign_of_life: Instant::now(),
+            });
+            drop(state);
             events::outage_began(fault);
-            *state = State::Open(fault.clone(), start_trial());
         }
     }
 
-    /// What opened the circuit, unless it is closed.
-    pub(crate) fn outage(&self) -> Option<Fault> {
-        if self.answers.load(Relaxed) & NOT_CLOSED == 0 {
-            return None;
-        }
-        match &*self.state() {
-            State::Closed => None,
-            State::Open(fault, _) | State::HalfOpen(fault, _) => Some(fault.clone()),
-        }
+    /// `false` if there is nothing to try any more.
+    pub(crate) fn trial_begins(&self) -> bool {
+        self.change(State::HalfOpen)
     }
 
-    /// A trial call begins, or has ended without an answer. `false` if the circuit is closed.
-    pub(crate) fn half_open(&self, is_half: bool) -> bool {
+    pub(crate) fn trial_failed(&self) {
+        self.change(State::Open);
+    }
+
+    fn change(&self, to: impl FnOnce(Outage) -> State) -> bool {
         let mut state = self.state();
-        *state = match std::mem::take(&mut *state) {
-            State::Closed => return false,
-            State::Open(fault, trial) if is_half => State::HalfOpen(fault, trial),
-            State::HalfOpen(fault, trial) if !is_half => State::Open(fault, trial),
-            state => state,
-        };
-        true
+        match std::mem::take(&mut *state) {
+            State::Closed => false,
+            State::Open(mut outage) | State::HalfOpen(mut outage) => {
+                outage.sign_of_life = Instant::now();
+                *state = to(outage);
+                true
+            }
+        }
     }
 
     /// No code panics while it holds this lock.

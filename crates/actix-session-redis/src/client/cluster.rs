@@ -5,7 +5,7 @@
 //! more, and gives way to another connection as soon as all masters answer there.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -113,20 +113,26 @@ impl ClusterLink {
 
     /// Asks each master for its name: redis-rs asks any other server when it has no connection to
     /// the one.
-    pub(crate) async fn diagnose(&self, patience: Duration) -> Health {
-        let Some(Value::Array(ranges)) = self.inquire_anywhere("SLOTS", patience).await else {
+    pub(crate) async fn diagnose(&self, limit: Duration) -> Health {
+        let Some(Value::Array(ranges)) = self.inquire_anywhere("SLOTS", limit).await else {
             return Health::Lost;
         };
-        let greetings = ranges.iter().filter_map(range).map(async |(slots, id)| {
-            let master = SpecificNode(Route::new(*slots.start(), SlotAddr::Master));
-            let name = timeout(patience, self.inquire("MYID", master)).await;
+        let mut masters = BTreeMap::<_, Vec<u16>>::new();
+        for (slots, id) in ranges.iter().filter_map(range) {
+            masters.entry(id).or_default().extend(slots);
+        }
+        let greetings = masters.into_iter().map(async |(id, slots)| {
+            let first = slots.first().copied().unwrap_or_default();
+            let master = SpecificNode(Route::new(first, SlotAddr::Master));
+            let name = timeout(limit, self.inquire("MYID", master)).await;
             let name = name
                 .ok()
                 .and_then(Result::ok)
                 .map(from_redis_value::<String>);
-            (!matches!(name, Some(Ok(name)) if name == id)).then_some(slots)
+            let is_it = matches!(name, Some(Ok(name)) if name == id);
+            (!is_it).then_some(slots)
         });
-        let info = self.inquire_anywhere("INFO", patience);
+        let info = self.inquire_anywhere("INFO", limit);
         let (info, silent) = join(info, join_all(greetings)).await;
         if info.is_some_and(says_down) {
             return Health::Down;
@@ -139,9 +145,9 @@ impl ClusterLink {
     }
 
     /// Some may be silent: so often chance does not pick only those.
-    async fn inquire_anywhere(&self, question: &str, patience: Duration) -> Option<Value> {
+    async fn inquire_anywhere(&self, question: &str, limit: Duration) -> Option<Value> {
         let asked = (0..16).map(|_| self.inquire(question, Random).boxed());
-        let answer = timeout(patience, select_ok(asked)).await.ok()?;
+        let answer = timeout(limit, select_ok(asked)).await.ok()?;
         Some(answer.ok()?.0)
     }
 

@@ -54,7 +54,8 @@ impl Connection {
     pub(crate) async fn set_up(&self, database: i64, name: Option<&str>) -> Result<(), Failure> {
         #[cfg(feature = "cluster")]
         if let Link::Cluster(cluster) = &self.link {
-            return Ok(cluster.set_name(name).await);
+            cluster.set_name(name).await;
+            return Ok(());
         }
         let mut commands = vec![cmd("SELECT")];
         commands[0].arg(database);
@@ -132,10 +133,10 @@ impl Connection {
     }
 
     #[cfg(feature = "cluster")]
-    pub(crate) async fn diagnose(&self, patience: Duration) -> Health {
+    pub(crate) async fn diagnose(&self, limit: Duration) -> Health {
         match &self.link {
             Link::Server(_) => Health::Fine,
-            Link::Cluster(cluster) => cluster.diagnose(patience).await,
+            Link::Cluster(cluster) => cluster.diagnose(limit).await,
         }
     }
 

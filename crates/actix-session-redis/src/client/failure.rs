@@ -73,6 +73,14 @@ impl Failure {
         }
     }
 
+    /// Whether Redis is there, and it is only this command that it does not carry out.
+    pub(crate) fn is_answer(&self) -> bool {
+        match self {
+            Self::Transient(fault) => !fault.is_outage(),
+            Self::Permanent(error) => !matches!(error, Error::Unavailable { .. }),
+        }
+    }
+
     /// Whether Redis has refused with this code.
     pub(crate) fn is_refusal(&self, with: &str) -> bool {
         matches!(self, Self::Permanent(Error::Refused { code, .. }) if code == with)

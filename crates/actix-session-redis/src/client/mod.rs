@@ -58,8 +58,8 @@ impl Client {
     pub(crate) fn new(connector: Connector, invalid: Option<Error>) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             deadline: connector.deadline,
+            breaker: Breaker::new(connector.deadline + Duration::from_secs(1)),
             slots: Slots::new(connector),
-            breaker: Breaker::default(),
             log: Arc::default(),
             invalid,
             this: Weak::clone(this),
@@ -90,25 +90,20 @@ impl Client {
             client: self,
             answers: answers.map_err(|outage| op.unavailable(outage))?,
             deadline: &op.deadline,
-            is_used: false,
+            is_settled: false,
         };
         let outcome = self.tries(op, &command).await;
-        permit.is_used = true;
-        outcome
-            .inspect(|_| self.breaker.answered())
-            .map_err(|failure| match failure {
-                Failure::Permanent(error) => {
-                    // Or else it was not Redis that gave up for good.
-                    if !matches!(error, Error::Unavailable { .. }) {
-                        self.breaker.answered();
-                    }
-                    error
-                }
-                Failure::Transient(fault) => {
-                    permit.gave_up(&fault);
-                    op.unavailable(fault)
-                }
-            })
+        permit.is_settled = true;
+        if outcome.as_ref().err().is_none_or(Failure::is_answer) {
+            self.breaker.answered();
+        }
+        outcome.map_err(|failure| match failure {
+            Failure::Permanent(error) => error,
+            Failure::Transient(fault) => {
+                permit.gave_up(&fault);
+                op.unavailable(fault)
+            }
+        })
     }
 
     /// The only loop of an operation.
@@ -120,9 +115,8 @@ impl Client {
         let mut backoff = Backoff::default();
         let mut known = None;
         loop {
-            if let Some(outage) = self.breaker.outage() {
-                return Err(Failure::Transient(outage));
-            }
+            let admitted = self.breaker.admit(|| self.start_trial());
+            admitted.map_err(Failure::Transient)?;
             let fault = match self.try_once(op, command).await {
                 // What an earlier try has run into says more.
                 Err(Failure::Transient(fault)) if fault.is_silence() => known.unwrap_or(fault),
@@ -131,7 +125,7 @@ impl Client {
             };
             known = Some(fault.clone());
             if !Box::pin(backoff.pause(&op.deadline)).await {
-                return Err(Failure::Transient(self.outage(&fault).unwrap_or(fault)));
+                return Err(Failure::Transient(self.outage_by(&fault).unwrap_or(fault)));
             }
             events::retried();
         }
@@ -142,10 +136,7 @@ impl Client {
         op: &Operation<'_>,
         command: &(impl Fn(Arc<Connection>) -> F + Sync),
     ) -> Result<T, Failure> {
-        let lease = match self.slots.ready() {
-            Some(lease) => lease,
-            None => Box::pin(self.slots.lease(&op.deadline)).await?,
-        };
+        let lease = self.lease(&op.deadline).await?;
         op.observation.tries_once_more();
         let answer = pin!(command(Arc::clone(&lease.connection)));
         match listen(op, &lease, answer).await {
@@ -159,9 +150,16 @@ impl Client {
         }
     }
 
+    async fn lease(&self, deadline: &Deadline) -> Result<Lease, Failure> {
+        match self.slots.ready() {
+            Some(lease) => Ok(lease),
+            None => Box::pin(self.slots.lease(deadline)).await,
+        }
+    }
+
     fn conclude<T>(&self, lease: &Lease, outcome: Result<T, Failure>) -> Result<T, Failure> {
-        if let Err(Failure::Transient(fault)) = &outcome {
-            if !fault.is_outage() {
+        if let Err(failure @ Failure::Transient(fault)) = &outcome {
+            if failure.is_answer() {
                 self.breaker.answered();
             }
             if lease.connection.is_given_up_for(fault) {
@@ -181,10 +179,10 @@ impl Client {
     }
 
     /// What the fault that one operation has met until its deadline means for all others.
-    fn outage(&self, fault: &Fault) -> Option<Fault> {
+    fn outage_by(&self, fault: &Fault) -> Option<Fault> {
         let outage = fault.is_outage().then(|| fault.clone())?;
         #[cfg(feature = "cluster")]
-        if let Some(lease) = self.slots.ready()
+        if let Some(lease) = self.slots.ready().or_else(|| self.slots.least_shared())
             && let Some(cluster) = lease.connection.cluster()
         {
             return cluster.outage(outage);
@@ -197,24 +195,15 @@ impl Client {
         Some(runtime.spawn(make_trial_calls(Weak::clone(&self.this))))
     }
 
-    /// Closes the circuit if Redis answers, whatever it says.
-    async fn trial_call(&self) {
-        let deadline = Deadline::new(self.deadline);
-        let call = pin!(async {
-            let lease = match self.slots.ready() {
-                Some(lease) => lease,
-                None => self.slots.lease(&deadline).await?,
-            };
-            let answer = lease.connection.ping().await;
-            self.conclude(&lease, answer)
-        });
-        let limit = self.deadline / 2;
-        match Deadline::new(limit).wait(limit, call).await {
-            Some(Ok(()) | Err(Failure::Permanent(_))) => self.breaker.answered(),
-            Some(Err(Failure::Transient(_))) => {}
+    async fn trial_call(&self) -> Result<(), Failure> {
+        let deadline = Deadline::new(self.deadline / 2);
+        let lease = self.lease(&deadline).await?;
+        let answer = pin!(lease.connection.ping());
+        match deadline.wait(deadline.left(), answer).await {
+            Some(answer) => self.conclude(&lease, answer),
             None => {
-                let silent = self.slots.ready();
-                silent.inspect(|silent| self.fell_silent(silent));
+                self.fell_silent(&lease);
+                Err(Failure::Transient(Fault::no_answer()))
             }
         }
     }
@@ -229,10 +218,10 @@ async fn make_trial_calls(client: Weak<Client>) {
     loop {
         sleep(backoff.next()).await;
         match client.upgrade() {
-            Some(client) if client.breaker.half_open(true) => {
-                client.trial_call().await;
-                client.breaker.half_open(false);
-            }
+            Some(client) if client.breaker.trial_begins() => match client.trial_call().await {
+                Err(failure) if !failure.is_answer() => client.breaker.trial_failed(),
+                _ => client.breaker.answered(),
+            },
             _ => return,
         }
     }
@@ -269,12 +258,12 @@ struct Permit<'a> {
     client: &'a Client,
     answers: Answers,
     deadline: &'a Deadline,
-    is_used: bool,
+    is_settled: bool,
 }
 
 impl Permit<'_> {
     fn gave_up(&self, fault: &Fault) {
-        if let Some(outage) = self.client.outage(fault) {
+        if let Some(outage) = self.client.outage_by(fault) {
             let start_trial = || self.client.start_trial();
             self.client.breaker.open(&outage, self.answers, start_trial);
         }
@@ -285,14 +274,14 @@ impl Permit<'_> {
 /// patience than the deadline would never open the circuit otherwise.
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        if !self.is_used && self.deadline.left() <= self.deadline.part(2) {
-            self.gave_up(&Fault::no_answer());
+        if !self.is_settled && self.deadline.left() <= self.deadline.part(2) {
+            self.gave_up(&self.client.slots.connector.why_no_connection());
         }
     }
 }
 
 impl Operation<'_> {
-    /// Whether a command that is sent now can wait for its answer for as long as any other.
+    /// Whether it is worth while to send another command.
     pub(crate) fn has_time_for_a_try(&self) -> bool {
         self.deadline.left() >= self.deadline.part(4)
     }

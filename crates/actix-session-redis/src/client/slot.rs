@@ -101,12 +101,8 @@ impl Slots {
     pub(crate) async fn lease(&self, deadline: &Deadline) -> Result<Lease, Failure> {
         let slot = self.threads.get_or_default();
         let attempt = lock(slot).attempt(slot, &self.connector);
-        let shared = self
-            .threads
-            .iter()
-            .filter_map(|slot| lock(slot).lease(slot));
-        if let Some(least) = shared.min_by_key(|it| Arc::strong_count(&it.connection)) {
-            return Ok(least);
+        if let Some(shared) = self.least_shared() {
+            return Ok(shared);
         }
         let attempt = attempt?;
         let mut connected = deadline.wait(Self::A_MOMENT, attempt.clone()).await;
@@ -119,8 +115,13 @@ impl Slots {
                 connection,
                 slot: Arc::clone(slot),
             }),
-            None => Err(Failure::Transient(self.connector.in_vain())),
+            None => Err(Failure::Transient(self.connector.why_no_connection())),
         }
+    }
+
+    pub(crate) fn least_shared(&self) -> Option<Lease> {
+        let ready = self.threads.iter().filter_map(|it| lock(it).lease(it));
+        ready.min_by_key(|lease| Arc::strong_count(&lease.connection))
     }
 
     /// Who looks for Redis from now on does so alone: also of an attempt whose runtime nobody drives
@@ -145,6 +146,7 @@ impl Lease {
         if slot.holds(&self.connection) {
             // It stays with those who use it, and its place in the pool is free.
             *slot = Slot::Empty;
+            drop(slot);
             log.connection_lost(fault);
         }
     }
@@ -166,30 +168,39 @@ impl Lease {
     /// Looks at the servers, first through this connection and then through others, which take
     /// with them what is not answered there, until all masters answer on one.
     async fn until_replaced(&self, connector: &Connector, log: &Log) {
-        let patience = connector.deadline / 4;
-        match self.connection.diagnose(patience).await {
+        let limit = connector.deadline / 4;
+        match self.connection.diagnose(limit).await {
             Health::Fine => return,
             Health::Lost => return self.give_up(&Fault::no_answer(), log),
             health => self.connection.set_health(health),
         }
-        if let Slot::Ready { place, .. } = &mut *lock(&self.slot) {
-            *place = None;
-        }
-        while lock(&self.slot).holds(&self.connection) {
-            if let Ok(other) = connector.connect().await {
-                match other.0.diagnose(patience).await {
-                    Health::Lost => {}
-                    Health::Fine => {
-                        let mut slot = lock(&self.slot);
-                        if slot.holds(&self.connection) {
-                            slot.settle(Ok(other)).ok();
-                        }
-                        return;
-                    }
-                    health => self.connection.set_health(health),
-                }
+        // Nobody else keeps the slot of a store that was dropped.
+        while Arc::strong_count(&self.slot) > 1 {
+            match &mut *lock(&self.slot) {
+                Slot::Ready {
+                    connection, place, ..
+                } if Arc::ptr_eq(connection, &self.connection) => *place = None,
+                _ => return,
+            }
+            let other = connector.connect().await;
+            let health = match &other {
+                Ok((other, _)) => other.diagnose(limit).await,
+                Err(_) => self.connection.diagnose(limit).await,
+            };
+            match (health, other) {
+                (Health::Fine, Ok(other)) => return self.replace(other),
+                (Health::Lost, Err(_)) => return self.give_up(&Fault::no_answer(), log),
+                (Health::Lost, Ok(_)) => {}
+                (health, _) => self.connection.set_health(health),
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    fn replace(&self, other: (Arc<Connection>, Place)) {
+        let mut slot = lock(&self.slot);
+        if slot.holds(&self.connection) {
+            slot.settle(Ok(other)).ok();
         }
     }
 }
@@ -262,7 +273,8 @@ impl Slot {
             Failure::Permanent(_) => Self::REFUSED_FOR,
             Failure::Transient(_) => Self::FAILED_FOR,
         };
-        if !matches!(self, Self::Ready { .. }) {
+        let ours = tokio::task::try_id();
+        if matches!(self, Self::Connecting { task, .. } if Some(task.id()) == ours) {
             *self = Self::Failed {
                 failure: failure.clone(),
                 until: Instant::now() + pause,
@@ -304,7 +316,7 @@ impl Connector {
         });
         match Deadline::new(limit).wait(limit, connected.as_mut()).await {
             Some(connected) => connected.inspect(|_| Log::connection_made()),
-            None => Err(Failure::Transient(self.in_vain())),
+            None => Err(Failure::Transient(self.why_no_connection())),
         }
     }
 
@@ -313,9 +325,9 @@ impl Connector {
         self.pool.time_to_connect(self.deadline)
     }
 
-    /// What those who wait for a connection have waited for.
-    fn in_vain(&self) -> Fault {
-        match self.pool.is_exhausted() {
+    /// What those who wait for a connection wait for.
+    pub(crate) fn why_no_connection(&self) -> Fault {
+        match self.pool.is_full() {
             true => Fault(Kind::NoConnectionFree),
             false => Fault::no_answer(),
         }

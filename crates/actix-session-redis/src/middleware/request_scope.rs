@@ -62,10 +62,11 @@ impl RequestScope {
         CURRENT.try_with(Rc::clone).ok()
     }
 
-    /// The session that was loaded first: the middleware loads before any handler runs.
+    /// The session that the middleware has loaded, whatever else a handler has.
     pub(crate) fn session_key(&self) -> Option<SessionKey> {
         let loaded = self.loaded.borrow();
-        let session_key = loaded.first()?.session_key.clone();
+        let by_middleware = loaded.iter().find(|loaded| !loaded.by_application);
+        let session_key = by_middleware?.session_key.clone();
         session_key.try_into().ok()
     }
 

@@ -67,10 +67,9 @@ pub(crate) fn draw_id() -> String {
 /// value is sent under that name. What it says must not reach other Redis keys, such as the
 /// tombstone of an ended session.
 pub(crate) fn is_session_key(session_key: &SessionKey) -> bool {
-    session_key
-        .as_ref()
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    let text = session_key.as_ref();
+    let is_ours = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
+    !text.is_empty() && text.bytes().all(is_ours)
 }
 
 /// Draws 64 alphanumerics from the operating system's CSPRNG: 381 bits, where OWASP asks for

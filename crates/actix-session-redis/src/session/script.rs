@@ -149,7 +149,7 @@ pub(crate) async fn end(
 
 /// Does all that requests do, in one round trip.
 pub(crate) async fn check(redis: &Connection, redis_key: &str) -> Result<(), Failure> {
-    let mut commands = vec![
+    let mut commands = [
         Cmd::get(redis_key),
         cmd("SET"),
         Cmd::pexpire(redis_key, 1000),

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicU8, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -124,8 +124,8 @@ pub(crate) fn write_dropped() {
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     lost_connections: Mutex<Repeated>,
-    /// Whether any operation is failing: all that a successful one looks at.
-    any_failing: AtomicBool,
+    /// One bit for each operation that is refused: all that a successful one looks at.
+    refused: AtomicU8,
     failing: Mutex<BTreeMap<(&'static str, &'static str), Failing>>,
 }
 
@@ -184,24 +184,38 @@ impl Log {
             failing.ends_with_success = matches!(error, Error::Refused { .. });
         }
         if failing.ends_with_success {
-            self.any_failing.store(true, Relaxed);
+            self.refused.fetch_or(bit(operation), Relaxed);
         }
     }
 
     pub(crate) fn succeeded(&self, operation: &'static str) {
-        if !self.any_failing.load(Relaxed) {
+        if self.refused.load(Relaxed) & bit(operation) == 0 {
             return;
         }
         let mut failing = lock(&self.failing);
+        self.refused.fetch_and(!bit(operation), Relaxed);
         for ((failed, _), failing) in failing.iter_mut() {
             if *failed == operation && std::mem::take(&mut failing.ends_with_success) {
-                let others = failing.message.untold;
+                let others = std::mem::take(&mut failing.message.untold);
                 tracing::info!(target: TARGET, operation, others, "Redis no longer refuses it");
             }
         }
-        let any_failing = failing.values().any(|failing| failing.ends_with_success);
-        self.any_failing.store(any_failing, Relaxed);
     }
+}
+
+fn bit(operation: &str) -> u8 {
+    let all = [
+        "load",
+        "save",
+        "update",
+        "update_ttl",
+        "delete",
+        "ping",
+        "check",
+    ];
+    all.iter()
+        .position(|it| *it == operation)
+        .map_or(1 << 7, |position| 1 << position)
 }
 
 /// No code panics while it holds one of these locks.
