@@ -93,7 +93,7 @@ impl RedisSessionStoreBuilder {
     /// included.
     ///
     /// Default: two seconds, which outlasts a restart of Redis and which people still wait for.
-    /// A connection on which nothing is answered for half of it (in a cluster, a quarter) is given up for another one,
+    /// A connection on which nothing is answered for three eighths of it is given up for another one,
     /// and to connect may take half of it (less, if the pool's own connection timeout is shorter);
     /// so a deadline below eight times the round trip to Redis makes requests fail that need not.
     /// Time in which the thread itself was blocked does not count. At most an hour: longer ones are
@@ -109,7 +109,8 @@ impl RedisSessionStoreBuilder {
     ///
     /// Default: none. Redis takes printable ASCII without spaces; everything else is
     /// [invalid](crate::Error::InvalidOption). A Redis user without the right to
-    /// `CLIENT SETNAME` goes without the name.
+    /// `CLIENT SETNAME` goes without the name, and so do the servers of a cluster that redis-rs
+    /// connects to later.
     pub fn client_name(mut self, name: impl Into<String>) -> Self {
         self.client_name = Some(name.into());
         self

@@ -58,7 +58,7 @@ impl Client {
     pub(crate) fn new(connector: Connector, invalid: Option<Error>) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             deadline: connector.deadline,
-            breaker: Breaker::new(connector.deadline + Duration::from_secs(1)),
+            breaker: Breaker::new(connector.deadline / 2 + Duration::from_millis(500)),
             slots: Slots::new(connector),
             log: Arc::default(),
             invalid,
@@ -90,6 +90,7 @@ impl Client {
             client: self,
             answers: answers.map_err(|outage| op.unavailable(outage))?,
             deadline: &op.deadline,
+            left: op.deadline.left(),
             is_settled: false,
         };
         let outcome = self.tries(op, &command).await;
@@ -117,7 +118,7 @@ impl Client {
         loop {
             let admitted = self.breaker.admit(|| self.start_trial());
             admitted.map_err(Failure::Transient)?;
-            let fault = match self.try_once(op, command).await {
+            let fault = match self.try_once(op, command, known.is_some()).await {
                 // What an earlier try has run into says more.
                 Err(Failure::Transient(fault)) if fault.is_silence() => known.unwrap_or(fault),
                 Err(Failure::Transient(fault)) => fault,
@@ -135,8 +136,9 @@ impl Client {
         &self,
         op: &Operation<'_>,
         command: &(impl Fn(Arc<Connection>) -> F + Sync),
+        has_failed: bool,
     ) -> Result<T, Failure> {
-        let lease = self.lease(&op.deadline).await?;
+        let lease = self.lease(&op.deadline, has_failed).await?;
         op.observation.tries_once_more();
         let answer = pin!(command(Arc::clone(&lease.connection)));
         match listen(op, &lease, answer).await {
@@ -150,10 +152,11 @@ impl Client {
         }
     }
 
-    async fn lease(&self, deadline: &Deadline) -> Result<Lease, Failure> {
+    /// `alone`: what others use may be what has just failed.
+    async fn lease(&self, deadline: &Deadline, alone: bool) -> Result<Lease, Failure> {
         match self.slots.ready() {
             Some(lease) => Ok(lease),
-            None => Box::pin(self.slots.lease(deadline)).await,
+            None => Box::pin(self.slots.lease(deadline, alone)).await,
         }
     }
 
@@ -182,7 +185,7 @@ impl Client {
     fn outage_by(&self, fault: &Fault) -> Option<Fault> {
         let outage = fault.is_outage().then(|| fault.clone())?;
         #[cfg(feature = "cluster")]
-        if let Some(lease) = self.slots.ready().or_else(|| self.slots.least_shared())
+        if let Some(lease) = self.slots.least_shared()
             && let Some(cluster) = lease.connection.cluster()
         {
             return cluster.outage(outage);
@@ -197,7 +200,7 @@ impl Client {
 
     async fn trial_call(&self) -> Result<(), Failure> {
         let deadline = Deadline::new(self.deadline / 2);
-        let lease = self.lease(&deadline).await?;
+        let lease = self.lease(&deadline, true).await?;
         let answer = pin!(lease.connection.ping());
         match deadline.wait(deadline.left(), answer).await {
             Some(answer) => self.conclude(&lease, answer),
@@ -228,8 +231,8 @@ async fn make_trial_calls(client: Weak<Client>) {
 }
 
 /// Waits for the answer for as long as others get theirs on the same connection. `None` when the
-/// deadline has passed, or nothing at all was answered there for half of it: a large reply may come
-/// on a slow line, and there is time left to ask again elsewhere.
+/// deadline has passed, or nothing at all was answered there for three eighths of it: a large reply
+/// may come on a slow line, and there is time left to ask again elsewhere.
 async fn listen<T>(
     op: &Operation<'_>,
     lease: &Lease,
@@ -237,16 +240,16 @@ async fn listen<T>(
 ) -> Option<T> {
     // Of a cluster, one server is asked, and that others answer says nothing of that one.
     let is_cluster = lease.connection.is_cluster();
-    let mut silent_quarters = 0;
-    while silent_quarters < 2 && !op.deadline.left().is_zero() {
+    let most = if is_cluster { 2 } else { 3 };
+    let mut silent_eighths = 0;
+    while silent_eighths < most && !op.deadline.left().is_zero() {
         let answers = lease.connection.answers();
-        let heard = op.deadline.wait(op.deadline.part(4), answer.as_mut());
+        let heard = op.deadline.wait(op.deadline.part(8), answer.as_mut());
         if let Some(answer) = heard.await {
             return Some(answer);
         }
-        silent_quarters = match lease.connection.answers() == answers {
-            _ if is_cluster => 2,
-            true => silent_quarters + 1,
+        silent_eighths = match lease.connection.answers() == answers || is_cluster {
+            true => silent_eighths + 1,
             false => 0,
         };
     }
@@ -258,6 +261,8 @@ struct Permit<'a> {
     client: &'a Client,
     answers: Answers,
     deadline: &'a Deadline,
+    /// Of the deadline, when it was let through.
+    left: Duration,
     is_settled: bool,
 }
 
@@ -270,11 +275,12 @@ impl Permit<'_> {
     }
 }
 
-/// Whose client has hung up after half of the deadline speaks of an outage, too: clients with less
+/// Whose client hangs up after half of the deadline speaks of an outage, too: clients with less
 /// patience than the deadline would never open the circuit otherwise.
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        if !self.is_settled && self.deadline.left() <= self.deadline.part(2) {
+        let waited = self.left.saturating_sub(self.deadline.left());
+        if !self.is_settled && waited >= self.deadline.part(2) {
             self.gave_up(&self.client.slots.connector.why_no_connection());
         }
     }

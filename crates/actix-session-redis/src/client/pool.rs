@@ -32,7 +32,8 @@ use crate::error::Error;
 /// until the store is dropped, even if the thread ends before; what is left is free for the
 /// application. A pool that is smaller than the number of threads is fine: the threads that come
 /// late share a connection. An application that also uses the pool itself makes it larger than the
-/// number of its threads.
+/// number of its threads. What it does there on a clone that it keeps, such as `SELECT`, happens to
+/// the store as well.
 #[derive(Clone)]
 pub struct RedisPool(Topology);
 
@@ -193,7 +194,7 @@ fn has_unencoded_credentials(url: &str) -> bool {
     let (scheme, rest) = url.split_once("://").unwrap_or_default();
     let credentials = rest.rsplit_once('@').map(|(credentials, _)| credentials);
     let is_cut = credentials.is_some_and(|it| it.contains(['#', '@', '/', '?']));
-    (is_cut && !scheme.ends_with("unix")) || url.contains('#')
+    (is_cut && !scheme.to_ascii_lowercase().ends_with("unix")) || url.contains('#')
 }
 
 /// A connection, and the place in the pool that it occupies.

@@ -88,9 +88,15 @@ impl Slots {
         if let Slot::Ready { place, retires, .. } = &mut *state
             && retires.is_some_and(|then| Instant::now() >= then)
         {
+            if self.connector.pool.is_exhausted() {
+                // The place goes to those in line.
+                *state = Slot::Empty;
+                return None;
+            }
             // Until another connection has taken over, it goes on.
             *place = None;
-            *retires = Some(Instant::now() + self.connector.limit());
+            let soon = self.connector.limit().min(Duration::from_secs(1));
+            *retires = Some(Instant::now() + soon);
             drop(self.connector.attempt(slot));
         }
         state.lease(slot)
@@ -98,9 +104,18 @@ impl Slots {
 
     /// A connection for the calling thread, which has none: its own as soon as it is made, and
     /// another thread's meanwhile, if there is one.
-    pub(crate) async fn lease(&self, deadline: &Deadline) -> Result<Lease, Failure> {
+    ///
+    /// `alone`: the others come last, since they may have what has just failed.
+    pub(crate) async fn lease(&self, deadline: &Deadline, alone: bool) -> Result<Lease, Failure> {
         let slot = self.threads.get_or_default();
         let attempt = lock(slot).attempt(slot, &self.connector);
+        if let (true, Ok(attempt)) = (alone, &attempt) {
+            let connected = deadline.wait(deadline.part(4), attempt.clone()).await;
+            if let Some(Ok(connection)) = connected {
+                let slot = Arc::clone(slot);
+                return Ok(Lease { connection, slot });
+            }
+        }
         if let Some(shared) = self.least_shared() {
             return Ok(shared);
         }

@@ -145,7 +145,7 @@ async fn the_other_worker_goes_on_with_its_sessions() {
 }
 
 /// The connection is driven by the thread that made it. When that is blocked, a thread that
-/// shares it takes it for broken after half of the deadline, and makes one of its own.
+/// shares it takes it for broken after three eighths of the deadline, and makes one of its own.
 #[actix_web::test]
 async fn whoever_shares_the_connection_of_the_blocked_worker_waits_once_and_goes_on() {
     let tally = Tally::of_this_test();

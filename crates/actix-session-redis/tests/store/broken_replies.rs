@@ -28,7 +28,7 @@ const BREAKS: Trial = Trial {
     deadline: PATIENT,
 };
 
-/// Whoever is told nothing waits for half of the deadline: time for an answer, even from the
+/// Whoever is told nothing waits for three eighths of the deadline: time for an answer, even from the
 /// busiest machine.
 const FALLS_SILENT: Trial = Trial {
     struck: &[20],
