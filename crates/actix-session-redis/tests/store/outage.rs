@@ -425,3 +425,19 @@ async fn a_store_that_is_dropped_in_an_outage_leaves_no_task_behind() {
     drop(store);
     eventually("nobody looks any more", || tasks() == before).await;
 }
+
+/// As a load balancer does, or Kubernetes with its health checks.
+#[actix_web::test]
+async fn clients_that_hang_up_before_the_deadline_find_the_outage_too() {
+    let redis = TestRedis::start().await;
+    let deadline = Duration::from_secs(1);
+    let store = redis.store_with(|options| options.deadline(deadline));
+    store.ping().await.unwrap();
+    redis.pause();
+    let hangs_up = tokio::time::timeout(deadline * 7 / 10, store.ping());
+    hangs_up.await.unwrap_err();
+    let next = store.ping().await.unwrap_err();
+    assert!(waited(next) < deadline / 4);
+    redis.resume();
+    is_back(&store).await;
+}
