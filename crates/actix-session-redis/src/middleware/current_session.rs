@@ -30,7 +30,7 @@ use super::request_scope::RequestScope;
 ///
 /// # Errors
 ///
-/// Outside [`ConsistentSessions`] the extractor fails with a 500: the application lacks it.
+/// Outside [`ConsistentSessions`](crate::ConsistentSessions) the extractor fails with a 500: the application lacks it.
 pub struct CurrentSession(Option<SessionKey>);
 
 impl CurrentSession {
