@@ -167,13 +167,13 @@ fn an_instance_makes_one_connection_attempt_at_a_time() {
     let address: SocketAddr = url.strip_prefix("redis://").unwrap().parse().unwrap();
     trial.stack.kill_redis().unwrap();
     let tarpit = Tarpit::at(address);
+    // Until the circuit opens, each worker has an attempt of its own.
+    assert!(!visitors[0].refresh().answered);
     let over = AtomicBool::new(false);
     let seen = thread::scope(|scope| {
         for visitor in &mut visitors {
             scope.spawn(|| repeat(|| visitor.refresh(), THINKING, &over));
         }
-        // Until the circuit opens, each worker has an attempt of its own.
-        thread::sleep(LONGEST_WAIT);
         let manners = [Manner::SaysNothing, Manner::HangsUp];
         let seen = manners.map(|manner| {
             let begun = Instant::now();

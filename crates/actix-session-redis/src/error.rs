@@ -52,7 +52,7 @@ pub enum Error {
     Unavailable {
         /// How long this operation waited before it gave up.
         waited: Duration,
-        /// What the last try ran into. It is part of this error's text.
+        /// What its tries ran into. It is part of this error's text.
         fault: Fault,
     },
 

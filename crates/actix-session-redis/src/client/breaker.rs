@@ -12,8 +12,8 @@ use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{error::Fault, telemetry::events};
 
-/// Closed, it lets every operation through. It opens when a deadline has passed in which Redis has
-/// answered nobody; then every operation fails at once, and a task of its own makes trial calls.
+/// Closed, it lets every operation through. It opens when an operation has waited for its deadline (or for
+/// half of it, and its client has hung up) and Redis has answered nobody meanwhile; then every operation fails at once, and a task of its own makes trial calls.
 /// The first answer, to whomever, closes it.
 #[derive(Debug)]
 pub(crate) struct Breaker {

@@ -1,8 +1,8 @@
 //! The calling thread's connection.
 //!
 //! A checkout from the pool costs a round trip, and one connection carries any number of commands
-//! at once. So each thread leases one connection on first use and keeps it; its driver runs on
-//! that thread's own runtime, and a command crosses no thread.
+//! at once. So each thread leases one connection on first use and keeps it; unless the application had made it before,
+//! its driver runs on that thread's own runtime, and a command crosses no thread.
 
 use std::{
     fmt,
