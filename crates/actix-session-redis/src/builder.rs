@@ -3,11 +3,12 @@ use std::{sync::Arc, time::Duration};
 use serde_json::Value;
 
 use crate::{
-    client::{Client, Connector, RedisPool},
+    client::{Client, Connector},
     error::Error,
+    pool::RedisPool,
     session::{Keyspace, MergeRules, Sessions},
     store::RedisSessionStore,
-    telemetry::events,
+    telemetry::events::{self, Log},
 };
 
 /// Options of a [`RedisSessionStore`], each with a default that suits most.
@@ -224,6 +225,7 @@ impl RedisSessionStoreBuilder {
                 deadline: self.deadline,
                 client_name: self.client_name,
                 max_age: self.max_connection_age,
+                log: Log::default(),
             },
             invalid,
         );

@@ -139,8 +139,11 @@ impl Error {
             }
             "OOM" => "Redis is full; raise its maxmemory",
             "MISCONF" => "Redis cannot write to its disk; its log says why",
-            "MOVED" | "ASK" | "CROSSSLOT" => {
+            "MOVED" | "ASK" => {
                 "this server belongs to a Redis Cluster; connect with a cluster pool"
+            }
+            "CROSSSLOT" => {
+                "let the key prefix have no brace, but for a {hash tag} that is not empty"
             }
             _ => {
                 "check the database number and the password in the URL, that it is not that of a \

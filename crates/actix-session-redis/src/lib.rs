@@ -7,8 +7,12 @@ mod builder;
 mod client;
 /// What can go wrong, for applications.
 mod error;
+/// Locks that no panic poisons.
+mod lock;
 /// HTTP: consistent sessions, request by request.
 mod middleware;
+/// `RedisPool`: where connections come from.
+mod pool;
 /// What Redis holds for a session; knows no HTTP.
 mod session;
 /// `RedisSessionStore`, the five operations that actix-session asks for.
@@ -20,8 +24,8 @@ pub use deadpool_redis;
 
 pub use self::{
     builder::RedisSessionStoreBuilder,
-    client::RedisPool,
     error::{Error, Fault},
     middleware::{ConsistentSessions, CurrentSession},
+    pool::RedisPool,
     store::RedisSessionStore,
 };

@@ -1,8 +1,9 @@
 //! The circuit breaker of a store: whether Redis answers at all.
 
 use std::{
+    mem::take,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -10,11 +11,12 @@ use std::{
 
 use tokio::{task::JoinHandle, time::Instant};
 
-use crate::{error::Fault, telemetry::events};
+use crate::{error::Fault, lock::lock, telemetry::events};
 
-/// Closed, it lets every operation through. It opens when an operation has waited for its deadline (or for
-/// half of it, and its client has hung up) and Redis has answered nobody meanwhile; then every operation fails at once, and a task of its own makes trial calls.
-/// The first answer, to whomever, closes it.
+/// Closed, it lets every operation through. It opens when an operation has waited for its deadline
+/// (or for half of it, and its client has hung up) and Redis has answered nobody meanwhile: then
+/// every operation fails at once, and a task of its own makes trial calls. The first answer, to
+/// whomever, closes it.
 #[derive(Debug)]
 pub(crate) struct Breaker {
     /// Twice the number of answers so far, and one more while the circuit is not closed: all that
@@ -67,7 +69,7 @@ impl Breaker {
     pub(crate) fn admit(&self, start_trial: impl FnOnce() -> Trial) -> Result<Answers, Fault> {
         let answers = self.answers.load(Relaxed);
         if answers & NOT_CLOSED != 0
-            && let State::Open(outage) | State::HalfOpen(outage) = &mut *self.state()
+            && let State::Open(outage) | State::HalfOpen(outage) = &mut *lock(&self.state)
         {
             let is_overdue = outage.sign_of_life.elapsed() > self.overdue;
             if is_overdue || outage.trial.as_ref().is_none_or(JoinHandle::is_finished) {
@@ -85,9 +87,9 @@ impl Breaker {
         if self.answers.fetch_add(ONE_ANSWER, Relaxed) & NOT_CLOSED == 0 {
             return;
         }
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         self.answers.fetch_and(!NOT_CLOSED, Relaxed);
-        let former = std::mem::take(&mut *state);
+        let former = take(&mut *state);
         drop(state);
         if let State::Open(outage) | State::HalfOpen(outage) = former {
             outage.trial.iter().for_each(JoinHandle::abort);
@@ -102,7 +104,7 @@ impl Breaker {
         Answers(before): Answers,
         start_trial: impl FnOnce() -> Trial,
     ) {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         let open = before | NOT_CLOSED;
         let opened = self
             .answers
@@ -128,19 +130,12 @@ impl Breaker {
     }
 
     fn change(&self, to: impl FnOnce(Outage) -> State) -> bool {
-        let mut state = self.state();
-        match std::mem::take(&mut *state) {
-            State::Closed => false,
-            State::Open(mut outage) | State::HalfOpen(mut outage) => {
-                outage.sign_of_life = Instant::now();
-                *state = to(outage);
-                true
-            }
-        }
-    }
-
-    /// No code panics while it holds this lock.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = lock(&self.state);
+        let (State::Open(mut outage) | State::HalfOpen(mut outage)) = take(&mut *state) else {
+            return false;
+        };
+        outage.sign_of_life = Instant::now();
+        *state = to(outage);
+        true
     }
 }

@@ -6,21 +6,20 @@ use std::{
 };
 
 use deadpool_redis::redis::{
-    Cmd, FromRedisValue, RedisResult, Value, aio::MultiplexedConnection, cmd,
+    Cmd, FromRedisValue, RedisResult, Value,
+    aio::{ConnectionLike as _, MultiplexedConnection},
+    cmd,
 };
-use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
 #[cfg(feature = "cluster")]
-use super::cluster::{ClusterLink, Health};
+use super::cluster::ClusterLink;
 use super::failure::Failure;
 use crate::error::Fault;
 
 pub(crate) struct Connection {
     link: Link,
     made: Instant,
-    /// When it is old enough to be replaced, if it may grow old.
-    pub(crate) retires: Option<Instant>,
     /// How many commands have been answered: a connection that goes on answering is not silent,
     /// however long one of them has to wait.
     answers: AtomicU64,
@@ -36,13 +35,10 @@ impl Connection {
     /// Another connection that is made so soon would lead to the same server, and be told the same.
     const NEW: Duration = Duration::from_millis(100);
 
-    pub(crate) fn new(link: Link, max_age: Option<Duration>) -> Self {
-        let made = Instant::now();
+    pub(crate) fn new(link: Link) -> Self {
         Self {
             link,
-            made,
-            // Connections that were made together do not all end together.
-            retires: max_age.map(|age| made + age.mul_f64(rand::random_range(0.9..=1.0))),
+            made: Instant::now(),
             answers: AtomicU64::new(0),
         }
     }
@@ -51,26 +47,22 @@ impl Connection {
     ///
     /// What Redis refuses here is nothing that a request needs: without the right to select one,
     /// nobody has left it.
-    pub(crate) async fn set_up(&self, database: i64, name: Option<&str>) -> Result<(), Failure> {
-        #[cfg(feature = "cluster")]
-        if let Link::Cluster(cluster) = &self.link {
-            cluster.set_name(name).await;
-            return Ok(());
+    pub(crate) async fn set_up(&self, name: Option<&str>) -> Result<(), Failure> {
+        let select = match &self.link {
+            Link::Server(server) => Some(cmd("SELECT").arg(server.get_db()).to_owned()),
+            #[cfg(feature = "cluster")]
+            Link::Cluster(_) => None,
+        };
+        for command in select.into_iter().chain(name.map(Cmd::client_setname)) {
+            let reply = self.query::<Value>(&command).await;
+            // Of the servers of a cluster, some may not be there.
+            if let Err(failure @ Failure::Transient(_)) = reply
+                && !self.is_cluster()
+            {
+                return Err(failure);
+            }
         }
-        let mut commands = vec![cmd("SELECT")];
-        commands[0].arg(database);
-        if let Some(name) = name {
-            commands.push(cmd("CLIENT"));
-            commands[1].arg(&["SETNAME", name]);
-        }
-        let replies =
-            commands
-                .iter()
-                .map(async |command| match self.query::<Value>(command).await {
-                    Err(Failure::Transient(fault)) => Err(Failure::Transient(fault)),
-                    _ => Ok(()),
-                });
-        try_join_all(replies).await.map(drop)
+        Ok(())
     }
 
     /// Sends a command, and waits for its reply.
@@ -84,11 +76,12 @@ impl Connection {
     }
 
     fn understand<T>(&self, answer: RedisResult<T>, command: &Cmd) -> Result<T, Failure> {
-        let outcome = answer.map_err(|error| Failure::of_command(error, command));
+        let failed = |error| Failure::of_command(error, command, self.is_cluster());
+        let outcome = answer.map_err(failed);
         if !matches!(&outcome, Err(Failure::Transient(fault)) if fault.reply().is_none()) {
             self.answers.fetch_add(1, Relaxed);
         }
-        outcome.map_err(|failure| failure.on(self.is_cluster()))
+        outcome
     }
 
     /// Asks for a sign of life: of any of the servers, when there are several.
@@ -124,26 +117,29 @@ impl Connection {
         !matches!(self.link, Link::Server(_))
     }
 
-    #[cfg(feature = "cluster")]
-    pub(crate) fn cluster(&self) -> Option<&ClusterLink> {
-        match &self.link {
-            Link::Server(_) => None,
-            Link::Cluster(cluster) => Some(cluster),
+    /// Whether all servers answer on the other connection: what is seen there holds here, too.
+    ///
+    /// # Errors
+    ///
+    /// None of them does.
+    #[cfg_attr(
+        not(feature = "cluster"),
+        allow(clippy::unused_async, unused_variables)
+    )]
+    pub(crate) async fn look(&self, other: &Self, limit: Duration) -> Result<bool, Fault> {
+        match (&self.link, &other.link) {
+            #[cfg(feature = "cluster")]
+            (Link::Cluster(this), Link::Cluster(other)) => this.look(other, limit).await,
+            _ => Ok(true),
         }
     }
 
-    #[cfg(feature = "cluster")]
-    pub(crate) async fn diagnose(&self, limit: Duration) -> Health {
+    /// What a fault that lasts means for all others, if anything.
+    pub(crate) fn outage_by(&self, fault: &Fault) -> Option<Fault> {
         match &self.link {
-            Link::Server(_) => Health::Fine,
-            Link::Cluster(cluster) => cluster.diagnose(limit).await,
-        }
-    }
-
-    #[cfg(feature = "cluster")]
-    pub(crate) fn set_health(&self, health: Health) {
-        if let Link::Cluster(cluster) = &self.link {
-            cluster.set_health(health);
+            Link::Server(_) => Some(fault.clone()),
+            #[cfg(feature = "cluster")]
+            Link::Cluster(cluster) => cluster.outage_by(fault),
         }
     }
 }

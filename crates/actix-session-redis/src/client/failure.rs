@@ -19,18 +19,22 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    pub(crate) fn no_answer() -> Self {
+        Self::Transient(Fault::no_answer())
+    }
+
     /// The failure of a command.
     ///
     /// Replies are reduced to their code: the text of some, such as `ERR unknown command`, repeats
     /// the arguments, and those hold session keys.
-    pub(crate) fn of_command(error: RedisError, command: &Cmd) -> Self {
+    pub(crate) fn of_command(error: RedisError, command: &Cmd, in_cluster: bool) -> Self {
         match error.kind() {
             ErrorKind::Io | ErrorKind::Client => Self::Transient(Fault(Kind::Io(error))),
             ErrorKind::Server(_) | ErrorKind::Extension => {
                 let errors = error.into_server_errors().unwrap_or_default();
                 let error = errors.first();
                 let code = error.map_or("ERR", |(_, error)| code(error.code(), error.details()));
-                Self::of_reply(code, || name_of(command))
+                Self::of_reply(code, command, in_cluster)
             }
             kind => Self::Transient(Fault(Kind::Protocol(kind))),
         }
@@ -38,38 +42,38 @@ impl Failure {
 
     /// The failure of what sets a connection up.
     pub(crate) fn of_connect(error: RedisError) -> Self {
+        let wrong_password = || Self::of_reply("WRONGPASS", &cmd("AUTH"), false);
+        let text = error.detail().unwrap_or_default();
         match error.kind() {
-            ErrorKind::AuthenticationFailed => {
-                Self::Permanent(Error::refused("WRONGPASS", "AUTH".to_owned()))
-            }
+            ErrorKind::AuthenticationFailed => wrong_password(),
             // What a cluster's client failed to connect for is only in the text.
-            ErrorKind::Io
-                if error
-                    .detail()
-                    .is_some_and(|it| it.contains("Authentication")) =>
-            {
-                Self::Permanent(Error::refused("WRONGPASS", "AUTH".to_owned()))
-            }
+            ErrorKind::Io if text.contains("Authentication") => wrong_password(),
             ErrorKind::Io if error.is_connection_dropped() && !error.is_connection_refusal() => {
                 Self::Transient(Fault(Kind::TurnedAway(error)))
             }
             // Whatever else is refused there does not fail. redis-rs passes on no code.
             ErrorKind::Server(ServerErrorKind::ResponseError) => {
-                let code = code_of_select(error.detail().unwrap_or_default());
-                Self::of_reply(code, || "SELECT".to_owned())
+                Self::of_reply(code_of_select(text), &cmd("SELECT"), false)
             }
-            _ => Self::of_command(error, &cmd("SELECT")),
+            _ => Self::of_command(error, &cmd("SELECT"), false),
         }
     }
 
-    fn of_reply(code: &str, name: impl FnOnce() -> String) -> Self {
-        match code {
+    fn of_reply(code: &str, command: &Cmd, in_cluster: bool) -> Self {
+        let passes_by_itself = match code {
             "READONLY" | "MASTERDOWN" | "LOADING" | "CLUSTERDOWN" | "TRYAGAIN" | "BUSY"
-            | "NOREPLICAS" => Self::Transient(Fault(Kind::Reply(code.to_owned()))),
+            | "NOREPLICAS" => true,
+            // A cluster's client has followed as many redirections as it does, and the slot is
+            // still moving.
+            "MOVED" | "ASK" => in_cluster,
+            _ => false,
+        };
+        match code {
+            _ if passes_by_itself => Self::Transient(Fault(Kind::Reply(code.to_owned()))),
             "WRONGTYPE" => Self::Permanent(Error::Unreadable {
                 reason: "its Redis key holds another type of value",
             }),
-            code => Self::Permanent(Error::refused(code, name())),
+            _ => Self::Permanent(Error::refused(code, name_of(command))),
         }
     }
 
@@ -84,28 +88,6 @@ impl Failure {
     /// Whether Redis has refused with this code.
     pub(crate) fn is_refusal(&self, with: &str) -> bool {
         matches!(self, Self::Permanent(Error::Refused { code, .. }) if code == with)
-    }
-
-    /// What it means when it came from a cluster.
-    pub(crate) fn on(self, is_cluster: bool) -> Self {
-        match self {
-            failure if !is_cluster => failure,
-            // Its client has followed as many redirections as it does, and the slot is still
-            // moving.
-            Self::Permanent(Error::Refused { code, .. }) if code == "MOVED" || code == "ASK" => {
-                Self::Transient(Fault(Kind::Reply(code)))
-            }
-            Self::Permanent(Error::Refused { code, command, .. }) if code == "CROSSSLOT" => {
-                let remedy =
-                    "let the key prefix have no brace, but for a {hash tag} that is not empty";
-                Self::Permanent(Error::Refused {
-                    code,
-                    command,
-                    remedy,
-                })
-            }
-            failure => failure,
-        }
     }
 }
 
@@ -139,32 +121,24 @@ fn name_of(command: &Cmd) -> String {
 
 /// The code that a reply should have: where scripts fail, servers say `ERR`.
 fn code<'a>(code: &'a str, details: Option<&str>) -> &'a str {
-    match (code, details) {
-        ("ERR", Some(text)) if LACKS_A_RIGHT.iter().any(|known| text.starts_with(known)) => {
-            "NOPERM"
-        }
-        ("ERR", Some(text)) if text.contains("while the cluster is down") => "CLUSTERDOWN",
-        _ => code,
+    let text = details.filter(|_| code == "ERR").unwrap_or_default();
+    // Redis 7.0; Redis 7.2 to 8.2, Valkey 8.0 to 9.1.
+    let lacks_a_right = ["The user executing the script", "ACL failure in script"];
+    if lacks_a_right.iter().any(|known| text.starts_with(known)) {
+        "NOPERM"
+    } else if text.contains("while the cluster is down") {
+        "CLUSTERDOWN"
+    } else {
+        code
     }
 }
 
-/// What servers say of a right that a script lacks.
-const LACKS_A_RIGHT: [&str; 2] = [
-    // Redis 7.0.
-    "The user executing the script",
-    // Redis 7.2 to 8.2, Valkey 8.0 to 9.1.
-    "ACL failure in script",
-];
-
 /// By the text, which is the same from Redis 7.0 to 8.2 and Valkey 8.0 to 9.1 but for details.
 fn code_of_select(text: &str) -> &'static str {
-    if text.contains(" is busy running ") {
-        "BUSY"
-    } else if text == "Authentication required." {
-        "NOAUTH"
-    } else if text.contains(" permissions to ") {
-        "NOPERM"
-    } else {
-        "ERR"
+    match text {
+        _ if text.contains(" is busy running ") => "BUSY",
+        _ if text.contains(" permissions to ") => "NOPERM",
+        "Authentication required." => "NOAUTH",
+        _ => "ERR",
     }
 }

@@ -19,7 +19,6 @@ use std::{
 
 use tokio::{runtime::Handle, time::sleep};
 
-pub use self::pool::RedisPool;
 use self::{
     backoff::Backoff,
     breaker::{Answers, Breaker, Trial},
@@ -29,10 +28,7 @@ use self::{
 pub(crate) use self::{connection::Connection, failure::Failure, slot::Connector};
 use crate::{
     error::{Error, Fault},
-    telemetry::{
-        events::{self, Log},
-        operation::Observation,
-    },
+    telemetry::{events, operation::Observation},
 };
 
 /// What a store asks Redis with: a connection for each thread, one circuit breaker for all.
@@ -41,10 +37,8 @@ pub(crate) struct Client {
     pub(crate) deadline: Duration,
     slots: Slots,
     breaker: Breaker,
-    log: Arc<Log>,
     /// An option that cannot work: nothing is asked then.
     invalid: Option<Error>,
-    this: Weak<Self>,
 }
 
 /// One operation of the store. All that it asks of Redis comes before one deadline.
@@ -56,13 +50,11 @@ pub(crate) struct Operation<'a> {
 
 impl Client {
     pub(crate) fn new(connector: Connector, invalid: Option<Error>) -> Arc<Self> {
-        Arc::new_cyclic(|this| Self {
+        Arc::new(Self {
             deadline: connector.deadline,
             breaker: Breaker::new(connector.deadline / 2 + Duration::from_millis(500)),
             slots: Slots::new(connector),
-            log: Arc::default(),
             invalid,
-            this: Weak::clone(this),
         })
     }
 
@@ -70,7 +62,7 @@ impl Client {
     pub(crate) fn operation(&self, name: &'static str) -> Operation<'_> {
         Operation {
             deadline: Deadline::new(self.deadline),
-            observation: Observation::start(name, &self.log),
+            observation: Observation::start(name, &self.slots.connector.log),
         }
     }
 
@@ -78,57 +70,52 @@ impl Client {
     /// or the deadline has passed. A try whose reply was lost may have been carried out: `command`
     /// must be safe to repeat.
     pub(crate) async fn run<T: Send, F: Future<Output = Result<T, Failure>> + Send>(
-        &self,
+        self: &Arc<Self>,
         op: &Operation<'_>,
         command: impl Fn(Arc<Connection>) -> F + Sync,
     ) -> Result<T, Error> {
         if let Some(invalid) = &self.invalid {
             return Err(invalid.clone());
         }
-        let answers = self.breaker.admit(|| self.start_trial());
+        let answers = self.admit().map_err(|outage| op.unavailable(outage))?;
         let mut permit = Permit {
             client: self,
-            answers: answers.map_err(|outage| op.unavailable(outage))?,
             deadline: &op.deadline,
             left: op.deadline.left(),
-            is_settled: false,
+            answers: Some(answers),
         };
         let outcome = self.tries(op, &command).await;
-        permit.is_settled = true;
+        permit.answers = None;
         if outcome.as_ref().err().is_none_or(Failure::is_answer) {
             self.breaker.answered();
         }
         outcome.map_err(|failure| match failure {
             Failure::Permanent(error) => error,
-            Failure::Transient(fault) => {
-                permit.gave_up(&fault);
-                op.unavailable(fault)
-            }
+            Failure::Transient(fault) => op.unavailable(self.gave_up(answers, fault)),
         })
     }
 
     /// The only loop of an operation.
     async fn tries<T: Send, F: Future<Output = Result<T, Failure>> + Send>(
-        &self,
+        self: &Arc<Self>,
         op: &Operation<'_>,
         command: &(impl Fn(Arc<Connection>) -> F + Sync),
     ) -> Result<T, Failure> {
         let mut backoff = Backoff::default();
         let mut known = None;
         loop {
-            let admitted = self.breaker.admit(|| self.start_trial());
-            admitted.map_err(Failure::Transient)?;
             let fault = match self.try_once(op, command, known.is_some()).await {
                 // What an earlier try has run into says more.
                 Err(Failure::Transient(fault)) if fault.is_silence() => known.unwrap_or(fault),
                 Err(Failure::Transient(fault)) => fault,
                 outcome => return outcome,
             };
-            known = Some(fault.clone());
             if !Box::pin(backoff.pause(&op.deadline)).await {
-                return Err(Failure::Transient(self.outage_by(&fault).unwrap_or(fault)));
+                return Err(Failure::Transient(fault));
             }
+            known = Some(fault);
             events::retried();
+            self.admit().map_err(Failure::Transient)?;
         }
     }
 
@@ -141,14 +128,11 @@ impl Client {
         let lease = self.lease(&op.deadline, has_failed).await?;
         op.observation.tries_once_more();
         let answer = pin!(command(Arc::clone(&lease.connection)));
-        match listen(op, &lease, answer).await {
+        match listen(&op.deadline, &lease.connection, answer).await {
             Some(outcome) => self.conclude(&lease, outcome),
-            None => {
-                if !op.deadline.left().is_zero() {
-                    self.fell_silent(&lease);
-                }
-                Err(Failure::Transient(Fault::no_answer()))
-            }
+            // Too little time was left for silence to mean anything.
+            None if op.deadline.left().is_zero() => Err(Failure::no_answer()),
+            None => self.conclude(&lease, Err(Failure::no_answer())),
         }
     }
 
@@ -160,55 +144,51 @@ impl Client {
         }
     }
 
+    /// What comes of the connection after a try.
     fn conclude<T>(&self, lease: &Lease, outcome: Result<T, Failure>) -> Result<T, Failure> {
         if let Err(failure @ Failure::Transient(fault)) = &outcome {
+            let connector = &self.slots.connector;
             if failure.is_answer() {
                 self.breaker.answered();
             }
             if lease.connection.is_given_up_for(fault) {
-                lease.give_up(fault, &self.log);
+                lease.give_up(fault, &connector.log);
+            } else if fault.is_silence() {
+                lease.look_after(connector);
             }
         }
         outcome
     }
 
-    /// Another connection takes its place.
-    fn fell_silent(&self, lease: &Lease) {
-        #[cfg(feature = "cluster")]
-        if lease.look_after(&self.slots.connector, &self.log) {
-            return;
-        }
-        lease.give_up(&Fault::no_answer(), &self.log);
+    fn admit(self: &Arc<Self>) -> Result<Answers, Fault> {
+        self.breaker.admit(|| self.start_trial())
     }
 
-    /// What the fault that one operation has met until its deadline means for all others.
-    fn outage_by(&self, fault: &Fault) -> Option<Fault> {
-        let outage = fault.is_outage().then(|| fault.clone())?;
-        #[cfg(feature = "cluster")]
-        if let Some(lease) = self.slots.least_shared()
-            && let Some(cluster) = lease.connection.cluster()
-        {
-            return cluster.outage(outage);
+    /// What a fault that lasted until the deadline means: an outage, unless it only concerns this
+    /// operation, or Redis has answered others meanwhile.
+    fn gave_up(self: &Arc<Self>, answers: Answers, fault: Fault) -> Fault {
+        let outage = match self.slots.least_shared() {
+            _ if !fault.is_outage() => None,
+            Some(lease) => lease.connection.outage_by(&fault),
+            None => Some(fault.clone()),
+        };
+        if let Some(outage) = &outage {
+            self.breaker.open(outage, answers, || self.start_trial());
         }
-        Some(outage)
+        outage.unwrap_or(fault)
     }
 
-    fn start_trial(&self) -> Trial {
+    fn start_trial(self: &Arc<Self>) -> Trial {
         let runtime = Handle::try_current().ok()?;
-        Some(runtime.spawn(make_trial_calls(Weak::clone(&self.this))))
+        Some(runtime.spawn(make_trial_calls(Arc::downgrade(self))))
     }
 
     async fn trial_call(&self) -> Result<(), Failure> {
         let deadline = Deadline::new(self.deadline / 2);
         let lease = self.lease(&deadline, true).await?;
         let answer = pin!(lease.connection.ping());
-        match deadline.wait(deadline.left(), answer).await {
-            Some(answer) => self.conclude(&lease, answer),
-            None => {
-                self.fell_silent(&lease);
-                Err(Failure::Transient(Fault::no_answer()))
-            }
-        }
+        let answer = deadline.wait(deadline.left(), answer).await;
+        self.conclude(&lease, answer.unwrap_or_else(|| Err(Failure::no_answer())))
     }
 }
 
@@ -234,21 +214,21 @@ async fn make_trial_calls(client: Weak<Client>) {
 /// deadline has passed, or nothing at all was answered there for three eighths of it: a large reply
 /// may come on a slow line, and there is time left to ask again elsewhere.
 async fn listen<T>(
-    op: &Operation<'_>,
-    lease: &Lease,
+    deadline: &Deadline,
+    connection: &Connection,
     mut answer: Pin<&mut impl Future<Output = T>>,
 ) -> Option<T> {
     // Of a cluster, one server is asked, and that others answer says nothing of that one.
-    let is_cluster = lease.connection.is_cluster();
+    let is_cluster = connection.is_cluster();
     let most = if is_cluster { 2 } else { 3 };
     let mut silent_eighths = 0;
-    while silent_eighths < most && !op.deadline.left().is_zero() {
-        let answers = lease.connection.answers();
-        let heard = op.deadline.wait(op.deadline.part(8), answer.as_mut());
-        if let Some(answer) = heard.await {
-            return Some(answer);
+    while silent_eighths < most && !deadline.left().is_zero() {
+        let answers = connection.answers();
+        let heard = deadline.wait(deadline.part(8), answer.as_mut()).await;
+        if heard.is_some() {
+            return heard;
         }
-        silent_eighths = match lease.connection.answers() == answers || is_cluster {
+        silent_eighths = match connection.answers() == answers || is_cluster {
             true => silent_eighths + 1,
             false => 0,
         };
@@ -258,21 +238,12 @@ async fn listen<T>(
 
 /// An operation that was let through by the circuit breaker.
 struct Permit<'a> {
-    client: &'a Client,
-    answers: Answers,
+    client: &'a Arc<Client>,
     deadline: &'a Deadline,
     /// Of the deadline, when it was let through.
     left: Duration,
-    is_settled: bool,
-}
-
-impl Permit<'_> {
-    fn gave_up(&self, fault: &Fault) {
-        if let Some(outage) = self.client.outage_by(fault) {
-            let start_trial = || self.client.start_trial();
-            self.client.breaker.open(&outage, self.answers, start_trial);
-        }
-    }
+    /// At that time; None once it is known what came of it.
+    answers: Option<Answers>,
 }
 
 /// Whose client hangs up after half of the deadline speaks of an outage, too: clients with less
@@ -280,8 +251,11 @@ impl Permit<'_> {
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         let waited = self.left.saturating_sub(self.deadline.left());
-        if !self.is_settled && waited >= self.deadline.part(2) {
-            self.gave_up(&self.client.slots.connector.why_no_connection());
+        if let Some(answers) = self.answers
+            && waited >= self.deadline.part(2)
+        {
+            let fault = self.client.slots.connector.why_no_connection();
+            self.client.gave_up(answers, fault);
         }
     }
 }

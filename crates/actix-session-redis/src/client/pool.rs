@@ -1,92 +1,22 @@
-//! [`RedisPool`]: where connections come from, behind one small face.
+//! Gets connections out of a [`RedisPool`].
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 #[cfg(feature = "cluster")]
 use deadpool_redis::cluster;
 #[cfg(feature = "sentinel")]
 use deadpool_redis::sentinel;
-use deadpool_redis::{
-    Manager, Pool, PoolError, Runtime, Status, Timeouts,
-    redis::{
-        AsyncConnectionConfig, IntoConnectionInfo as _,
-        aio::{ConnectionLike as _, MultiplexedConnection},
-        io::tcp::TcpSettings,
-    },
-};
+use deadpool_redis::{Connection, PoolError, Timeouts, redis::aio::MultiplexedConnection};
 
 #[cfg(feature = "cluster")]
 use super::cluster::ClusterLink;
 use super::connection::Link;
-use crate::error::Error;
-
-/// A pool of Redis connections, as
-/// [`RedisSessionStore::new`](crate::RedisSessionStore::new) accepts it.
-///
-/// Made from a URL, or with `From` one of deadpool-redis's pools: the standalone [`Pool`], the one
-/// of `deadpool_redis::sentinel` (feature `sentinel`), or that of `deadpool_redis::cluster`
-/// (feature `cluster`). A pool of Sentinel's must ask for the master, and one of a cluster must
-/// not read from replicas: a replica may not have the latest write of a session yet.
-///
-/// Every thread that has used the store keeps one connection (in a cluster: one to every server)
-/// until the store is dropped, even if the thread ends before; what is left is free for the
-/// application. A pool that is smaller than the number of threads is fine: the threads that come
-/// late share a connection. An application that also uses the pool itself makes it larger than the
-/// number of its threads. What it does there on a clone that it keeps, such as `SELECT`, happens to
-/// the store as well.
-#[derive(Clone)]
-pub struct RedisPool(Topology);
-
-#[derive(Clone)]
-enum Topology {
-    Standalone(Pool),
-    #[cfg(feature = "sentinel")]
-    Sentinel(sentinel::Pool),
-    #[cfg(feature = "cluster")]
-    Cluster(cluster::Pool),
-}
+use crate::pool::{RedisPool, Topology};
 
 impl RedisPool {
-    /// A pool of standalone Redis connections, twice as many as there are CPU cores.
-    ///
-    /// The URL is `redis://[user][:password@]host[:port][/db]` for TCP, `rediss://…` for TLS
-    /// (feature `rustls` or `native-tls`), and `redis+unix:///path[?db=N&user=U&pass=P]` for a Unix
-    /// socket, as the [`redis`](deadpool_redis::redis#connection-parameters) crate reads them. Does
-    /// no I/O.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidUrl`] when the URL cannot be understood.
-    pub fn from_url(url: impl AsRef<str>) -> Result<Self, Error> {
-        let invalid = |reason: &dyn fmt::Display| Error::InvalidUrl {
-            reason: reason.to_string(),
-        };
-        let url = url.as_ref();
-        if has_unencoded_credentials(url) {
-            return Err(invalid(
-                &"in a user name or password, `#`, `@`, `/`, `?` and `%` must be percent-encoded \
-                  (`%23`, `%40`, `%2F`, `%3F`, `%25`)",
-            ));
-        }
-        // The client puts a limit to every connect and every command; a second, fixed one here
-        // would only contradict the deadline that the builder sets.
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None);
-        // Other requests' commands are under way on the same connection, and by Nagle's algorithm a
-        // small one would wait until Redis has acknowledged them: for a whole round trip.
-        let undelayed = TcpSettings::default().set_nodelay(true);
-        let url = url.into_connection_info();
-        let url = url.map(|url| url.set_tcp_settings(undelayed));
-        let manager = url.and_then(|url| Manager::new_with_config(url, config));
-        let manager = manager.map_err(|error| invalid(&error))?;
-        let pool = Pool::builder(manager).runtime(Runtime::Tokio1).build();
-        pool.map(Self::from).map_err(|error| invalid(&error))
-    }
-
     /// A connection that is free, or a new one if the pool has room for it, after waiting in line
-    /// for as long as it takes.
-    pub(crate) async fn get(&self) -> Result<PooledConnection, PoolError> {
+    /// for as long as it takes; and the place in the pool that it occupies.
+    pub(crate) async fn get(&self) -> Result<(Link, Place), PoolError> {
         #[cfg(feature = "rustls")]
         choose_a_crypto_provider();
         // Whatever timeouts the pool has for the application's own use, ours are the client's. With
@@ -95,29 +25,22 @@ impl RedisPool {
         Ok(match &self.0 {
             Topology::Standalone(pool) => {
                 let pooled = pool.timeout_get(&timeouts).await?;
-                PooledConnection {
-                    link: never_giving_up(&pooled),
-                    database: pooled.get_db(),
-                    place: Place::of(|| drop(deadpool_redis::Connection::take(pooled))),
-                }
+                let link = never_giving_up((*pooled).clone());
+                (link, Place::left_by(|| drop(Connection::take(pooled))))
             }
             #[cfg(feature = "sentinel")]
             Topology::Sentinel(pool) => {
                 let pooled = pool.timeout_get(&timeouts).await?;
-                PooledConnection {
-                    link: never_giving_up(&pooled),
-                    database: pooled.get_db(),
-                    place: Place::of(|| drop(sentinel::Connection::take(pooled))),
-                }
+                let link = never_giving_up((*pooled).clone());
+                let leave = || drop(sentinel::Connection::take(pooled));
+                (link, Place::left_by(leave))
             }
             #[cfg(feature = "cluster")]
             Topology::Cluster(pool) => {
                 let pooled = pool.timeout_get(&timeouts).await?;
-                PooledConnection {
-                    link: Link::Cluster(ClusterLink::new((*pooled).clone())),
-                    database: 0,
-                    place: Place::of(|| drop(cluster::Connection::take(pooled))),
-                }
+                let link = Link::Cluster(ClusterLink::new((*pooled).clone()));
+                let leave = || drop(cluster::Connection::take(pooled));
+                (link, Place::left_by(leave))
             }
         })
     }
@@ -134,16 +57,6 @@ impl RedisPool {
         status.size + status.waiting > status.max_size
     }
 
-    fn status(&self) -> (&'static str, Status) {
-        match &self.0 {
-            Topology::Standalone(pool) => ("Standalone", pool.status()),
-            #[cfg(feature = "sentinel")]
-            Topology::Sentinel(pool) => ("Sentinel", pool.status()),
-            #[cfg(feature = "cluster")]
-            Topology::Cluster(pool) => ("Cluster", pool.status()),
-        }
-    }
-
     /// How long a connect may take, where an operation may take as long as `deadline`.
     pub(crate) fn time_to_connect(&self, deadline: Duration) -> Duration {
         match &self.0 {
@@ -156,61 +69,12 @@ impl RedisPool {
     }
 }
 
-impl From<Pool> for RedisPool {
-    fn from(pool: Pool) -> Self {
-        Self(Topology::Standalone(pool))
-    }
-}
-
-#[cfg(feature = "sentinel")]
-impl From<sentinel::Pool> for RedisPool {
-    fn from(pool: sentinel::Pool) -> Self {
-        Self(Topology::Sentinel(pool))
-    }
-}
-
-#[cfg(feature = "cluster")]
-impl From<cluster::Pool> for RedisPool {
-    fn from(pool: cluster::Pool) -> Self {
-        Self(Topology::Cluster(pool))
-    }
-}
-
-impl fmt::Debug for RedisPool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (topology, status) = self.status();
-        f.debug_tuple("RedisPool")
-            .field(&topology)
-            .field(&status)
-            .finish()
-    }
-}
-
-/// Whether the URL would be understood in another way than it was meant: what follows a `#`, `/` or
-/// `?` is no part of the credentials any more, and a piece of a password becomes a host name.
-fn has_unencoded_credentials(url: &str) -> bool {
-    // The only fragment that has a meaning: the server's certificate is not verified.
-    let url = url.strip_suffix("#insecure").unwrap_or(url);
-    let (scheme, rest) = url.split_once("://").unwrap_or_default();
-    let credentials = rest.rsplit_once('@').map(|(credentials, _)| credentials);
-    let is_cut = credentials.is_some_and(|it| it.contains(['#', '@', '/', '?']));
-    (is_cut && !scheme.to_ascii_lowercase().ends_with("unix")) || url.contains('#')
-}
-
-/// A connection, and the place in the pool that it occupies.
-pub(crate) struct PooledConnection {
-    pub(crate) link: Link,
-    /// The database that it was made for.
-    pub(crate) database: i64,
-    pub(crate) place: Place,
-}
-
-/// Makes room for another connection when it is dropped. The one that had it is out of the pool for
-/// good: nobody is handed it again.
+/// Makes room in the pool for another connection when it is dropped. The one that had it is out of
+/// the pool for good: nobody is handed it again.
 pub(crate) struct Place(Option<Box<dyn FnOnce() + Send>>);
 
 impl Place {
-    fn of(leave: impl FnOnce() + Send + 'static) -> Self {
+    fn left_by(leave: impl FnOnce() + Send + 'static) -> Self {
         Self(Some(Box::new(leave)))
     }
 }
@@ -224,10 +88,9 @@ impl Drop for Place {
 }
 
 /// A pool of the application's may have its connections give up after redis-rs's half a second.
-/// Here the operation decides, which does not count the time in which its thread is blocked, so
-/// they never give up. (Those to a cluster do not by themselves.)
-fn never_giving_up(server: &MultiplexedConnection) -> Link {
-    let mut server = server.clone();
+/// Here the operation decides, which does not count the time in which its thread is blocked.
+/// (Those to a cluster do not give up by themselves.)
+fn never_giving_up(mut server: MultiplexedConnection) -> Link {
     server.set_response_timeout(Duration::MAX);
     Link::Server(server)
 }

@@ -1,33 +1,29 @@
 //! The calling thread's connection.
 //!
 //! A checkout from the pool costs a round trip, and one connection carries any number of commands
-//! at once. So each thread leases one connection on first use and keeps it; unless the application had made it before,
-//! its driver runs on that thread's own runtime, and a command crosses no thread.
+//! at once. So each thread leases one connection on first use and keeps it; unless the application
+//! had made it before, its driver runs on that thread's own runtime, and a command crosses no
+//! thread.
 
 use std::{
     fmt,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use futures_util::{
-    FutureExt as _,
-    future::{BoxFuture, Shared},
-};
 use thread_local::ThreadLocal;
-use tokio::{task::AbortHandle, time::Instant};
-
-#[cfg(feature = "cluster")]
-use super::cluster::Health;
-use super::{
-    connection::Connection,
-    deadline::Deadline,
-    failure::Failure,
-    pool::{Place, RedisPool},
+use tokio::{
+    sync::watch,
+    task::{self, AbortHandle},
+    time::{Instant, sleep},
 };
+
+use super::{connection::Connection, deadline::Deadline, failure::Failure, pool::Place};
 use crate::{
     error::{Fault, Kind},
+    lock::lock,
+    pool::RedisPool,
     telemetry::events::Log,
 };
 
@@ -36,20 +32,29 @@ use crate::{
 enum Slot {
     #[default]
     Empty,
-    /// One attempt for all requests of the thread. It outlives the one that began it.
-    Connecting { attempt: Attempt, task: AbortHandle },
-    Ready {
-        connection: Arc<Connection>,
-        /// None while another connection is to take over.
-        place: Option<Place>,
-        /// When it is old enough for that, if it may grow old.
-        retires: Option<Instant>,
+    /// One attempt for all requests of the thread. It outlives the one that began it, and closes
+    /// `ended` however it ends: also with the runtime that was to connect.
+    Connecting {
+        task: AbortHandle,
+        ended: watch::Receiver<()>,
     },
+    Ready(Ready),
     /// For a while, those who follow are told the same.
-    Failed { failure: Failure, until: Instant },
+    Failed {
+        failure: Failure,
+        until: Instant,
+    },
 }
 
-type Attempt = Shared<BoxFuture<'static, Result<Arc<Connection>, Failure>>>;
+struct Ready {
+    connection: Arc<Connection>,
+    /// None while another connection is to take over.
+    place: Option<Place>,
+    /// When it is old enough for that, if it may grow old.
+    retires: Option<Instant>,
+    /// The task that looks for the other connection.
+    successor: Option<AbortHandle>,
+}
 
 /// A slot for each thread that has used the store.
 pub(crate) struct Slots {
@@ -71,9 +76,12 @@ pub(crate) struct Connector {
     pub(crate) deadline: Duration,
     pub(crate) client_name: Option<String>,
     pub(crate) max_age: Option<Duration>,
+    pub(crate) log: Log,
 }
 
 impl Slots {
+    const A_MOMENT: Duration = Duration::from_millis(20);
+
     pub(crate) fn new(connector: Connector) -> Self {
         Self {
             connector: Arc::new(connector),
@@ -85,21 +93,18 @@ impl Slots {
     pub(crate) fn ready(&self) -> Option<Lease> {
         let slot = self.threads.get_or_default();
         let mut state = lock(slot);
-        if let Slot::Ready { place, retires, .. } = &mut *state
-            && retires.is_some_and(|then| Instant::now() >= then)
+        let lease = state.lease(slot)?;
+        if let Slot::Ready(ready) = &mut *state
+            && ready.is_due()
         {
             if self.connector.pool.is_exhausted() {
                 // The place goes to those in line.
                 *state = Slot::Empty;
                 return None;
             }
-            // Until another connection has taken over, it goes on.
-            *place = None;
-            let soon = self.connector.limit().min(Duration::from_secs(1));
-            *retires = Some(Instant::now() + soon);
-            drop(self.connector.attempt(slot));
+            ready.succeed(lease.clone().until_replaced(Arc::clone(&self.connector)));
         }
-        state.lease(slot)
+        Some(lease)
     }
 
     /// A connection for the calling thread, which has none: its own as soon as it is made, and
@@ -107,30 +112,36 @@ impl Slots {
     ///
     /// `alone`: the others come last, since they may have what has just failed.
     pub(crate) async fn lease(&self, deadline: &Deadline, alone: bool) -> Result<Lease, Failure> {
-        let slot = self.threads.get_or_default();
-        let attempt = lock(slot).attempt(slot, &self.connector);
-        if let (true, Ok(attempt)) = (alone, &attempt) {
-            let connected = deadline.wait(deadline.part(4), attempt.clone()).await;
-            if let Some(Ok(connection)) = connected {
-                let slot = Arc::clone(slot);
-                return Ok(Lease { connection, slot });
-            }
-        }
-        if let Some(shared) = self.least_shared() {
+        let patience = deadline.part(4);
+        let mut own = self.own(deadline, patience * u32::from(alone)).await;
+        if !matches!(own, Some(Ok(_)))
+            && let Some(shared) = self.least_shared()
+        {
             return Ok(shared);
         }
-        let attempt = attempt?;
-        let mut connected = deadline.wait(Self::A_MOMENT, attempt.clone()).await;
-        // Who waits in line at the pool looks again whether another thread was luckier.
-        if connected.is_none() && !self.connector.pool.is_exhausted() {
-            connected = deadline.wait(deadline.part(4), attempt).await;
+        if own.is_none() {
+            own = self.own(deadline, Self::A_MOMENT).await;
         }
-        match connected {
-            Some(connected) => connected.map(|connection| Lease {
-                connection,
-                slot: Arc::clone(slot),
-            }),
-            None => Err(Failure::Transient(self.connector.why_no_connection())),
+        // Who waits in line at the pool looks again whether another thread was luckier.
+        if own.is_none() && !self.connector.pool.is_exhausted() {
+            own = self.own(deadline, patience).await;
+        }
+        own.unwrap_or_else(|| Err(Failure::Transient(self.connector.why_no_connection())))
+    }
+
+    /// What comes of the thread's own attempt to connect, which begins now if none is under way.
+    /// `None`: nothing in this time.
+    async fn own(&self, deadline: &Deadline, limit: Duration) -> Option<Result<Lease, Failure>> {
+        let slot = self.threads.get_or_default();
+        let ended = lock(slot).connect(slot, &self.connector);
+        if let Some(mut ended) = ended {
+            // The task says nothing, it ends.
+            let _ = deadline.wait(limit, pin!(ended.changed())).await?;
+        }
+        match &*lock(slot) {
+            Slot::Failed { failure, .. } => Some(Err(failure.clone())),
+            // Or it was told to stop, or what it made has been given up since.
+            state => Some(state.lease(slot).ok_or_else(Failure::no_answer)),
         }
     }
 
@@ -150,194 +161,174 @@ impl Slots {
             }
         }
     }
-
-    const A_MOMENT: Duration = Duration::from_millis(20);
 }
 
 impl Lease {
     /// Makes room for another connection, once, however many requests saw this one break.
     pub(crate) fn give_up(&self, fault: &Fault, log: &Log) {
         let mut slot = lock(&self.slot);
-        if slot.holds(&self.connection) {
+        if slot.holding(&self.connection).is_some() {
             // It stays with those who use it, and its place in the pool is free.
             *slot = Slot::Empty;
             drop(slot);
             log.connection_lost(fault);
         }
     }
-}
 
-#[cfg(feature = "cluster")]
-impl Lease {
-    /// Has the connection looked after from now on, if it is one to a cluster: it may be one of the
-    /// servers that is silent, and the connection is of use to those who need the others.
-    pub(crate) fn look_after(&self, connector: &Arc<Connector>, log: &Arc<Log>) -> bool {
-        let Some(cluster) = self.connection.cluster() else {
-            return false;
-        };
-        let (lease, connector, log) = (self.clone(), Arc::clone(connector), Arc::clone(log));
-        cluster.watch(|| tokio::spawn(async move { lease.until_replaced(&connector, &log).await }));
-        true
+    /// Has the servers of a cluster looked at from now on: one of them may be silent, and the
+    /// connection is of use to those who need the others.
+    pub(crate) fn look_after(&self, connector: &Arc<Connector>) {
+        let (lease, connector) = (self.clone(), Arc::clone(connector));
+        if let Some(ready) = lock(&self.slot).holding(&self.connection) {
+            ready.succeed(async move {
+                let limit = connector.deadline / 4;
+                match lease.connection.look(&lease.connection, limit).await {
+                    Ok(true) => {}
+                    Ok(false) => lease.until_replaced(connector).await,
+                    Err(fault) => lease.give_up(&fault, &connector.log),
+                }
+            });
+        }
     }
 
-    /// Looks at the servers, first through this connection and then through others, which take
-    /// with them what is not answered there, until all masters answer on one.
-    async fn until_replaced(&self, connector: &Connector, log: &Log) {
-        let limit = connector.deadline / 4;
-        match self.connection.diagnose(limit).await {
-            Health::Fine => return,
-            Health::Lost => return self.give_up(&Fault::no_answer(), log),
-            health => self.connection.set_health(health),
-        }
+    /// Tries others beside this connection, which goes on meanwhile, until all servers answer on
+    /// one of them.
+    async fn until_replaced(self, connector: Arc<Connector>) {
         // Nobody else keeps the slot of a store that was dropped.
         while Arc::strong_count(&self.slot) > 1 {
-            match &mut *lock(&self.slot) {
-                Slot::Ready {
-                    connection, place, ..
-                } if Arc::ptr_eq(connection, &self.connection) => *place = None,
-                _ => return,
+            match lock(&self.slot).holding(&self.connection) {
+                Some(ready) => ready.place = None,
+                None => return,
             }
-            let other = connector.connect().await;
-            let health = match &other {
-                Ok((other, _)) => other.diagnose(limit).await,
-                Err(_) => self.connection.diagnose(limit).await,
-            };
-            match (health, other) {
-                (Health::Fine, Ok(other)) => return self.replace(other),
-                (Health::Lost, Err(_)) => return self.give_up(&Fault::no_answer(), log),
-                (Health::Lost, Ok(_)) => {}
-                (health, _) => self.connection.set_health(health),
+            let other = connector.connect().await.ok();
+            let through = other.as_ref().map_or(&self.connection, |it| &it.connection);
+            let seen = self.connection.look(through, connector.deadline / 4).await;
+            match (seen, other) {
+                (Ok(true), Some(other)) => {
+                    if let Some(ready) = lock(&self.slot).holding(&self.connection) {
+                        *ready = other;
+                    }
+                    return;
+                }
+                (Err(fault), None) => return self.give_up(&fault, &connector.log),
+                _ => sleep(Duration::from_millis(200)).await,
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
+}
 
-    fn replace(&self, other: (Arc<Connection>, Place)) {
-        let mut slot = lock(&self.slot);
-        if slot.holds(&self.connection) {
-            slot.settle(Ok(other)).ok();
+impl Ready {
+    fn is_due(&self) -> bool {
+        self.retires.is_some_and(|then| Instant::now() >= then) && !self.has_successor()
+    }
+
+    fn has_successor(&self) -> bool {
+        let task = self.successor.as_ref();
+        task.is_some_and(|task| !task.is_finished())
+    }
+
+    fn succeed(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        if !self.has_successor() {
+            self.successor = Some(tokio::spawn(task).abort_handle());
         }
     }
 }
 
 impl Slot {
-    fn lease(&self, this: &Arc<Mutex<Self>>) -> Option<Lease> {
-        match self {
-            Self::Ready { connection, .. } => Some(Lease {
-                connection: Arc::clone(connection),
-                slot: Arc::clone(this),
-            }),
-            _ => None,
-        }
-    }
-
-    fn holds(&self, connection: &Arc<Connection>) -> bool {
-        matches!(self, Self::Ready { connection: held, .. } if Arc::ptr_eq(held, connection))
-    }
-
-    /// The attempt that is under way, or else a new one; or the failure of the latest.
-    fn attempt(
-        &mut self,
-        this: &Arc<Mutex<Self>>,
-        connector: &Arc<Connector>,
-    ) -> Result<Attempt, Failure> {
-        match self {
-            Self::Ready { connection, .. } => {
-                let connection = Ok(Arc::clone(connection));
-                return Ok(async { connection }.boxed().shared());
-            }
-            Self::Failed { failure, until } if Instant::now() < *until => {
-                return Err(failure.clone());
-            }
-            Self::Connecting { attempt, .. } if attempt.peek().is_none() => {
-                return Ok(attempt.clone());
-            }
-            _ => {}
-        }
-        let (attempt, task) = connector.attempt(this);
-        *self = Self::Connecting {
-            attempt: attempt.clone(),
-            task,
-        };
-        Ok(attempt)
-    }
-
     /// Redis would refuse the next attempt as well.
     const REFUSED_FOR: Duration = Duration::from_millis(100);
 
     /// Requests that failed together try again together.
     const FAILED_FOR: Duration = Duration::from_millis(10);
 
-    fn settle(
-        &mut self,
-        made: Result<(Arc<Connection>, Place), Failure>,
-    ) -> Result<Arc<Connection>, Failure> {
-        let failure = match made {
-            Ok((connection, place)) => {
-                let retires = connection.retires;
-                *self = Self::Ready {
-                    connection: Arc::clone(&connection),
-                    place: Some(place),
-                    retires,
-                };
-                return Ok(connection);
-            }
-            Err(failure) => failure,
-        };
-        let pause = match failure {
-            Failure::Permanent(_) => Self::REFUSED_FOR,
-            Failure::Transient(_) => Self::FAILED_FOR,
-        };
-        let ours = tokio::task::try_id();
-        if matches!(self, Self::Connecting { task, .. } if Some(task.id()) == ours) {
-            *self = Self::Failed {
-                failure: failure.clone(),
-                until: Instant::now() + pause,
-            };
+    fn lease(&self, this: &Arc<Mutex<Self>>) -> Option<Lease> {
+        match self {
+            Self::Ready(ready) => Some(Lease {
+                connection: Arc::clone(&ready.connection),
+                slot: Arc::clone(this),
+            }),
+            _ => None,
         }
-        Err(failure)
+    }
+
+    fn holding(&mut self, connection: &Arc<Connection>) -> Option<&mut Ready> {
+        match self {
+            Self::Ready(ready) if Arc::ptr_eq(&ready.connection, connection) => Some(ready),
+            _ => None,
+        }
+    }
+
+    /// Begins to connect, unless that is under way. Returns when it ends; `None` if it has ended.
+    ///
+    /// The task is one of its own: a request that waits no longer, because its client has hung up
+    /// or its deadline is shorter than a connect takes, leaves what it began to those that follow.
+    fn connect(
+        &mut self,
+        this: &Arc<Mutex<Self>>,
+        connector: &Arc<Connector>,
+    ) -> Option<watch::Receiver<()>> {
+        match self {
+            Self::Ready(_) => return None,
+            Self::Failed { until, .. } if Instant::now() < *until => return None,
+            Self::Connecting { ended, .. } if ended.has_changed().is_ok() => {
+                return Some(ended.clone());
+            }
+            _ => {}
+        }
+        let (this, connector) = (Arc::clone(this), Arc::clone(connector));
+        let (ends, ended) = watch::channel(());
+        let task = tokio::spawn(async move {
+            let made = connector.connect().await;
+            lock(&this).settle(made);
+            drop(ends);
+        });
+        *self = Self::Connecting {
+            task: task.abort_handle(),
+            ended: ended.clone(),
+        };
+        Some(ended)
+    }
+
+    fn settle(&mut self, made: Result<Ready, Failure>) {
+        // Another attempt may have begun since this one was told to stop.
+        if !matches!(self, Self::Connecting { task, .. } if Some(task.id()) == task::try_id()) {
+            return;
+        }
+        *self = match made {
+            Ok(ready) => Self::Ready(ready),
+            Err(failure) => {
+                let pause = match failure {
+                    Failure::Permanent(_) => Self::REFUSED_FOR,
+                    Failure::Transient(_) => Self::FAILED_FOR,
+                };
+                let until = Instant::now() + pause;
+                Self::Failed { failure, until }
+            }
+        };
     }
 }
 
 impl Connector {
-    /// Connects, in a task of its own: a request that waits no longer, because its client has hung
-    /// up or its deadline is shorter than a connect takes, leaves what it began to those that
-    /// follow.
-    fn attempt(self: &Arc<Self>, slot: &Arc<Mutex<Slot>>) -> (Attempt, AbortHandle) {
-        let (connector, slot) = (Arc::clone(self), Arc::clone(slot));
-        let task = tokio::spawn(async move {
-            let made = connector.connect().await;
-            lock(&slot).settle(made)
-        });
-        // The runtime that was to connect may have ended.
-        let ended = |_| Err(Failure::Transient(Fault::no_answer()));
-        let handle = task.abort_handle();
-        let attempt = task.map(move |made| made.unwrap_or_else(ended));
-        (attempt.boxed().shared(), handle)
-    }
-
-    pub(crate) async fn connect(&self) -> Result<(Arc<Connection>, Place), Failure> {
+    async fn connect(&self) -> Result<Ready, Failure> {
         // In line at the pool, Redis has not been asked yet.
-        let limit = match self.pool.is_full() {
-            true => self.deadline + self.limit(),
-            false => self.limit(),
-        };
-        let mut connected = pin!(async {
-            let pooled = self.pool.get().await?;
-            let connection = Connection::new(pooled.link, self.max_age);
-            let name = self.client_name.as_deref();
-            connection.set_up(pooled.database, name).await?;
-            Ok((Arc::new(connection), pooled.place))
+        let in_line = self.deadline * u32::from(self.pool.is_full());
+        let limit = in_line + self.pool.time_to_connect(self.deadline);
+        let connected = pin!(async {
+            let (link, place) = self.pool.get().await?;
+            let connection = Connection::new(link);
+            connection.set_up(self.client_name.as_deref()).await?;
+            Log::connection_made();
+            // Connections that were made together do not all end together.
+            let age = |age: Duration| age.mul_f64(rand::random_range(0.9..=1.0));
+            Ok(Ready {
+                connection: Arc::new(connection),
+                place: Some(place),
+                retires: self.max_age.map(|longest| Instant::now() + age(longest)),
+                successor: None,
+            })
         });
-        match Deadline::new(limit).wait(limit, connected.as_mut()).await {
-            Some(connected) => connected.inspect(|_| Log::connection_made()),
-            None => Err(Failure::Transient(self.why_no_connection())),
-        }
-    }
-
-    /// How long an attempt may take.
-    fn limit(&self) -> Duration {
-        self.pool.time_to_connect(self.deadline)
+        let connected = Deadline::new(limit).wait(limit, connected).await;
+        connected.unwrap_or_else(|| Err(Failure::Transient(self.why_no_connection())))
     }
 
     /// What those who wait for a connection wait for.
@@ -347,11 +338,6 @@ impl Connector {
             false => Fault::no_answer(),
         }
     }
-}
-
-/// No code panics while it holds one of these locks, and none leaves its data half changed.
-fn lock(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
-    slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Slots {

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex,
         atomic::{AtomicU8, Ordering::Relaxed},
     },
     time::Duration,
@@ -12,7 +12,10 @@ use std::{
 use tokio::time::Instant;
 
 use super::outcome::Outcome;
-use crate::error::{Error, Fault};
+use crate::{
+    error::{Error, Fault},
+    lock::lock,
+};
 
 /// Of every span and event, whatever module it comes from.
 pub(crate) const TARGET: &str = "actix_session_redis";
@@ -216,11 +219,6 @@ fn bit(operation: &str) -> u8 {
     all.iter()
         .position(|it| *it == operation)
         .map_or(1 << 7, |position| 1 << position)
-}
-
-/// No code panics while it holds one of these locks.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(feature = "metrics")]

@@ -1,0 +1,130 @@
+//! [`RedisPool`]: where connections come from, as the application says.
+
+use std::fmt;
+
+#[cfg(feature = "cluster")]
+use deadpool_redis::cluster;
+#[cfg(feature = "sentinel")]
+use deadpool_redis::sentinel;
+use deadpool_redis::{
+    Manager, Pool, Runtime, Status,
+    redis::{AsyncConnectionConfig, IntoConnectionInfo as _, io::tcp::TcpSettings},
+};
+
+use crate::error::Error;
+
+/// A pool of Redis connections, as
+/// [`RedisSessionStore::new`](crate::RedisSessionStore::new) accepts it.
+///
+/// Made from a URL, or with `From` one of deadpool-redis's pools: the standalone [`Pool`], the one
+/// of `deadpool_redis::sentinel` (feature `sentinel`), or that of `deadpool_redis::cluster`
+/// (feature `cluster`). A pool of Sentinel's must ask for the master, and one of a cluster must
+/// not read from replicas: a replica may not have the latest write of a session yet.
+///
+/// Every thread that has used the store keeps one connection (in a cluster: one to every server)
+/// until the store is dropped, even if the thread ends before; what is left is free for the
+/// application. A pool that is smaller than the number of threads is fine: the threads that come
+/// late share a connection. An application that also uses the pool itself makes it larger than the
+/// number of its threads. What it does there on a clone that it keeps, such as `SELECT`, happens to
+/// the store as well.
+#[derive(Clone)]
+pub struct RedisPool(pub(crate) Topology);
+
+#[derive(Clone)]
+pub(crate) enum Topology {
+    Standalone(Pool),
+    #[cfg(feature = "sentinel")]
+    Sentinel(sentinel::Pool),
+    #[cfg(feature = "cluster")]
+    Cluster(cluster::Pool),
+}
+
+impl RedisPool {
+    /// A pool of standalone Redis connections, twice as many as there are CPU cores.
+    ///
+    /// The URL is `redis://[user][:password@]host[:port][/db]` for TCP, `rediss://…` for TLS
+    /// (feature `rustls` or `native-tls`), and `redis+unix:///path[?db=N&user=U&pass=P]` for a Unix
+    /// socket, as the [`redis`](deadpool_redis::redis#connection-parameters) crate reads them. Does
+    /// no I/O.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidUrl`] when the URL cannot be understood.
+    pub fn from_url(url: impl AsRef<str>) -> Result<Self, Error> {
+        let invalid = |reason: &dyn fmt::Display| Error::InvalidUrl {
+            reason: reason.to_string(),
+        };
+        let url = url.as_ref();
+        if has_unencoded_credentials(url) {
+            return Err(invalid(
+                &"in a user name or password, `#`, `@`, `/`, `?` and `%` must be percent-encoded \
+                  (`%23`, `%40`, `%2F`, `%3F`, `%25`)",
+            ));
+        }
+        // The client puts a limit to every connect and every command; a second, fixed one here
+        // would only contradict the deadline that the builder sets.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None);
+        // Other requests' commands are under way on the same connection, and by Nagle's algorithm a
+        // small one would wait until Redis has acknowledged them: for a whole round trip.
+        let undelayed = TcpSettings::default().set_nodelay(true);
+        let url = url.into_connection_info();
+        let url = url.map(|url| url.set_tcp_settings(undelayed));
+        let manager = url.and_then(|url| Manager::new_with_config(url, config));
+        let manager = manager.map_err(|error| invalid(&error))?;
+        let pool = Pool::builder(manager).runtime(Runtime::Tokio1).build();
+        pool.map(Self::from).map_err(|error| invalid(&error))
+    }
+
+    pub(crate) fn status(&self) -> (&'static str, Status) {
+        match &self.0 {
+            Topology::Standalone(pool) => ("Standalone", pool.status()),
+            #[cfg(feature = "sentinel")]
+            Topology::Sentinel(pool) => ("Sentinel", pool.status()),
+            #[cfg(feature = "cluster")]
+            Topology::Cluster(pool) => ("Cluster", pool.status()),
+        }
+    }
+}
+
+impl From<Pool> for RedisPool {
+    fn from(pool: Pool) -> Self {
+        Self(Topology::Standalone(pool))
+    }
+}
+
+#[cfg(feature = "sentinel")]
+impl From<sentinel::Pool> for RedisPool {
+    fn from(pool: sentinel::Pool) -> Self {
+        Self(Topology::Sentinel(pool))
+    }
+}
+
+#[cfg(feature = "cluster")]
+impl From<cluster::Pool> for RedisPool {
+    fn from(pool: cluster::Pool) -> Self {
+        Self(Topology::Cluster(pool))
+    }
+}
+
+impl fmt::Debug for RedisPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (topology, status) = self.status();
+        f.debug_tuple("RedisPool")
+            .field(&topology)
+            .field(&status)
+            .finish()
+    }
+}
+
+/// Whether the URL would be understood in another way than it was meant: what follows a `#`, `/` or
+/// `?` is no part of the credentials any more, and a piece of a password becomes a host name.
+fn has_unencoded_credentials(url: &str) -> bool {
+    // The only fragment that has a meaning: the server's certificate is not verified.
+    let url = url.strip_suffix("#insecure").unwrap_or(url);
+    let (scheme, rest) = url.split_once("://").unwrap_or_default();
+    let credentials = rest.rsplit_once('@').map(|(credentials, _)| credentials);
+    let is_cut = credentials.is_some_and(|it| it.contains(['#', '@', '/', '?']));
+    (is_cut && !scheme.to_ascii_lowercase().ends_with("unix")) || url.contains('#')
+}
