@@ -1,6 +1,6 @@
 //! [`RedisPool`]: where connections come from, as the application says.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 #[cfg(feature = "cluster")]
 use deadpool_redis::cluster;
@@ -77,7 +77,30 @@ impl RedisPool {
         pool.map(Self::from).map_err(|error| invalid(&error))
     }
 
-    pub(crate) fn status(&self) -> (&'static str, Status) {
+    /// Whether the next connection has to wait in line.
+    pub(crate) fn is_full(&self) -> bool {
+        let (_, status) = self.status();
+        status.available == 0 && status.size >= status.max_size
+    }
+
+    /// Whether more connections are wanted, or already used, than there may be.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        let (_, status) = self.status();
+        status.size + status.waiting > status.max_size
+    }
+
+    /// How long a connect may take, where an operation may take as long as `deadline`.
+    pub(crate) fn time_to_connect(&self, deadline: Duration) -> Duration {
+        match &self.0 {
+            // A half, so that there is time for another try.
+            Topology::Standalone(_) => deadline / 2,
+            // These ask several servers one after the other, and give each a second.
+            #[cfg(any(feature = "sentinel", feature = "cluster"))]
+            _ => deadline.max(Duration::from_secs(5)),
+        }
+    }
+
+    fn status(&self) -> (&'static str, Status) {
         match &self.0 {
             Topology::Standalone(pool) => ("Standalone", pool.status()),
             #[cfg(feature = "sentinel")]
@@ -127,4 +150,14 @@ fn has_unencoded_credentials(url: &str) -> bool {
     let credentials = rest.rsplit_once('@').map(|(credentials, _)| credentials);
     let is_cut = credentials.is_some_and(|it| it.contains(['#', '@', '/', '?']));
     (is_cut && !scheme.to_ascii_lowercase().ends_with("unix")) || url.contains('#')
+}
+
+/// rustls panics before its first connection when it finds none, or several to choose from. One
+/// that the application has installed stays.
+#[cfg(feature = "rustls")]
+pub(crate) fn choose_a_crypto_provider() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Another thread may have been faster; then there is one as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
 }

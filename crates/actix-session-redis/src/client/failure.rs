@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use deadpool_redis::{
-    PoolError, TimeoutType,
+    PoolError,
     redis::{Arg, Cmd, ErrorKind, RedisError, ServerErrorKind, cmd},
 };
 
@@ -33,7 +33,9 @@ impl Failure {
             ErrorKind::Server(_) | ErrorKind::Extension => {
                 let errors = error.into_server_errors().unwrap_or_default();
                 let error = errors.first();
-                let code = error.map_or("ERR", |(_, error)| code(error.code(), error.details()));
+                let code = error.map_or("ERR", |(_, error)| {
+                    code(error.code(), error.details().unwrap_or_default())
+                });
                 Self::of_reply(code, command, in_cluster)
             }
             kind => Self::Transient(Fault(Kind::Protocol(kind))),
@@ -53,7 +55,7 @@ impl Failure {
             }
             // Whatever else is refused there does not fail. redis-rs passes on no code.
             ErrorKind::Server(ServerErrorKind::ResponseError) => {
-                Self::of_reply(code_of_select(text), &cmd("SELECT"), false)
+                Self::of_reply(code("ERR", text), &cmd("SELECT"), false)
             }
             _ => Self::of_command(error, &cmd("SELECT"), false),
         }
@@ -93,21 +95,17 @@ impl Failure {
 
 impl From<PoolError> for Failure {
     fn from(error: PoolError) -> Self {
-        let kind = match error {
-            PoolError::Backend(error) => return Self::of_connect(error),
-            PoolError::Timeout(TimeoutType::Wait) => Kind::NoConnectionFree,
-            PoolError::Timeout(_) => Kind::NoAnswer,
-            PoolError::PostCreateHook(_) => Kind::Pool("a hook of the connection pool failed"),
-            PoolError::NoRuntimeSpecified => Kind::Pool("the connection pool has no runtime"),
-            PoolError::Closed => {
-                // For good, so there is nothing to wait for.
-                return Self::Permanent(Error::Unavailable {
-                    waited: Duration::ZERO,
-                    fault: Fault(Kind::Pool("the connection pool was closed")),
-                });
-            }
-        };
-        Self::Transient(Fault(kind))
+        let fault = |what| Fault(Kind::Pool(what));
+        match error {
+            PoolError::Backend(error) => Self::of_connect(error),
+            // For good, so there is nothing to wait for.
+            PoolError::Closed => Self::Permanent(Error::Unavailable {
+                waited: Duration::ZERO,
+                fault: fault("the connection pool was closed"),
+            }),
+            // Nothing else: it is asked without timeouts.
+            _ => Self::Transient(fault("a hook of the connection pool failed")),
+        }
     }
 }
 
@@ -119,26 +117,21 @@ fn name_of(command: &Cmd) -> String {
     }
 }
 
-/// The code that a reply should have: where scripts fail, servers say `ERR`.
-fn code<'a>(code: &'a str, details: Option<&str>) -> &'a str {
-    let text = details.filter(|_| code == "ERR").unwrap_or_default();
-    // Redis 7.0; Redis 7.2 to 8.2, Valkey 8.0 to 9.1.
-    let lacks_a_right = ["The user executing the script", "ACL failure in script"];
-    if lacks_a_right.iter().any(|known| text.starts_with(known)) {
-        "NOPERM"
-    } else if text.contains("while the cluster is down") {
-        "CLUSTERDOWN"
-    } else {
-        code
-    }
-}
-
-/// By the text, which is the same from Redis 7.0 to 8.2 and Valkey 8.0 to 9.1 but for details.
-fn code_of_select(text: &str) -> &'static str {
-    match text {
-        _ if text.contains(" is busy running ") => "BUSY",
-        _ if text.contains(" permissions to ") => "NOPERM",
-        "Authentication required." => "NOAUTH",
-        _ => "ERR",
+/// The code that a reply should have. Where scripts fail, servers say `ERR`, and of what they refuse
+/// while a connection is set up, redis-rs says no more. The texts are the same from Redis 7.0 to 8.2
+/// and Valkey 8.0 to 9.1 but for details.
+fn code<'a>(code: &'a str, text: &str) -> &'a str {
+    let lacks_a_right = |text: &str| {
+        // Redis 7.0, and those that follow, of a script; all of them, of a command.
+        text.starts_with("The user executing the script")
+            || text.starts_with("ACL failure in script")
+            || text.contains(" permissions to ")
+    };
+    match code {
+        "ERR" if lacks_a_right(text) => "NOPERM",
+        "ERR" if text.contains("while the cluster is down") => "CLUSTERDOWN",
+        "ERR" if text.contains(" is busy running ") => "BUSY",
+        "ERR" if text == "Authentication required." => "NOAUTH",
+        _ => code,
     }
 }

@@ -25,7 +25,7 @@ use self::{
     deadline::Deadline,
     slot::{Lease, Slots},
 };
-pub(crate) use self::{connection::Connection, failure::Failure, slot::Connector};
+pub(crate) use self::{connection::Connection, failure::Failure, pool::Connector};
 use crate::{
     error::{Error, Fault},
     telemetry::{events, operation::Observation},
@@ -104,7 +104,16 @@ impl Client {
         let mut backoff = Backoff::default();
         let mut known = None;
         loop {
-            let fault = match self.try_once(op, command, known.is_some()).await {
+            let tried = async {
+                let lease = self.lease(&op.deadline, known.is_some()).await?;
+                op.observation.tries_once_more();
+                let answer = pin!(command(Arc::clone(&lease.connection)));
+                match listen(&op.deadline, &lease.connection, answer).await {
+                    Some(outcome) => self.conclude(&lease, outcome),
+                    None => Err(Failure::no_answer()),
+                }
+            };
+            let fault = match tried.await {
                 // What an earlier try has run into says more.
                 Err(Failure::Transient(fault)) if fault.is_silence() => known.unwrap_or(fault),
                 Err(Failure::Transient(fault)) => fault,
@@ -116,23 +125,6 @@ impl Client {
             known = Some(fault);
             events::retried();
             self.admit().map_err(Failure::Transient)?;
-        }
-    }
-
-    async fn try_once<T: Send, F: Future<Output = Result<T, Failure>> + Send>(
-        &self,
-        op: &Operation<'_>,
-        command: &(impl Fn(Arc<Connection>) -> F + Sync),
-        has_failed: bool,
-    ) -> Result<T, Failure> {
-        let lease = self.lease(&op.deadline, has_failed).await?;
-        op.observation.tries_once_more();
-        let answer = pin!(command(Arc::clone(&lease.connection)));
-        match listen(&op.deadline, &lease.connection, answer).await {
-            Some(outcome) => self.conclude(&lease, outcome),
-            // Too little time was left for silence to mean anything.
-            None if op.deadline.left().is_zero() => Err(Failure::no_answer()),
-            None => self.conclude(&lease, Err(Failure::no_answer())),
         }
     }
 
@@ -210,19 +202,22 @@ async fn make_trial_calls(client: Weak<Client>) {
     }
 }
 
-/// Waits for the answer for as long as others get theirs on the same connection. `None` when the
-/// deadline has passed, or nothing at all was answered there for three eighths of it: a large reply
-/// may come on a slow line, and there is time left to ask again elsewhere.
+/// Waits for the answer for as long as others get theirs on the same connection: a large reply may
+/// come on a slow line. When nothing at all was answered there for three eighths of the deadline,
+/// there is time left to ask again elsewhere. `None`: the deadline has passed before.
 async fn listen<T>(
     deadline: &Deadline,
     connection: &Connection,
-    mut answer: Pin<&mut impl Future<Output = T>>,
-) -> Option<T> {
+    mut answer: Pin<&mut impl Future<Output = Result<T, Failure>>>,
+) -> Option<Result<T, Failure>> {
     // Of a cluster, one server is asked, and that others answer says nothing of that one.
     let is_cluster = connection.is_cluster();
     let most = if is_cluster { 2 } else { 3 };
     let mut silent_eighths = 0;
-    while silent_eighths < most && !deadline.left().is_zero() {
+    while !deadline.left().is_zero() {
+        if silent_eighths == most {
+            return Some(Err(Failure::no_answer()));
+        }
         let answers = connection.answers();
         let heard = deadline.wait(deadline.part(8), answer.as_mut()).await;
         if heard.is_some() {

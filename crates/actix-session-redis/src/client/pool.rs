@@ -1,24 +1,67 @@
-//! Gets connections out of a [`RedisPool`].
+//! Makes connections: gets them out of a [`RedisPool`] and sets them up.
 
-use std::time::Duration;
+use std::{pin::pin, sync::Arc, time::Duration};
 
 #[cfg(feature = "cluster")]
 use deadpool_redis::cluster;
 #[cfg(feature = "sentinel")]
 use deadpool_redis::sentinel;
-use deadpool_redis::{Connection, PoolError, Timeouts, redis::aio::MultiplexedConnection};
+use deadpool_redis::{PoolError, Timeouts, redis::aio::MultiplexedConnection};
 
 #[cfg(feature = "cluster")]
 use super::cluster::ClusterLink;
-use super::connection::Link;
-use crate::pool::{RedisPool, Topology};
+use super::{
+    connection::{Connection, Link},
+    deadline::Deadline,
+    failure::Failure,
+};
+use crate::{
+    error::{Fault, Kind},
+    pool::{RedisPool, Topology},
+    telemetry::events::Log,
+};
+
+/// Makes connections.
+#[derive(Debug)]
+pub(crate) struct Connector {
+    pub(crate) pool: RedisPool,
+    pub(crate) deadline: Duration,
+    pub(crate) client_name: Option<String>,
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) log: Log,
+}
+
+impl Connector {
+    pub(crate) async fn connect(&self) -> Result<(Arc<Connection>, Place), Failure> {
+        // In line at the pool, Redis has not been asked yet.
+        let in_line = self.deadline * u32::from(self.pool.is_full());
+        let limit = in_line + self.pool.time_to_connect(self.deadline);
+        let connected = pin!(async {
+            let (link, place) = self.pool.get().await?;
+            let connection = Connection::new(link);
+            connection.set_up(self.client_name.as_deref()).await?;
+            Log::connection_made();
+            Ok((Arc::new(connection), place))
+        });
+        let connected = Deadline::new(limit).wait(limit, connected).await;
+        connected.unwrap_or_else(|| Err(Failure::Transient(self.why_no_connection())))
+    }
+
+    /// What those who wait for a connection wait for.
+    pub(crate) fn why_no_connection(&self) -> Fault {
+        match self.pool.is_full() {
+            true => Fault(Kind::NoConnectionFree),
+            false => Fault::no_answer(),
+        }
+    }
+}
 
 impl RedisPool {
     /// A connection that is free, or a new one if the pool has room for it, after waiting in line
     /// for as long as it takes; and the place in the pool that it occupies.
     pub(crate) async fn get(&self) -> Result<(Link, Place), PoolError> {
         #[cfg(feature = "rustls")]
-        choose_a_crypto_provider();
+        crate::pool::choose_a_crypto_provider();
         // Whatever timeouts the pool has for the application's own use, ours are the client's. With
         // any of its own, a pool needs to know its runtime.
         let timeouts = Timeouts::new();
@@ -26,7 +69,10 @@ impl RedisPool {
             Topology::Standalone(pool) => {
                 let pooled = pool.timeout_get(&timeouts).await?;
                 let link = never_giving_up((*pooled).clone());
-                (link, Place::left_by(|| drop(Connection::take(pooled))))
+                (
+                    link,
+                    Place::left_by(|| drop(deadpool_redis::Connection::take(pooled))),
+                )
             }
             #[cfg(feature = "sentinel")]
             Topology::Sentinel(pool) => {
@@ -43,29 +89,6 @@ impl RedisPool {
                 (link, Place::left_by(leave))
             }
         })
-    }
-
-    /// Whether the next one has to wait in line.
-    pub(crate) fn is_full(&self) -> bool {
-        let (_, status) = self.status();
-        status.available == 0 && status.size >= status.max_size
-    }
-
-    /// Whether more connections are wanted, or already used, than there may be.
-    pub(crate) fn is_exhausted(&self) -> bool {
-        let (_, status) = self.status();
-        status.size + status.waiting > status.max_size
-    }
-
-    /// How long a connect may take, where an operation may take as long as `deadline`.
-    pub(crate) fn time_to_connect(&self, deadline: Duration) -> Duration {
-        match &self.0 {
-            // A half, so that there is time for another try.
-            Topology::Standalone(_) => deadline / 2,
-            // These ask several servers one after the other, and give each a second.
-            #[cfg(any(feature = "sentinel", feature = "cluster"))]
-            _ => deadline.max(Duration::from_secs(5)),
-        }
     }
 }
 
@@ -93,14 +116,4 @@ impl Drop for Place {
 fn never_giving_up(mut server: MultiplexedConnection) -> Link {
     server.set_response_timeout(Duration::MAX);
     Link::Server(server)
-}
-
-/// rustls panics before its first connection when it finds none, or several to choose from. One
-/// that the application has installed stays.
-#[cfg(feature = "rustls")]
-fn choose_a_crypto_provider() {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // Another thread may have been faster; then there is one as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
 }

@@ -19,13 +19,13 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{connection::Connection, deadline::Deadline, failure::Failure, pool::Place};
-use crate::{
-    error::{Fault, Kind},
-    lock::lock,
-    pool::RedisPool,
-    telemetry::events::Log,
+use super::{
+    connection::Connection,
+    deadline::Deadline,
+    failure::Failure,
+    pool::{Connector, Place},
 };
+use crate::{error::Fault, lock::lock, telemetry::events::Log};
 
 /// What a thread knows of its connection.
 #[derive(Default)]
@@ -69,16 +69,6 @@ pub(crate) struct Lease {
     slot: Arc<Mutex<Slot>>,
 }
 
-/// Makes connections.
-#[derive(Debug)]
-pub(crate) struct Connector {
-    pub(crate) pool: RedisPool,
-    pub(crate) deadline: Duration,
-    pub(crate) client_name: Option<String>,
-    pub(crate) max_age: Option<Duration>,
-    pub(crate) log: Log,
-}
-
 impl Slots {
     const A_MOMENT: Duration = Duration::from_millis(20);
 
@@ -95,7 +85,8 @@ impl Slots {
         let mut state = lock(slot);
         let lease = state.lease(slot)?;
         if let Slot::Ready(ready) = &mut *state
-            && ready.is_due()
+            && ready.retires.is_some_and(|then| Instant::now() >= then)
+            && ready.is_without_successor()
         {
             if self.connector.pool.is_exhausted() {
                 // The place goes to those in line.
@@ -113,20 +104,18 @@ impl Slots {
     /// `alone`: the others come last, since they may have what has just failed.
     pub(crate) async fn lease(&self, deadline: &Deadline, alone: bool) -> Result<Lease, Failure> {
         let patience = deadline.part(4);
-        let mut own = self.own(deadline, patience * u32::from(alone)).await;
-        if !matches!(own, Some(Ok(_)))
-            && let Some(shared) = self.least_shared()
-        {
-            return Ok(shared);
+        for patience in [patience * u32::from(alone), Self::A_MOMENT, patience] {
+            let own = self.own(deadline, patience).await;
+            if !matches!(own, Some(Ok(_)))
+                && let Some(shared) = self.least_shared()
+            {
+                return Ok(shared);
+            }
+            if let Some(own) = own {
+                return own;
+            }
         }
-        if own.is_none() {
-            own = self.own(deadline, Self::A_MOMENT).await;
-        }
-        // Who waits in line at the pool looks again whether another thread was luckier.
-        if own.is_none() && !self.connector.pool.is_exhausted() {
-            own = self.own(deadline, patience).await;
-        }
-        own.unwrap_or_else(|| Err(Failure::Transient(self.connector.why_no_connection())))
+        Err(Failure::Transient(self.connector.why_no_connection()))
     }
 
     /// What comes of the thread's own attempt to connect, which begins now if none is under way.
@@ -182,10 +171,8 @@ impl Lease {
         if let Some(ready) = lock(&self.slot).holding(&self.connection) {
             ready.succeed(async move {
                 let limit = connector.deadline / 4;
-                match lease.connection.look(&lease.connection, limit).await {
-                    Ok(true) => {}
-                    Ok(false) => lease.until_replaced(connector).await,
-                    Err(fault) => lease.give_up(&fault, &connector.log),
+                if lease.connection.look(&lease.connection, limit).await.ok() != Some(true) {
+                    lease.until_replaced(connector).await;
                 }
             });
         }
@@ -201,12 +188,12 @@ impl Lease {
                 None => return,
             }
             let other = connector.connect().await.ok();
-            let through = other.as_ref().map_or(&self.connection, |it| &it.connection);
+            let through = other.as_ref().map_or(&self.connection, |(other, _)| other);
             let seen = self.connection.look(through, connector.deadline / 4).await;
             match (seen, other) {
                 (Ok(true), Some(other)) => {
                     if let Some(ready) = lock(&self.slot).holding(&self.connection) {
-                        *ready = other;
+                        *ready = Ready::new(other, connector.max_age);
                     }
                     return;
                 }
@@ -218,29 +205,29 @@ impl Lease {
 }
 
 impl Ready {
-    fn is_due(&self) -> bool {
-        self.retires.is_some_and(|then| Instant::now() >= then) && !self.has_successor()
+    fn new((connection, place): (Arc<Connection>, Place), max_age: Option<Duration>) -> Self {
+        Self {
+            connection,
+            place: Some(place),
+            // Connections that were made together do not all end together.
+            retires: max_age.map(|age| Instant::now() + age.mul_f64(rand::random_range(0.9..=1.0))),
+            successor: None,
+        }
     }
 
-    fn has_successor(&self) -> bool {
+    fn is_without_successor(&self) -> bool {
         let task = self.successor.as_ref();
-        task.is_some_and(|task| !task.is_finished())
+        task.is_none_or(AbortHandle::is_finished)
     }
 
     fn succeed(&mut self, task: impl Future<Output = ()> + Send + 'static) {
-        if !self.has_successor() {
+        if self.is_without_successor() {
             self.successor = Some(tokio::spawn(task).abort_handle());
         }
     }
 }
 
 impl Slot {
-    /// Redis would refuse the next attempt as well.
-    const REFUSED_FOR: Duration = Duration::from_millis(100);
-
-    /// Requests that failed together try again together.
-    const FAILED_FOR: Duration = Duration::from_millis(10);
-
     fn lease(&self, this: &Arc<Mutex<Self>>) -> Option<Lease> {
         match self {
             Self::Ready(ready) => Some(Lease {
@@ -279,7 +266,7 @@ impl Slot {
         let (ends, ended) = watch::channel(());
         let task = tokio::spawn(async move {
             let made = connector.connect().await;
-            lock(&this).settle(made);
+            lock(&this).settle(made.map(|made| Ready::new(made, connector.max_age)));
             drop(ends);
         });
         *self = Self::Connecting {
@@ -297,46 +284,16 @@ impl Slot {
         *self = match made {
             Ok(ready) => Self::Ready(ready),
             Err(failure) => {
-                let pause = match failure {
-                    Failure::Permanent(_) => Self::REFUSED_FOR,
-                    Failure::Transient(_) => Self::FAILED_FOR,
-                };
+                let pause = Duration::from_millis(match failure {
+                    // Redis would refuse the next attempt as well.
+                    Failure::Permanent(_) => 100,
+                    // Requests that failed together try again together.
+                    Failure::Transient(_) => 10,
+                });
                 let until = Instant::now() + pause;
                 Self::Failed { failure, until }
             }
         };
-    }
-}
-
-impl Connector {
-    async fn connect(&self) -> Result<Ready, Failure> {
-        // In line at the pool, Redis has not been asked yet.
-        let in_line = self.deadline * u32::from(self.pool.is_full());
-        let limit = in_line + self.pool.time_to_connect(self.deadline);
-        let connected = pin!(async {
-            let (link, place) = self.pool.get().await?;
-            let connection = Connection::new(link);
-            connection.set_up(self.client_name.as_deref()).await?;
-            Log::connection_made();
-            // Connections that were made together do not all end together.
-            let age = |age: Duration| age.mul_f64(rand::random_range(0.9..=1.0));
-            Ok(Ready {
-                connection: Arc::new(connection),
-                place: Some(place),
-                retires: self.max_age.map(|longest| Instant::now() + age(longest)),
-                successor: None,
-            })
-        });
-        let connected = Deadline::new(limit).wait(limit, connected).await;
-        connected.unwrap_or_else(|| Err(Failure::Transient(self.why_no_connection())))
-    }
-
-    /// What those who wait for a connection wait for.
-    pub(crate) fn why_no_connection(&self) -> Fault {
-        match self.pool.is_full() {
-            true => Fault(Kind::NoConnectionFree),
-            false => Fault::no_answer(),
-        }
     }
 }
 
