@@ -39,18 +39,18 @@ pub(crate) struct ClusterLink {
 
 /// What is known of the servers.
 enum Health {
-    Fine,
-    /// A master does not answer. Sessions in its slots have to wait for its replica.
-    OneSilent(HashSet<Slot>),
+    /// Sessions in the slots of a master that does not answer have to wait for its replica.
+    Up { silent: HashSet<Slot> },
     /// One of the servers says that the cluster serves nobody.
     Down,
 }
 
 impl ClusterLink {
     pub(crate) fn new(connection: ClusterConnection) -> Self {
+        let silent = HashSet::new();
         Self {
             connection,
-            health: Mutex::new(Health::Fine),
+            health: Mutex::new(Health::Up { silent }),
         }
     }
 
@@ -58,13 +58,13 @@ impl ClusterLink {
     ///
     /// A server that is known not to answer is not asked: the request costs nothing while it waits.
     pub(crate) fn ask(&self, command: &Cmd) -> Result<ClusterConnection, Failure> {
-        let slot = || key(command).map(Slot::for_key);
+        let slot = key(command).map(Slot::for_key);
         match &*lock(&self.health) {
-            Health::OneSilent(slots) if slot().is_some_and(|slot| slots.contains(&slot)) => {
+            Health::Up { silent } if slot.is_some_and(|slot| silent.contains(&slot)) => {
                 Err(Failure::no_answer())
             }
+            Health::Up { .. } => Ok(self.connection.clone()),
             Health::Down => Err(Failure::Transient(Fault::cluster_down())),
-            _ => Ok(self.connection.clone()),
         }
     }
 
@@ -80,7 +80,7 @@ impl ClusterLink {
     pub(crate) fn outage_by(&self, fault: &Fault) -> Option<Fault> {
         match &*lock(&self.health) {
             Health::Down => Some(Fault::cluster_down()),
-            _ => fault.reply().is_some().then(|| fault.clone()),
+            Health::Up { .. } => fault.reply().is_some().then(|| fault.clone()),
         }
     }
 
@@ -92,7 +92,7 @@ impl ClusterLink {
     /// No server answers.
     pub(crate) async fn look(&self, other: &Self, limit: Duration) -> Result<bool, Fault> {
         let health = other.diagnose(limit).await.ok_or_else(Fault::no_answer)?;
-        let is_fine = matches!(health, Health::Fine);
+        let is_fine = matches!(&health, Health::Up { silent } if silent.is_empty());
         *lock(&self.health) = health;
         Ok(is_fine)
     }
@@ -114,20 +114,13 @@ impl ClusterLink {
             let answers = name.is_ok_and(|name| name.is_ok_and(|name: String| name == id));
             (!answers).then_some(slots)
         });
-        let silent: HashSet<_> = join_all(silent)
-            .await
-            .into_iter()
-            .flatten()
-            .flatten()
-            .collect();
-        Some(match silent.is_empty() {
-            true => Health::Fine,
-            false => Health::OneSilent(silent),
-        })
+        let silent = join_all(silent).await.into_iter().flatten();
+        let silent = silent.flatten().collect();
+        Some(Health::Up { silent })
     }
 
-    /// Some may be silent: so often chance does not pick only those. (Asked all at once, redis-rs would
-    /// first try to repair its connections to those that are gone.)
+    /// Some may be silent: so often chance does not pick only those. (If all were asked, redis-rs
+    /// would first repair its connections to those that are gone.)
     async fn ask_around<T: FromRedisValue>(&self, question: &str) -> RedisResult<T> {
         let asked = (0..16).map(|_| self.inquire(question, Random).boxed());
         Ok(select_ok(asked).await?.0)

@@ -122,10 +122,7 @@ impl Connection {
     /// # Errors
     ///
     /// None of them does.
-    #[cfg_attr(
-        not(feature = "cluster"),
-        allow(clippy::unused_async, unused_variables)
-    )]
+    #[cfg_attr(not(feature = "cluster"), expect(unused_variables))]
     pub(crate) async fn look(&self, other: &Self, limit: Duration) -> Result<bool, Fault> {
         match (&self.link, &other.link) {
             #[cfg(feature = "cluster")]

@@ -27,7 +27,7 @@ use crate::{
     support::{
         app::{Setup, TestApp},
         browser::Browser,
-        eventually, eventually_async, is_back,
+        eventually, eventually_async, is_back, on_a_worker,
         scope::in_a_request,
         sessions::{HOUR, Typed, assert_works, copy, marker_of, state, state_of},
         tally::Tally,
@@ -214,6 +214,30 @@ async fn one_visitor_of_a_dead_shard_is_no_outage_to_the_others() {
     // Once it is known to be silent, nobody asks it any more.
     let asked = asked().unwrap();
     assert!((1..=3).contains(&asked), "{asked}");
+}
+
+/// Another thread shares the connection, meets the silence, and ends.
+#[actix_web::test]
+async fn a_silent_master_is_looked_after_again_if_the_runtime_that_did_so_has_ended() {
+    let tally = Tally::of_this_test();
+    let redis = Cluster::start_with(&["--cluster-require-full-coverage", "no"]);
+    let pool = Config::from_urls(redis.urls()).builder().unwrap();
+    let pool = pool.max_size(1).runtime(Runtime::Tokio1).build().unwrap();
+    let options = RedisSessionStore::builder(pool);
+    let store = options.deadline(Duration::from_secs(1)).build();
+    let master = redis.masters()[0];
+    let key = session_on(&store, &redis, master).await;
+    redis.replica_of(master).kill();
+    master.pause();
+    let (theirs, their_key) = (store.clone(), copy(&key));
+    let load = move || async move { theirs.load(&their_key).await.map_err(Typed::typed) };
+    assert_matches!(on_a_worker(load).await, Err(_));
+    master.resume();
+    eventually_async("it is asked again", async || {
+        tally.send(store.load(&key)).await.is_ok()
+    })
+    .await;
+    tally.check(store.load(&key).await.unwrap(), Some(state("n", "1")));
 }
 
 /// As when a firewall has forgotten about it.
