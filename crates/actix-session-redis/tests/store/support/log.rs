@@ -3,16 +3,28 @@
 
 use std::{
     io::{self, Write},
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
 };
 
-use tracing::{level_filters::LevelFilter, subscriber::DefaultGuard};
+use tracing::{
+    Dispatch,
+    level_filters::LevelFilter,
+    subscriber::{DefaultGuard, NoSubscriber},
+};
 use tracing_subscriber::fmt::format::FmtSpan;
 
 pub(crate) struct Log {
     written: Written,
     _guard: DefaultGuard,
 }
+
+/// Wants nothing, and is there for as long as the process.
+///
+/// Whether anybody wants an event is found out when a thread comes by for the first time, and then
+/// remembered for all threads. As long as there is only one subscriber in the process, `tracing`
+/// asks that of the thread alone. If it has none, as those of other tests, nobody ever gets the
+/// event. With a second subscriber, all are asked.
+static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::default()));
 
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
@@ -39,6 +51,7 @@ impl Log {
     }
 
     fn at(level: LevelFilter) -> Self {
+        LazyLock::force(&ANOTHER);
         let written = Written::default();
         let writer = written.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -73,4 +86,13 @@ impl Log {
         let lines = self.lines();
         lines.iter().filter(|line| line.contains(what)).count()
     }
+}
+
+#[test]
+fn an_event_that_a_thread_without_a_log_met_first_is_in_the_log() {
+    let event = || tracing::debug!(target: "actix_session_redis", "met");
+    let log = Log::of_this_thread();
+    std::thread::spawn(event).join().unwrap();
+    event();
+    log.only("met");
 }
