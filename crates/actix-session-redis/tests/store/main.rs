@@ -8,6 +8,8 @@ mod support;
 mod anonymous;
 /// Where the store, its futures and the public types may go.
 mod auto_traits;
+/// The network drops all connections without a word: the requests go on over new ones.
+mod black_hole;
 /// A handler that blocks its worker thread does not hold up the sessions of the other workers.
 mod blocked_worker;
 /// Whatever happens to a connection, each request gets the reply that is its own.

@@ -1,6 +1,7 @@
 use std::{
     io::{ErrorKind, Read},
     net::{SocketAddr, TcpListener, TcpStream},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
@@ -11,15 +12,17 @@ use std::{
 
 use actix_session::storage::SessionStore;
 use actix_session_redis::{Error, RedisSessionStore};
+use actix_web::rt::System;
 use futures_util::{
     FutureExt,
-    future::{join, join_all},
+    future::{join, join_all, select},
 };
-use tokio::{runtime::Handle, sync::Barrier};
+use tokio::{runtime::Handle, sync::Barrier, time::timeout};
 
 use crate::support::{
     app::TestApp,
     eventually, is_back, on_a_worker,
+    proxy::{Fate, Proxy},
     redis::{TestRedis, pool_at},
     sessions::{HOUR, Typed, copy, session_key, state},
     tally::Tally,
@@ -434,10 +437,38 @@ async fn clients_that_hang_up_before_the_deadline_find_the_outage_too() {
     let store = redis.store_with(|options| options.deadline(deadline));
     store.ping().await.unwrap();
     redis.pause();
-    let hangs_up = tokio::time::timeout(deadline * 7 / 10, store.ping());
+    let hangs_up = timeout(deadline * 7 / 10, store.ping());
     hangs_up.await.unwrap_err();
     let next = store.ping().await.unwrap_err();
     assert!(waited(next) < deadline / 4);
     redis.resume();
     is_back(&store).await;
+}
+
+/// As when an application ends its runtime before it drops what ran there.
+#[test]
+fn an_operation_may_be_dropped_outside_of_a_runtime() {
+    let runtime = System::new();
+    let redis = runtime.block_on(TestRedis::start());
+    let proxy = runtime.block_on(Proxy::before(&redis, |command| match command.name() {
+        "GET" => Fate::Silence,
+        _ => Fate::Forward,
+    }));
+    let (deadline, age) = (Duration::from_secs(1), Duration::from_secs(1));
+    let store = proxy.store_with(|options| options.deadline(deadline).max_connection_age(age));
+    let key = session_key("any");
+    let mut load = Box::pin(store.load(&key));
+    let asks_again = || proxy.seen("GET").len() == 2;
+    let asks_again = eventually("it asks on a second connection", asks_again);
+    runtime.block_on(async {
+        select(&mut load, pin!(asks_again)).await;
+        // Whoever hangs up when more than half of the time is over speaks of an outage.
+        timeout(deadline / 5, &mut load).await.unwrap_err();
+    });
+    // The connection is to be replaced, and nobody has come to begin with that.
+    let start = Instant::now();
+    let is_old = eventually("the connection is old", || start.elapsed() > age);
+    runtime.block_on(is_old);
+    drop(load);
+    runtime.block_on(is_back(&store));
 }

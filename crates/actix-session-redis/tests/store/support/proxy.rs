@@ -1,6 +1,13 @@
 //! A proxy in front of Redis that can do, at a chosen command, what chance does rarely.
 
-use std::{cell::RefCell, io, net::SocketAddr, pin::pin, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    net::SocketAddr,
+    pin::pin,
+    rc::Rc,
+    time::Duration,
+};
 
 use actix_session_redis::{
     RedisSessionStore, RedisSessionStoreBuilder,
@@ -131,6 +138,9 @@ impl Command {
 pub(crate) struct Proxy {
     address: SocketAddr,
     seen: Rc<RefCell<Vec<Command>>>,
+    connections: Rc<Cell<usize>>,
+    /// So many of the connections lead nowhere.
+    swallowed: Rc<Cell<usize>>,
     accepting: JoinHandle<()>,
 }
 
@@ -141,25 +151,33 @@ impl Proxy {
         mut fate: impl FnMut(&Command) -> Fate + 'static,
     ) -> Self {
         let seen = Rc::new(RefCell::new(Vec::new()));
-        let recorded = Rc::clone(&seen);
-        let fate = Rc::new(RefCell::new(move |command: Command| {
-            let fate = fate(&command);
+        let [connections, swallowed] = [(); 2].map(|()| Rc::<Cell<usize>>::default());
+        let (recorded, lead_nowhere) = (Rc::clone(&seen), Rc::clone(&swallowed));
+        let fate = Rc::new(RefCell::new(move |command: Command, connection| {
+            let fate = match connection < lead_nowhere.get() {
+                true => Fate::Silence,
+                false => fate(&command),
+            };
             recorded.borrow_mut().push(command);
             fate
         }));
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let redis = redis.tcp_address();
+        let made = Rc::clone(&connections);
         let accepting = spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let redis = TcpStream::connect(&redis).await.unwrap();
                 // A broken connection is what some of the tests are about.
-                spawn(relay(client, redis, Rc::clone(&fate)));
+                spawn(relay(client, redis, made.get(), Rc::clone(&fate)));
+                made.set(made.get() + 1);
             }
         });
         Self {
             address,
             seen,
+            connections,
+            swallowed,
             accepting,
         }
     }
@@ -167,6 +185,22 @@ impl Proxy {
     /// A proxy that only looks.
     pub(crate) async fn watching(redis: &TestRedis) -> Self {
         Self::before(redis, |_| Fate::Forward).await
+    }
+
+    /// As a firewall does that has forgotten them: the connections that there are stay open, and
+    /// what is sent there gets nowhere. New ones work.
+    pub(crate) fn swallow_what_is_open(&self) {
+        self.swallowed.set(self.connections());
+    }
+
+    /// No longer those that are made from now on, either.
+    pub(crate) fn swallow_all(&self) {
+        self.swallowed.set(usize::MAX);
+    }
+
+    /// How many connections were made so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.get()
     }
 
     /// With `user:password@`, or empty.
@@ -213,7 +247,8 @@ impl Drop for Proxy {
 async fn relay(
     mut client: TcpStream,
     mut redis: TcpStream,
-    fate: Rc<RefCell<impl FnMut(Command) -> Fate>>,
+    number: usize,
+    fate: Rc<RefCell<impl FnMut(Command, usize) -> Fate>>,
 ) -> io::Result<()> {
     for stream in [&client, &redis] {
         stream.set_nodelay(true)?;
@@ -226,7 +261,7 @@ async fn relay(
     let forward = async {
         loop {
             let frame = commands.next().await?;
-            let mut fate = fate.borrow_mut()(Command::parse(&frame));
+            let mut fate = fate.borrow_mut()(Command::parse(&frame), number);
             while let Fate::Undecided(decision) = fate {
                 fate = decision.await;
             }
