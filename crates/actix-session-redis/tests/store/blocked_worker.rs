@@ -120,8 +120,10 @@ async fn the_other_worker_goes_on_with_its_sessions() {
     let ([mut blocked, mut same], mut other) = lines_to_both(&app).await;
     count_to(1, &tally, &mut blocked, &cookie).await;
     count_to(2, &tally, &mut other, &cookie).await;
-    // The second worker may have begun on the connection of the first.
-    eventually("each has its own", || redis.client_count() == 2).await;
+    // The second worker begins on the connection of the first. Its own is ready with its `SELECT`
+    // (the third: there was one for the session), and not yet when Redis has accepted it.
+    let ready = || redis.command_count("select") == 3;
+    eventually("each has its own", ready).await;
     let made = redis.connections_made();
 
     block(&app, &mut blocked).await;
