@@ -40,8 +40,8 @@ impl Demo {
             web::scope("")
                 .app_data(web::Data::new(self.store.clone()))
                 .app_data(web::Data::new(self.instance.clone()))
-                // Outermost, so that no answer goes without: neither a 404 nor the 500 of the
-                // session middleware, which is an error here and no response yet.
+                // Outermost, so that no answer goes without: neither a 404 nor the 500 of a store that
+                // is refused, which is an error here and no response yet.
                 .wrap_fn(move |request, service| {
                     let answer = service.call(request);
                     let stamp = stamp.clone();
@@ -137,7 +137,7 @@ mod tests {
     #[actix_web::test]
     async fn every_answer_names_its_instance_and_is_not_cached() {
         for (method, uri, status) in [
-            (Method::GET, "/", StatusCode::INTERNAL_SERVER_ERROR),
+            (Method::GET, "/", StatusCode::SERVICE_UNAVAILABLE),
             (Method::HEAD, "/", StatusCode::OK),
             (Method::GET, "/healthz", StatusCode::SERVICE_UNAVAILABLE),
             (Method::HEAD, "/healthz", StatusCode::SERVICE_UNAVAILABLE),

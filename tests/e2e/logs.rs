@@ -40,7 +40,7 @@ fn neither_the_log_at_its_loudest_nor_the_metrics_give_a_secret_away() {
     all_open(&crowd, "/", 500);
     redis.run::<()>("ACL SETUSER demo +@all");
     redis.kill();
-    all_open(&crowd, "/", 500);
+    all_open(&crowd, "/", 503);
     redis.start_again();
     redis.run::<()>("ACL SETUSER demo on >sesame ~session:* +@all");
     wait_until_served(&crowd);

@@ -102,7 +102,7 @@ pub(crate) fn all_open(crowd: &[Browser], path: &str, status: u16) {
 /// An outage, noticed by a crowd that had been here before.
 pub(crate) fn outage(redis: &Server, crowd: &[Browser], meanwhile: impl FnOnce()) {
     redis.kill();
-    all_open(crowd, "/", 500);
+    all_open(crowd, "/", 503);
     meanwhile();
     redis.start_again();
     wait_until_served(crowd);

@@ -53,7 +53,9 @@ impl Visitor {
             self.compare(&page);
             self.answered += 1;
         } else {
-            assert_eq!((page.status.as_u16(), &*page.body), (500, ""));
+            // Redis is away, or refuses.
+            assert!([503, 500].contains(&page.status.as_u16()), "{page:?}");
+            assert_eq!(page.body, "");
             self.failed += 1;
         }
         request

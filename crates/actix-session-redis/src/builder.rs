@@ -1,4 +1,7 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Once},
+    time::Duration,
+};
 
 use serde_json::Value;
 
@@ -82,9 +85,8 @@ impl RedisSessionStoreBuilder {
     /// What every Redis key of the store starts with.
     ///
     /// Default: `session:`, so that sessions can be told from what else is in the database, and
-    /// an ACL rule (`~session:*`) can cover them. With an empty prefix the store reads and writes
-    /// the same Redis keys as the one built into actix-session, so that both can run side by side
-    /// while you switch. Applications that share a database need a prefix each.
+    /// an ACL rule (`~session:*`) can cover them. Applications that share a database need a prefix
+    /// each.
     pub fn key_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.key_prefix = prefix.into();
         self
@@ -129,13 +131,15 @@ impl RedisSessionStoreBuilder {
         self
     }
 
-    /// The largest session state, in bytes once encoded, that the store writes.
+    /// The largest session state, in bytes, names and values of its fields together, that the store
+    /// writes.
     ///
-    /// Default: 256 KiB (262,144 bytes). The whole state travels with every request, so a large one
+    /// Default: 256 KiB (262,144 bytes). The whole state is read with every request, so a large one
     /// holds up all that follow it on the same connection, and one field that grows without bound
-    /// would fill Redis for all users. A larger state fails the
-    /// request with [`Error::StateTooLarge`](crate::Error::StateTooLarge) and leaves what was
-    /// stored as it was. States that are already stored are read whatever their size.
+    /// would fill Redis for all users. A larger state fails the request with
+    /// [`Error::StateTooLarge`](crate::Error::StateTooLarge) and leaves what was stored as it was.
+    /// What is stored already is read whatever its size. Requests that overlap are each held to the
+    /// limit, and may together store more.
     pub fn max_state_bytes(mut self, bytes: usize) -> Self {
         self.max_state_bytes = bytes;
         self
@@ -146,13 +150,15 @@ impl RedisSessionStoreBuilder {
     /// [`ConsistentSessions`](crate::ConsistentSessions), which tell which request a later write
     /// belongs to.
     ///
-    /// Default: `false`. The request fails with a 500 before its handler runs, so nobody is ever
+    /// Default: `false`. The request is answered
+    /// [as an outage](crate::ConsistentSessions::on_outage) before its handler runs, so nobody is ever
     /// taken for somebody else, or for nobody. Either way, only requests that are there before the
     /// outage is known wait for Redis, for the [`deadline`](Self::deadline) at most.
     ///
-    /// With `true`, the handler finds an empty session. What it changes there, `renew` and `purge`
-    /// included, fails the request with [`Error::Unavailable`](crate::Error::Unavailable), even if
-    /// Redis is back by then: the stored session is never overwritten by one that was empty for
+    /// With `true`, the handler finds an empty session, and
+    /// [`CurrentSession::is_unavailable`](crate::CurrentSession::is_unavailable) says why. If it
+    /// changes that, by `renew` and `purge` too, the request is answered as an outage after all, even
+    /// if Redis is back by then: the stored session is never overwritten by one that was empty for
     /// want of an answer. The response does not touch the session cookie, so the user is still
     /// logged in afterwards. A [`Refused`](crate::Error::Refused) command is no outage, and a 500
     /// either way. [Read the consequences](crate#what-it-promises) first, under "Redis away".
@@ -166,9 +172,9 @@ impl RedisSessionStoreBuilder {
     ///
     /// Default: no field is; when two requests change a field, the later one wins. A field that is
     /// missing counts as 0. To remove a counter is no difference that could be added, so it goes
-    /// by the default, and so does a value that is no integer. Writing a declared field costs one
-    /// small key in Redis that lives for a minute and the [`deadline`](Self::deadline): by it, a
-    /// retry after a lost reply recognises that its change has been counted.
+    /// by the default, and so does a value that is no integer, or a sum that would not be one of 64
+    /// bits. Such a write is a script, which also sees whether it was carried out already, when it is
+    /// repeated after a lost reply.
     pub fn counter(mut self, field: impl Into<String>) -> Self {
         self.merge_rules.counter(field.into());
         self
@@ -240,6 +246,7 @@ impl RedisSessionStoreBuilder {
             client,
             sessions: Arc::new(sessions),
             anonymous_during_outage: self.anonymous_during_outage,
+            nested: Arc::new(Once::new()),
         }
     }
 

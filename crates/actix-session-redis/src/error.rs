@@ -71,7 +71,8 @@ pub enum Error {
     /// What Redis holds under the session's Redis key is not a session state: another type of
     /// value, not UTF-8, not JSON, or JSON of an unknown format.
     ///
-    /// actix-session goes on with an empty session under the same session key.
+    /// What is there is left alone. For a request that is no session: it begins a new one, under a new
+    /// key. Only [`modify`](crate::RedisSessionStore::modify) and an `update` by hand say so.
     #[error("the stored session state is unreadable: {reason}")]
     Unreadable {
         /// What it is instead, without quoting it.
@@ -79,12 +80,12 @@ pub enum Error {
     },
 
     /// The session state is larger than
-    /// [`max_state_bytes`](crate::RedisSessionStoreBuilder::max_state_bytes) once encoded.
+    /// [`max_state_bytes`](crate::RedisSessionStoreBuilder::max_state_bytes).
     ///
     /// Nothing was sent to Redis: what was stored before is still there.
-    #[error("the session state is {bytes} bytes once encoded, {limit} are allowed")]
+    #[error("the session state is {bytes} bytes, {limit} are allowed")]
     StateTooLarge {
-        /// Size of the encoded state.
+        /// Names and values of its fields together.
         bytes: usize,
         /// The limit it exceeds.
         limit: usize,
@@ -111,6 +112,12 @@ pub enum Error {
         tries: u32,
     },
 
+    /// There is no session with this key (any more): it has expired, was ended, or was removed from
+    /// Redis. Comes from [`modify`](crate::RedisSessionStore::modify) only; what a request writes to
+    /// a session that is gone is dropped.
+    #[error("the session is gone")]
+    Gone,
+
     /// The TTL is shorter than a millisecond, or too long for Redis to represent.
     ///
     /// Nothing was sent to Redis. Remedy: set a positive `state_ttl` or `session_ttl` on
@@ -133,8 +140,8 @@ impl Error {
             "WRONGPASS" => "check the user name and the password in the URL",
             "NOPERM" => {
                 "give the Redis user access to the key prefix and to the commands \
-             GET, GETRANGE, SET, DEL, EXISTS, PTTL, PEXPIRE, EVALSHA, EVAL, PING, SELECT \
-             if the URL names a database, ROLE with Sentinel, and CLUSTER SLOTS, \
+             HGETALL, HGET, HMGET, HEXISTS, HLEN, HKEYS, HSET, HDEL, HINCRBY, GET, SET, EXISTS, \
+             UNLINK, RENAME, PTTL, PEXPIRE, MULTI, EXEC, EVALSHA, EVAL, PING, SELECT if the URL names a database, ROLE with Sentinel, and CLUSTER SLOTS, \
              CLUSTER INFO, CLUSTER MYID and ASKING in a cluster"
             }
             "OOM" => "Redis is full; raise its maxmemory",

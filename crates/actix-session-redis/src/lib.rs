@@ -25,7 +25,8 @@ pub use deadpool_redis;
 pub use self::{
     builder::RedisSessionStoreBuilder,
     error::{Error, Fault},
-    middleware::{ConsistentSessions, CurrentSession},
+    middleware::{ConsistentSessions, CurrentKey, CurrentSession},
     pool::RedisPool,
+    session::{InvalidSessionId, SessionId},
     store::RedisSessionStore,
 };

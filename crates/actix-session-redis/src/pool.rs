@@ -7,8 +7,11 @@ use deadpool_redis::cluster;
 #[cfg(feature = "sentinel")]
 use deadpool_redis::sentinel;
 use deadpool_redis::{
-    Manager, Pool, Runtime, Status,
-    redis::{AsyncConnectionConfig, IntoConnectionInfo as _, io::tcp::TcpSettings},
+    Connection, Manager, Pool, PoolError, Runtime, Status, Timeouts,
+    redis::{
+        AsyncConnectionConfig, IntoConnectionInfo as _, aio::MultiplexedConnection,
+        io::tcp::TcpSettings,
+    },
 };
 
 use crate::error::Error;
@@ -77,6 +80,38 @@ impl RedisPool {
         pool.map(Self::from).map_err(|error| invalid(&error))
     }
 
+    /// A connection that is free, or a new one if the pool has room for it, after waiting in line
+    /// for as long as it takes; and the place in the pool that it occupies.
+    pub(crate) async fn get(&self) -> Result<(Pooled, Place), PoolError> {
+        #[cfg(feature = "rustls")]
+        choose_a_crypto_provider();
+        // Whatever timeouts the pool has for the application's own use, ours are the client's. With
+        // any of its own, a pool needs to know its runtime.
+        let timeouts = Timeouts::new();
+        Ok(match &self.0 {
+            Topology::Standalone(pool) => {
+                let pooled = pool.timeout_get(&timeouts).await?;
+                let server = never_giving_up((*pooled).clone());
+                let leave = || drop(Connection::take(pooled));
+                (server, Place::left_by(leave))
+            }
+            #[cfg(feature = "sentinel")]
+            Topology::Sentinel(pool) => {
+                let pooled = pool.timeout_get(&timeouts).await?;
+                let server = never_giving_up((*pooled).clone());
+                let leave = || drop(sentinel::Connection::take(pooled));
+                (server, Place::left_by(leave))
+            }
+            #[cfg(feature = "cluster")]
+            Topology::Cluster(pool) => {
+                let pooled = pool.timeout_get(&timeouts).await?;
+                let cluster = Pooled::Cluster((*pooled).clone());
+                let leave = || drop(cluster::Connection::take(pooled));
+                (cluster, Place::left_by(leave))
+            }
+        })
+    }
+
     /// Whether the next connection has to wait in line.
     pub(crate) fn is_full(&self) -> bool {
         let (_, status) = self.status();
@@ -141,6 +176,39 @@ impl fmt::Debug for RedisPool {
     }
 }
 
+/// A connection from a pool. Its clones all send on the same one.
+pub(crate) enum Pooled {
+    Server(MultiplexedConnection),
+    #[cfg(feature = "cluster")]
+    Cluster(cluster::ClusterConnection),
+}
+
+/// Makes room in the pool for another connection when it is dropped. The one that had it is out of
+/// the pool for good: nobody is handed it again.
+pub(crate) struct Place(Option<Box<dyn FnOnce() + Send>>);
+
+impl Place {
+    fn left_by(leave: impl FnOnce() + Send + 'static) -> Self {
+        Self(Some(Box::new(leave)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(leave) = self.0.take() {
+            leave();
+        }
+    }
+}
+
+/// A pool of the application's may have its connections give up after redis-rs's half a second.
+/// Here the operation decides, which does not count the time in which its thread is blocked.
+/// (Those to a cluster do not give up by themselves.)
+fn never_giving_up(mut server: MultiplexedConnection) -> Pooled {
+    server.set_response_timeout(Duration::MAX);
+    Pooled::Server(server)
+}
+
 /// Whether the URL would be understood in another way than it was meant: what follows a `#`, `/` or
 /// `?` is no part of the credentials any more, and a piece of a password becomes a host name.
 fn has_unencoded_credentials(url: &str) -> bool {
@@ -155,7 +223,7 @@ fn has_unencoded_credentials(url: &str) -> bool {
 /// rustls panics before its first connection when it finds none, or several to choose from. One
 /// that the application has installed stays.
 #[cfg(feature = "rustls")]
-pub(crate) fn choose_a_crypto_provider() {
+fn choose_a_crypto_provider() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // Another thread may have been faster; then there is one as well.
         let _ = rustls::crypto::ring::default_provider().install_default();

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use actix_session::storage::{LoadError, SaveError, SessionKey, SessionStore, UpdateError};
 use actix_web::cookie::time::Duration;
@@ -6,8 +6,10 @@ use actix_web::cookie::time::Duration;
 use crate::{
     client::{Client, Operation},
     error::Error,
-    middleware::request_scope::{self, Renewed},
-    session::{Effect, Ended, Sessions, State, draw_session_key, is_session_key},
+    middleware::{Cookie, CurrentKey, Loaded, LoadedSession, RequestScope},
+    session::{
+        Effect, Renewal, SessionId, Sessions, Snapshot, State, draw_session_key, is_session_key,
+    },
     telemetry::{events, outcome::Outcome},
 };
 
@@ -43,7 +45,8 @@ use crate::{
 ///   writes that was loaded as anonymous
 ///   [during an outage](crate::RedisSessionStoreBuilder::anonymous_during_outage);
 /// - [`Error::Refused`] when Redis declines the command;
-/// - [`Error::Unreadable`] (`load` only, as [`LoadError::Deserialization`]);
+/// - [`Error::Unreadable`] (`update` and `modify`, when something else than a session is there; `load`
+///   answers `None` to that);
 /// - [`Error::StateTooLarge`] (`save`, `update`) and [`Error::InvalidTtl`] (those and
 ///   `update_ttl`), before anything is sent;
 /// - [`Error::MergePanicked`] and [`Error::Contended`] (`update` inside
@@ -53,6 +56,8 @@ pub struct RedisSessionStore {
     pub(crate) client: Arc<Client>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) anonymous_during_outage: bool,
+    /// Whether it has been said that there are two session middlewares.
+    pub(crate) nested: Arc<Once>,
 }
 
 impl RedisSessionStore {
@@ -98,17 +103,45 @@ impl RedisSessionStore {
         op.observation.of(self.sessions.check(&op)).await
     }
 
-    /// Whether the request goes on although its session could not be loaded.
-    fn go_on_as_anonymous(&self, error: &Error) -> bool {
-        self.anonymous_during_outage
-            && matches!(error, Error::Unavailable { .. })
-            && request_scope::go_on_as_anonymous(&self.sessions, error)
-    }
-
-    /// Not if the request goes on as anonymous: it would overwrite, or end, a session that it has
-    /// never seen.
-    fn may_write(&self) -> Result<(), Error> {
-        request_scope::outage(&self.sessions).map_or(Ok(()), Err)
+    /// One atomic change of a session from outside of its requests: from a job, a WebSocket or an
+    /// admin page. Returns what `change` has returned.
+    ///
+    /// `change` gets the state, field name to JSON text, and is called again if anything in that
+    /// state has changed before it could be stored. The session lives as long as it would have
+    /// without. A request that is under way keeps its own changes, and this one: see
+    /// [`ConsistentSessions`](crate::ConsistentSessions).
+    ///
+    /// ```
+    /// # use actix_session_redis::{CurrentSession, Error, RedisSessionStore};
+    /// # async fn example(store: RedisSessionStore, session: CurrentSession) -> Result<(), Error> {
+    /// if let Some(session_key) = session.key() {
+    ///     let discount = store.modify(session_key, |state| {
+    ///         state.insert("discount".to_owned(), "10".to_owned())
+    ///     });
+    ///     discount.await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`] when there is no such session; [`Error::Unreadable`] when something else is
+    /// there; [`Error::Contended`] when others kept changing it; [`Error::StateTooLarge`]; and
+    /// [`Error::Unavailable`], [`Error::Refused`] and [`Error::InvalidOption`], as for every
+    /// operation.
+    pub async fn modify<T: Send>(
+        &self,
+        session_key: &SessionKey,
+        change: impl FnMut(&mut State) -> T + Send,
+    ) -> Result<T, Error> {
+        let op = self.client.operation("modify");
+        let modified = async {
+            let id = SessionId::of(session_key);
+            let modified = self.sessions.modify(&op, &id, change).await?;
+            modified.ok_or(Error::Gone)
+        };
+        op.observation.of(modified).await
     }
 
     async fn load_in(
@@ -116,45 +149,106 @@ impl RedisSessionStore {
         op: &Operation<'_>,
         session_key: &SessionKey,
     ) -> Result<Option<State>, Error> {
-        let is_snapshot = request_scope::is_open();
-        let read = match self.sessions.read(op, session_key, is_snapshot).await {
-            Err(error) if self.go_on_as_anonymous(&error) => {
-                op.observation.turns_out(Outcome::of(&error));
-                // Not `None`: to the middleware that is a visitor without a session. It would
-                // set a new cookie for what the request writes, and answer a logout as if
-                // there had been one.
-                return Ok(Some(State::new()));
+        let scope = RequestScope::of_middleware(&self.sessions);
+        let id = SessionId::of(session_key);
+        match self.find(op, &id, scope.is_some()).await {
+            Ok(Found::Session(snapshot)) => Ok(Some(match scope {
+                Some(scope) => {
+                    self.warn_if(scope.is_nested);
+                    remember(&scope, session_key, id, snapshot)
+                }
+                None => snapshot.state,
+            })),
+            Ok(Found::Nothing) => Ok(None),
+            Ok(Found::Tombstone { age }) => {
+                if let Some(scope) = scope {
+                    scope.has_loaded(Loaded::Ended { late: age < LATE });
+                }
+                // Not `None`: the middleware would forget the key, and a logout could not end what
+                // has taken the place of this session.
+                Ok(Some(State::new()))
             }
-            read => read?,
+            Err(error) => match scope {
+                Some(scope) if is_outage(&error) => {
+                    op.observation.turns_out(Outcome::of(&error));
+                    scope.set_cookie(Cookie::Stays);
+                    let is_anonymous = self.anonymous_during_outage;
+                    scope.has_loaded(Loaded::Unavailable {
+                        error,
+                        is_anonymous,
+                    });
+                    Ok(Some(State::new()))
+                }
+                _ => Err(error),
+            },
+        }
+    }
+
+    async fn find(
+        &self,
+        op: &Operation<'_>,
+        id: &SessionId,
+        in_scope: bool,
+    ) -> Result<Found, Error> {
+        match self.sessions.read(op, id, in_scope).await {
+            Ok(Some(snapshot)) => return Ok(Found::Session(snapshot)),
+            Ok(None) => {}
+            Err(Error::Unreadable { reason }) => {
+                events::unreadable(id, reason);
+                op.observation.turns_out(Outcome::Unreadable);
+                return Ok(Found::Nothing);
+            }
+            Err(error) => return Err(error),
+        }
+        let ended_ago = match in_scope {
+            true => self.sessions.ended_ago(op, id).await?,
+            false => None,
         };
-        let Some(snapshot) = read else {
-            op.observation.turns_out(Outcome::Missing);
-            return Ok(None);
-        };
-        let state = snapshot.state()?;
-        request_scope::remember(&self.sessions, session_key, snapshot);
-        Ok(Some(state))
+        op.observation.turns_out(match ended_ago {
+            Some(_) => Outcome::Ended,
+            None => Outcome::Missing,
+        });
+        Ok(ended_ago.map_or(Found::Nothing, |age| Found::Tombstone { age }))
     }
 
     async fn save_in(
         &self,
         op: &Operation<'_>,
-        state: State,
+        state: &State,
         ttl: &Duration,
     ) -> Result<SessionKey, Error> {
-        self.may_write()?;
-        if request_scope::session_has_ended() {
-            // Another request has ended the session that this one renews.
-            drops_write(op);
-            return Ok(draw_session_key());
-        }
-        let state = match request_scope::take_renewed() {
-            Some(Renewed { snapshot, theirs }) => {
-                self.sessions.with_late_changes(state, &snapshot, &theirs)?
-            }
-            None => state,
+        let Some(scope) = RequestScope::of_middleware(&self.sessions) else {
+            return self.sessions.create(op, state, ttl).await;
         };
-        self.sessions.create(op, &state, ttl).await
+        self.warn_if(scope.is_nested);
+        let saved = match scope.loaded() {
+            Loaded::Unavailable { error, .. } => Err(error),
+            Loaded::Session(loaded) if scope.renews() => {
+                let LoadedSession { id, snapshot, .. } = &*loaded;
+                self.sessions.renew(op, id, snapshot, state, ttl).await
+            }
+            // It has come too late, and brings nothing of its own.
+            Loaded::Ended { late: true } if state.is_empty() => Ok(Renewal::Undone),
+            _ => self
+                .sessions
+                .create(op, state, ttl)
+                .await
+                .map(Renewal::Done),
+        };
+        match saved {
+            Ok(Renewal::Done(session_key)) => Ok(session_key),
+            Ok(Renewal::Undone) => {
+                drop_write(op, &scope);
+                Ok(draw_session_key())
+            }
+            Ok(Renewal::InDoubt(session_key, error)) => {
+                answer_outage(op, &scope, error)?;
+                // The old session may be there or not: the new one is.
+                scope.set_cookie(Cookie::Goes);
+                Ok(session_key)
+            }
+            Err(error) => answer_outage(op, &scope, error).map(|()| draw_session_key()),
+        }
     }
 
     /// The session key if it has become another one.
@@ -165,30 +259,39 @@ impl RedisSessionStore {
         state: &State,
         ttl: &Duration,
     ) -> Result<Option<SessionKey>, Error> {
-        self.may_write()?;
-        let sessions = &self.sessions;
-        let written = match request_scope::snapshot(sessions, session_key) {
-            Some(snapshot) => {
-                let merged = sessions.merge(op, session_key, &snapshot, state, ttl);
-                merged.await?
+        let id = SessionId::of(session_key);
+        let Some(scope) = RequestScope::of_middleware(&self.sessions) else {
+            self.warn_if(RequestScope::is_around(&self.sessions, &id));
+            if self.sessions.replace(op, &id, state, ttl).await? == Effect::Gone {
+                events::write_dropped();
+                op.observation.turns_out(Outcome::Ended);
             }
-            None => sessions.replace(op, session_key, state, ttl).await?,
+            return Ok(None);
+        };
+        let written = match scope.loaded_as(&id) {
+            Loaded::Session(loaded) => {
+                let updated = self.sessions.update(op, &id, &loaded.snapshot, state, ttl);
+                updated.await
+            }
+            Loaded::Ended { late: true } => Ok(Effect::Gone),
+            Loaded::Ended { late: false } => {
+                let created = self.sessions.create(op, state, ttl).await;
+                return match created {
+                    Ok(session_key) => Ok(Some(session_key)),
+                    Err(error) => answer_outage(op, &scope, error).map(|()| None),
+                };
+            }
+            Loaded::Unavailable { error, .. } => Err(error),
+            Loaded::Nothing => self.sessions.replace(op, &id, state, ttl).await,
         };
         match written {
-            Effect::Done => return Ok(None),
-            Effect::Fresh => {
-                // Whoever set the TTL a moment ago has set the cookie as well.
-                request_scope::leave_cookie();
-                return Ok(None);
-            }
-            Effect::Gone => {}
+            Ok(Effect::Done) => scope.set_cookie(Cookie::Repeats),
+            // Whoever set the TTL a moment ago has set the cookie as well.
+            Ok(Effect::Fresh) => scope.set_cookie(Cookie::Stays),
+            Ok(Effect::Gone) => drop_write(op, &scope),
+            Err(error) => answer_outage(op, &scope, error)?,
         }
-        let saved = Box::pin(sessions.save_expired(op, session_key, state, ttl)).await?;
-        if saved.is_none() {
-            drops_write(op);
-            request_scope::end_session();
-        }
-        Ok(saved)
+        Ok(None)
     }
 
     async fn update_ttl_in(
@@ -197,33 +300,76 @@ impl RedisSessionStore {
         session_key: &SessionKey,
         ttl: &Duration,
     ) -> Result<(), Error> {
-        let snapshot = request_scope::snapshot(&self.sessions, session_key);
-        let refreshed = self
-            .sessions
-            .refresh(op, session_key, snapshot.as_deref(), ttl);
-        match refreshed.await? {
-            Effect::Done => return Ok(()),
-            Effect::Fresh => {}
-            Effect::Gone => op.observation.turns_out(Outcome::Missing),
+        let id = SessionId::of(session_key);
+        let scope = RequestScope::of_middleware(&self.sessions);
+        let loaded = scope.as_ref().map(|scope| scope.loaded_as(&id));
+        let snapshot = match &loaded {
+            Some(Loaded::Session(loaded)) => Some(&loaded.snapshot),
+            Some(Loaded::Nothing) | None => None,
+            // There is nothing to prolong, and the request has only read.
+            Some(Loaded::Ended { .. } | Loaded::Unavailable { .. }) => {
+                scope.inspect(|scope| scope.set_cookie(Cookie::Stays));
+                return Ok(());
+            }
+        };
+        let refreshed = self.sessions.refresh(op, &id, snapshot, ttl).await;
+        if let Ok(Effect::Gone) = refreshed {
+            op.observation.turns_out(Outcome::Missing);
         }
-        // Of a session that is gone, a cookie may replace that of its successor.
-        request_scope::leave_cookie();
-        Ok(())
+        match (scope, refreshed) {
+            (None, refreshed) => refreshed.map(drop),
+            (Some(_), Ok(Effect::Done)) => Ok(()),
+            (Some(scope), Ok(_)) => {
+                scope.set_cookie(Cookie::Stays);
+                Ok(())
+            }
+            (Some(scope), Err(error)) => answer_outage(op, &scope, error),
+        }
     }
 
     async fn delete_in(&self, op: &Operation<'_>, session_key: &SessionKey) -> Result<(), Error> {
-        self.may_write()?;
-        match self.sessions.end(op, session_key).await? {
-            Ended::Now(last_state) => {
-                request_scope::session_ended_with(&self.sessions, session_key, last_state);
-            }
-            Ended::BySomebodyElse => {
-                op.observation.turns_out(Outcome::Ended);
-                request_scope::end_session();
-            }
+        let id = SessionId::of(session_key);
+        let scope = RequestScope::of_middleware(&self.sessions);
+        let ended = match &scope {
+            // `save` follows, and ends it when the new one is there.
+            Some(scope) if scope.renews() => return Ok(()),
+            Some(scope) => match scope.loaded() {
+                Loaded::Unavailable { error, .. } => Err(error),
+                _ => self.sessions.end(op, &id).await,
+            },
+            None => self.sessions.end(op, &id).await,
+        };
+        if let Ok(false) = ended {
+            op.observation.turns_out(Outcome::Ended);
         }
-        Ok(())
+        match (scope, ended) {
+            (None, ended) => ended.map(drop),
+            (Some(_), Ok(true)) => Ok(()),
+            (Some(scope), Ok(false)) => {
+                scope.set_cookie(Cookie::Stays);
+                Ok(())
+            }
+            (Some(scope), Err(error)) => answer_outage(op, &scope, error),
+        }
     }
+
+    /// Of two session middlewares around one handler, the outer one takes what the inner one has
+    /// left of the session: nothing.
+    fn warn_if(&self, is_nested: bool) {
+        if is_nested {
+            self.nested.call_once(events::nested);
+        }
+    }
+}
+
+/// A browser that sends a request within so long after a session has ended may not know yet.
+const LATE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// What there is of a session.
+enum Found {
+    Session(Snapshot),
+    Tombstone { age: std::time::Duration },
+    Nothing,
 }
 
 impl SessionStore for RedisSessionStore {
@@ -233,12 +379,12 @@ impl SessionStore for RedisSessionStore {
         }
         let op = self.client.operation("load");
         let loaded = op.observation.of(self.load_in(&op, session_key)).await;
-        loaded.map_err(into_load_error)
+        loaded.map_err(|error| LoadError::Other(error.into()))
     }
 
     async fn save(&self, state: State, ttl: &Duration) -> Result<SessionKey, SaveError> {
         let op = self.client.operation("save");
-        let saved = op.observation.of(self.save_in(&op, state, ttl)).await;
+        let saved = op.observation.of(self.save_in(&op, &state, ttl)).await;
         saved.map_err(|error| SaveError::Other(error.into()))
     }
 
@@ -257,10 +403,6 @@ impl SessionStore for RedisSessionStore {
     }
 
     async fn update_ttl(&self, session_key: &SessionKey, ttl: &Duration) -> anyhow::Result<()> {
-        if self.may_write().is_err() {
-            // The request has only read, as an anonymous visitor may.
-            return Ok(());
-        }
         let op = self.client.operation("update_ttl");
         let updated = self.update_ttl_in(&op, session_key, ttl);
         Ok(op.observation.of(updated).await?)
@@ -272,15 +414,41 @@ impl SessionStore for RedisSessionStore {
     }
 }
 
-/// Its session has ended, so there is nothing to write to.
-fn drops_write(op: &Operation<'_>) {
-    events::write_dropped();
-    op.observation.turns_out(Outcome::Ended);
+/// The state as it was loaded; what stays in the scope is a copy, whose fields do not show it.
+fn remember(
+    scope: &RequestScope,
+    session_key: &SessionKey,
+    id: SessionId,
+    mut snapshot: Snapshot,
+) -> State {
+    let copy = snapshot.state.clone();
+    let state = std::mem::replace(&mut snapshot.state, copy);
+    let session_key = CurrentKey::copy(session_key);
+    scope.has_loaded(Loaded::Session(Arc::new(LoadedSession {
+        session_key,
+        id,
+        snapshot,
+    })));
+    state
 }
 
-fn into_load_error(error: Error) -> LoadError {
-    match error {
-        Error::Unreadable { .. } => LoadError::Deserialization(error.into()),
-        _ => LoadError::Other(error.into()),
+/// Its session is gone, so there is nothing to write to, and the browser may have a better cookie.
+fn drop_write(op: &Operation<'_>, scope: &RequestScope) {
+    events::write_dropped();
+    op.observation.turns_out(Outcome::Ended);
+    scope.set_cookie(Cookie::Stays);
+}
+
+/// The middleware answers in the place of an error that actix-session would make a 500 of.
+fn answer_outage(op: &Operation<'_>, scope: &RequestScope, error: Error) -> Result<(), Error> {
+    if !is_outage(&error) {
+        return Err(error);
     }
+    op.observation.turns_out(Outcome::of(&error));
+    scope.fail(error);
+    Ok(())
+}
+
+fn is_outage(error: &Error) -> bool {
+    matches!(error, Error::Unavailable { .. })
 }

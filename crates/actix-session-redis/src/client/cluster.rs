@@ -48,21 +48,19 @@ enum Health {
 impl ClusterLink {
     pub(crate) fn new(connection: ClusterConnection) -> Self {
         let silent = HashSet::new();
-        Self {
-            connection,
-            health: Mutex::new(Health::Up { silent }),
-        }
+        let health = Mutex::new(Health::Up { silent });
+        Self { connection, health }
     }
 
     /// # Errors
     ///
     /// A server that is known not to answer is not asked: the request costs nothing while it waits.
     pub(crate) fn ask(&self, command: &Cmd) -> Result<ClusterConnection, Failure> {
-        let slot = key(command).map(Slot::for_key);
+        let is_in = |silent: &HashSet<Slot>| {
+            key(command).is_some_and(|key| silent.contains(&Slot::for_key(key)))
+        };
         match &*lock(&self.health) {
-            Health::Up { silent } if slot.is_some_and(|slot| silent.contains(&slot)) => {
-                Err(Failure::no_answer())
-            }
+            Health::Up { silent } if is_in(silent) => Err(Failure::no_answer()),
             Health::Up { .. } => Ok(self.connection.clone()),
             Health::Down => Err(Failure::Transient(Fault::cluster_down())),
         }
@@ -114,8 +112,8 @@ impl ClusterLink {
             let answers = name.is_ok_and(|name| name.is_ok_and(|name: String| name == id));
             (!answers).then_some(slots)
         });
-        let silent = join_all(silent).await.into_iter().flatten();
-        let silent = silent.flatten().collect();
+        let silent = join_all(silent).await.into_iter().flatten().flatten();
+        let silent = silent.collect();
         Some(Health::Up { silent })
     }
 
@@ -158,16 +156,10 @@ fn says_down(info: &InfoDict) -> bool {
 /// From the reply to [`CLUSTER SLOTS`](https://redis.io/docs/latest/commands/cluster-slots/): some
 /// slots, and the id of their master.
 fn parse(range: &[Value]) -> Option<(impl Iterator<Item = Slot>, String)> {
-    let [
-        Value::Int(first),
-        Value::Int(last),
-        Value::Array(master),
-        ..,
-    ] = range
-    else {
+    let &[Value::Int(first), Value::Int(last), ref master, ..] = range else {
         return None;
     };
-    let id = from_redis_value(master.get(2)?.clone()).ok()?;
-    let slots = (*first..=*last).filter_map(|slot| Slot::new(slot.try_into().ok()?));
+    let id = from_redis_value(master.as_sequence()?.get(2)?.clone()).ok()?;
+    let slots = (first..=last).filter_map(|slot| Slot::new(slot.try_into().ok()?));
     Some((slots, id))
 }

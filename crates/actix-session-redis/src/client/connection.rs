@@ -1,12 +1,16 @@
-//! A connection that any number of commands can use at once.
+//! A connection that any number of commands can use at once, and how it is made.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use deadpool_redis::redis::{
-    Cmd, FromRedisValue, RedisResult, Value,
+    Cmd, FromRedisValue, Pipeline, RedisResult, Value,
     aio::{ConnectionLike as _, MultiplexedConnection},
     cmd,
 };
@@ -14,18 +18,57 @@ use tokio::time::Instant;
 
 #[cfg(feature = "cluster")]
 use super::cluster::ClusterLink;
-use super::failure::Failure;
-use crate::error::Fault;
+use super::{deadline::Deadline, failure::Failure};
+use crate::{
+    error::{Fault, Kind},
+    pool::{Place, Pooled, RedisPool},
+    telemetry::events::Log,
+};
+
+/// Makes connections: gets them out of the pool and sets them up.
+#[derive(Debug)]
+pub(crate) struct Connector {
+    pub(crate) pool: RedisPool,
+    pub(crate) deadline: Duration,
+    pub(crate) client_name: Option<String>,
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) log: Log,
+}
+
+impl Connector {
+    pub(crate) async fn connect(&self) -> Result<(Arc<Connection>, Place), Failure> {
+        // In line at the pool, Redis has not been asked yet.
+        let in_line = self.deadline * u32::from(self.pool.is_full());
+        let limit = in_line + self.pool.time_to_connect(self.deadline);
+        let connected = pin!(async {
+            let (pooled, place) = self.pool.get().await?;
+            let connection = Connection::new(pooled);
+            connection.set_up(self.client_name.as_deref()).await?;
+            Log::connection_made();
+            Ok((Arc::new(connection), place))
+        });
+        let connected = Deadline::new(limit).wait(limit, connected).await;
+        connected.unwrap_or_else(|| Err(Failure::Transient(self.why_no_connection())))
+    }
+
+    /// What those who wait for a connection wait for.
+    pub(crate) fn why_no_connection(&self) -> Fault {
+        match self.pool.is_full() {
+            true => Fault(Kind::NoConnectionFree),
+            false => Fault::no_answer(),
+        }
+    }
+}
 
 pub(crate) struct Connection {
     link: Link,
     made: Instant,
-    /// How many commands have been answered: a connection that goes on answering is not silent,
-    /// however long one of them has to wait.
+    /// How many commands have been answered so far: a connection that goes on answering is not
+    /// silent, however long one of them has to wait.
     answers: AtomicU64,
 }
 
-pub(crate) enum Link {
+enum Link {
     Server(MultiplexedConnection),
     #[cfg(feature = "cluster")]
     Cluster(ClusterLink),
@@ -35,9 +78,13 @@ impl Connection {
     /// Another connection that is made so soon would lead to the same server, and be told the same.
     const NEW: Duration = Duration::from_millis(100);
 
-    pub(crate) fn new(link: Link) -> Self {
+    fn new(pooled: Pooled) -> Self {
         Self {
-            link,
+            link: match pooled {
+                Pooled::Server(server) => Link::Server(server),
+                #[cfg(feature = "cluster")]
+                Pooled::Cluster(cluster) => Link::Cluster(ClusterLink::new(cluster)),
+            },
             made: Instant::now(),
             answers: AtomicU64::new(0),
         }
@@ -47,7 +94,7 @@ impl Connection {
     ///
     /// What Redis refuses here is nothing that a request needs: without the right to select one,
     /// nobody has left it.
-    pub(crate) async fn set_up(&self, name: Option<&str>) -> Result<(), Failure> {
+    async fn set_up(&self, name: Option<&str>) -> Result<(), Failure> {
         let select = match &self.link {
             Link::Server(server) => Some(cmd("SELECT").arg(server.get_db()).to_owned()),
             #[cfg(feature = "cluster")]
@@ -75,9 +122,37 @@ impl Connection {
         self.understand(answer, command)
     }
 
+    /// Sends commands that are carried out together, or not at all, and waits for what they return.
+    /// To one server only: a cluster gets scripts.
+    ///
+    /// Not as redis-rs makes a transaction: that panics in its driver, if it was compiled to notice
+    /// overflows, when `MULTI` itself is refused.
+    pub(crate) async fn transaction(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, Failure> {
+        let mut pipeline = Pipeline::with_capacity(commands.len() + 2);
+        pipeline.add_command(cmd("MULTI"));
+        for command in commands {
+            pipeline.add_command(command);
+        }
+        pipeline.add_command(cmd("EXEC")).ignore_errors();
+        let replies = match &self.link {
+            Link::Server(server) => pipeline.query_async(&mut server.clone()).await,
+            #[cfg(feature = "cluster")]
+            Link::Cluster(_) => unreachable!("redis-rs does not follow a slot that moves with one"),
+        };
+        let mut queued: Vec<Value> = self.understand(replies, &cmd("EXEC"))?;
+        let (first, replies) = match queued.pop() {
+            Some(Value::Array(replies)) => (1, replies),
+            refused => (0, queued.into_iter().chain(refused).collect()),
+        };
+        let replies = pipeline.cmd_iter().skip(first).zip(replies);
+        let understand =
+            |(command, reply): (_, Value)| self.understand(reply.extract_error(), command);
+        replies.map(understand).collect()
+    }
+
     fn understand<T>(&self, answer: RedisResult<T>, command: &Cmd) -> Result<T, Failure> {
-        let failed = |error| Failure::of_command(error, command, self.is_cluster());
-        let outcome = answer.map_err(failed);
+        let in_cluster = self.is_cluster();
+        let outcome = answer.map_err(|error| Failure::of_command(error, command, in_cluster));
         if !matches!(&outcome, Err(Failure::Transient(fault)) if fault.reply().is_none()) {
             self.answers.fetch_add(1, Relaxed);
         }
@@ -86,18 +161,16 @@ impl Connection {
 
     /// Asks for a sign of life: of any of the servers, when there are several.
     pub(crate) async fn ping(&self) -> Result<(), Failure> {
-        let command = cmd("PING");
         match &self.link {
-            Link::Server(_) => self.query(&command).await,
+            Link::Server(_) => self.query(&cmd("PING")).await,
             #[cfg(feature = "cluster")]
-            Link::Cluster(cluster) => match self.understand(cluster.is_up().await, &command)? {
+            Link::Cluster(cluster) => match self.understand(cluster.is_up().await, &cmd("PING"))? {
                 true => Ok(()),
                 false => Err(Failure::Transient(Fault::cluster_down())),
             },
         }
     }
 
-    /// How many commands have been answered so far.
     pub(crate) fn answers(&self) -> u64 {
         self.answers.load(Relaxed)
     }

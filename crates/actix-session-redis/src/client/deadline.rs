@@ -9,21 +9,17 @@ use tokio::time::{Instant, timeout_at};
 
 /// Time to wait, of which each wait spends a part.
 ///
-/// It is spent in small steps, each with a timer of its own, and a step costs what it was to
-/// last, if its timer fires much later than that. So the time in which this very thread was
-/// blocked, by a handler that computes or does synchronous I/O, is not held against Redis: its
-/// answer may have been there all along, and gets several chances to be noticed. (A timer that is
-/// a little late, as on a busy machine, costs what has passed, or the steps would add up to much
-/// more than the whole.)
+/// It is spent in small steps, and one whose timer fires much too late costs no more than it was to
+/// last. So the time in which this very thread was blocked, by a handler that computes or does
+/// synchronous I/O, is not held against Redis: its answer may have been there all along, and gets
+/// several chances to be noticed. (A timer that is a little late, as on a busy machine, costs what
+/// has passed, or the steps would add up to much more than the whole.)
 #[derive(Debug)]
 pub(crate) struct Deadline {
     total: Duration,
     /// In nanoseconds.
     spent: AtomicU64,
 }
-
-/// Enough that one stall of the thread is a small part of the whole.
-const STEPS: u32 = 20;
 
 impl Deadline {
     pub(crate) fn new(total: Duration) -> Self {
@@ -34,8 +30,8 @@ impl Deadline {
     }
 
     pub(crate) fn left(&self) -> Duration {
-        let spent = Duration::from_nanos(self.spent.load(Relaxed));
-        self.total.saturating_sub(spent)
+        self.total
+            .saturating_sub(Duration::from_nanos(self.spent.load(Relaxed)))
     }
 
     /// A part of the whole: one half, one quarter.
@@ -44,19 +40,20 @@ impl Deadline {
     }
 
     /// Waits for `future`, for this long and no longer than there is deadline left.
-    pub(crate) async fn wait<F>(&self, limit: Duration, mut future: F) -> Option<F::Output>
-    where
-        F: Future + Unpin,
-    {
+    pub(crate) async fn wait<T>(
+        &self,
+        limit: Duration,
+        mut future: impl Future<Output = T> + Unpin,
+    ) -> Option<T> {
         let mut limit = limit.min(self.left());
-        let step = (self.total / STEPS).max(Duration::from_millis(1));
+        // So many that one stall of the thread is a small part of the whole.
+        let step = (self.total / 20).max(Duration::from_millis(1));
         while !limit.is_zero() {
             let step = step.min(limit);
             let begun = Instant::now();
             let output = timeout_at(begun + step, &mut future).await.ok();
             let passed = begun.elapsed();
-            let is_held_up = passed > step * 3 / 2;
-            let spent = if is_held_up { step } else { passed };
+            let spent = if passed > step * 3 / 2 { step } else { passed };
             self.spent.fetch_add(spent.as_nanos() as u64, Relaxed);
             if output.is_some() {
                 return output;

@@ -32,8 +32,7 @@ impl Failure {
             ErrorKind::Io | ErrorKind::Client => Self::Transient(Fault(Kind::Io(error))),
             ErrorKind::Server(_) | ErrorKind::Extension => {
                 let errors = error.into_server_errors().unwrap_or_default();
-                let error = errors.first();
-                let code = error.map_or("ERR", |(_, error)| {
+                let code = errors.first().map_or("ERR", |(_, error)| {
                     code(error.code(), error.details().unwrap_or_default())
                 });
                 Self::of_reply(code, command, in_cluster)
@@ -62,16 +61,13 @@ impl Failure {
     }
 
     fn of_reply(code: &str, command: &Cmd, in_cluster: bool) -> Self {
-        let passes_by_itself = match code {
+        let passes_by_itself = || Self::Transient(Fault(Kind::Reply(code.to_owned())));
+        match code {
             "READONLY" | "MASTERDOWN" | "LOADING" | "CLUSTERDOWN" | "TRYAGAIN" | "BUSY"
-            | "NOREPLICAS" => true,
+            | "NOREPLICAS" => passes_by_itself(),
             // A cluster's client has followed as many redirections as it does, and the slot is
             // still moving.
-            "MOVED" | "ASK" => in_cluster,
-            _ => false,
-        };
-        match code {
-            _ if passes_by_itself => Self::Transient(Fault(Kind::Reply(code.to_owned()))),
+            "MOVED" | "ASK" if in_cluster => passes_by_itself(),
             "WRONGTYPE" => Self::Permanent(Error::Unreadable {
                 reason: "its Redis key holds another type of value",
             }),
@@ -118,9 +114,10 @@ fn name_of(command: &Cmd) -> String {
 }
 
 /// The code that a reply should have. Where scripts fail, servers say `ERR`, and of what they refuse
-/// while a connection is set up, redis-rs says no more. The texts are the same from Redis 7.0 to 8.2
-/// and Valkey 8.0 to 9.1 but for details.
-fn code<'a>(code: &'a str, text: &str) -> &'a str {
+/// while a connection is set up, redis-rs says no more; of a transaction, the code that says why
+/// follows their own. The texts are the same from Redis 7.0 to 8.2 and Valkey 8.0 to 9.1 but for
+/// details.
+fn code<'a>(code: &'a str, text: &'a str) -> &'a str {
     let lacks_a_right = |text: &str| {
         // Redis 7.0, and those that follow, of a script; all of them, of a command.
         text.starts_with("The user executing the script")
@@ -128,6 +125,10 @@ fn code<'a>(code: &'a str, text: &str) -> &'a str {
             || text.contains(" permissions to ")
     };
     match code {
+        "EXECABORT" => text
+            .strip_prefix("Transaction discarded because of: ")
+            .and_then(|why| why.split(' ').next())
+            .unwrap_or(code),
         "ERR" if lacks_a_right(text) => "NOPERM",
         "ERR" if text.contains("while the cluster is down") => "CLUSTERDOWN",
         "ERR" if text.contains(" is busy running ") => "BUSY",

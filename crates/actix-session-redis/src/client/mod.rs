@@ -8,7 +8,6 @@ mod cluster;
 mod connection;
 mod deadline;
 mod failure;
-mod pool;
 mod slot;
 
 use std::{
@@ -25,7 +24,10 @@ use self::{
     deadline::Deadline,
     slot::{Lease, Slots},
 };
-pub(crate) use self::{connection::Connection, failure::Failure, pool::Connector};
+pub(crate) use self::{
+    connection::{Connection, Connector},
+    failure::Failure,
+};
 use crate::{
     error::{Error, Fault},
     telemetry::{events, operation::Observation},
@@ -105,7 +107,7 @@ impl Client {
         let mut known = None;
         loop {
             let tried = async {
-                let lease = self.lease(&op.deadline, known.is_some()).await?;
+                let lease = self.slots.lease(&op.deadline, known.is_some()).await?;
                 op.observation.tries_once_more();
                 let answer = pin!(command(Arc::clone(&lease.connection)));
                 match listen(&op.deadline, &lease.connection, answer).await {
@@ -125,14 +127,6 @@ impl Client {
             known = Some(fault);
             events::retried();
             self.admit().map_err(Failure::Transient)?;
-        }
-    }
-
-    /// `alone`: what others use may be what has just failed.
-    async fn lease(&self, deadline: &Deadline, alone: bool) -> Result<Lease, Failure> {
-        match self.slots.ready() {
-            Some(lease) => Ok(lease),
-            None => Box::pin(self.slots.lease(deadline, alone)).await,
         }
     }
 
@@ -177,7 +171,7 @@ impl Client {
 
     async fn trial_call(&self) -> Result<(), Failure> {
         let deadline = Deadline::new(self.deadline / 2);
-        let lease = self.lease(&deadline, true).await?;
+        let lease = self.slots.lease(&deadline, true).await?;
         let answer = pin!(lease.connection.ping());
         let answer = deadline.wait(deadline.left(), answer).await;
         self.conclude(&lease, answer.unwrap_or_else(|| Err(Failure::no_answer())))

@@ -20,12 +20,11 @@ use tokio::{
 };
 
 use super::{
-    connection::Connection,
+    connection::{Connection, Connector},
     deadline::Deadline,
     failure::Failure,
-    pool::{Connector, Place},
 };
-use crate::{error::Fault, lock::lock, telemetry::events::Log};
+use crate::{error::Fault, lock::lock, pool::Place, telemetry::events::Log};
 
 /// What a thread knows of its connection.
 #[derive(Default)]
@@ -70,8 +69,6 @@ pub(crate) struct Lease {
 }
 
 impl Slots {
-    const A_MOMENT: Duration = Duration::from_millis(20);
-
     pub(crate) fn new(connector: Connector) -> Self {
         Self {
             connector: Arc::new(connector),
@@ -79,8 +76,18 @@ impl Slots {
         }
     }
 
-    /// The calling thread's connection, if it has one.
-    pub(crate) fn ready(&self) -> Option<Lease> {
+    /// A connection for the calling thread: its own, if it has one or as soon as it is made, and
+    /// another thread's meanwhile, if there is one.
+    ///
+    /// `alone`: the others come last, since they may have what has just failed.
+    pub(crate) async fn lease(&self, deadline: &Deadline, alone: bool) -> Result<Lease, Failure> {
+        match self.ready() {
+            Some(lease) => Ok(lease),
+            None => Box::pin(self.own_or_shared(deadline, alone)).await,
+        }
+    }
+
+    fn ready(&self) -> Option<Lease> {
         let slot = self.threads.get_or_default();
         let mut state = lock(slot);
         let lease = state.lease(slot)?;
@@ -98,13 +105,9 @@ impl Slots {
         Some(lease)
     }
 
-    /// A connection for the calling thread, which has none: its own as soon as it is made, and
-    /// another thread's meanwhile, if there is one.
-    ///
-    /// `alone`: the others come last, since they may have what has just failed.
-    pub(crate) async fn lease(&self, deadline: &Deadline, alone: bool) -> Result<Lease, Failure> {
-        let patience = deadline.part(4);
-        for patience in [patience * u32::from(alone), Self::A_MOMENT, patience] {
+    async fn own_or_shared(&self, deadline: &Deadline, alone: bool) -> Result<Lease, Failure> {
+        let (patience, a_moment) = (deadline.part(4), Duration::from_millis(20));
+        for patience in [patience * u32::from(alone), a_moment, patience] {
             let own = self.own(deadline, patience).await;
             if !matches!(own, Some(Ok(_)))
                 && let Some(shared) = self.least_shared()

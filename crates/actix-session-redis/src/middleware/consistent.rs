@@ -1,14 +1,17 @@
-use std::{future::Future, pin::Pin, rc::Rc};
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
+use actix_session::SessionExt as _;
 use actix_web::{
-    Error,
+    Error, HttpRequest, HttpResponse,
+    body::{BoxBody, MessageBody},
     dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
-    http::header::{HeaderMap, SET_COOKIE},
+    http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, RETRY_AFTER, SET_COOKIE, VARY},
 };
 
-use super::request_scope::RequestScope;
+use super::request_scope::{Cookie, Loaded, Outcome, RequestScope};
 
 type LocalBoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
+type OnOutage = Arc<dyn Fn(&HttpRequest, &crate::Error) -> HttpResponse + Send + Sync>;
 
 /// Keeps sessions consistent when requests overlap: wraps the
 /// [`SessionMiddleware`](actix_session::SessionMiddleware) of a
@@ -30,93 +33,240 @@ type LocalBoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 /// ```
 ///
 /// [What it guarantees](crate#consistent-sessions), and what it does not, is listed in the
-/// documentation of the crate. It has no options of its own: rules for fields that are changed by
-/// two requests at once belong to the
-/// [store](crate::RedisSessionStoreBuilder::counter).
+/// documentation of the crate. Rules for fields that are changed by two requests at once belong to
+/// the [store](crate::RedisSessionStoreBuilder::counter).
 ///
 /// An application with several session middlewares wraps each of them.
 #[derive(Clone, Debug)]
+#[must_use = "a middleware does nothing until an app is wrapped with it"]
 pub struct ConsistentSessions<M> {
     sessions: M,
+    options: Options,
+}
+
+#[derive(Clone)]
+struct Options {
+    on_outage: OnOutage,
+    cache_headers: bool,
 }
 
 impl<M> ConsistentSessions<M> {
     /// Wraps a session middleware.
     pub fn new(sessions: M) -> Self {
-        Self { sessions }
+        Self {
+            sessions,
+            options: Options {
+                on_outage: Arc::new(|_, _| unavailable()),
+                cache_headers: true,
+            },
+        }
+    }
+
+    /// How a request is answered whose session Redis did not give or take: with the
+    /// [`Error::Unavailable`](crate::Error::Unavailable) that says why.
+    ///
+    /// Default: an empty 503 with `Retry-After: 1`, since requests are served again as soon as
+    /// Redis is back ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-15.6.4)). It passes
+    /// through the middlewares around this one as every response does. It sets no session cookie.
+    ///
+    /// ```
+    /// # use actix_session_redis::ConsistentSessions;
+    /// # use actix_web::HttpResponse;
+    /// # fn example<M>(sessions: M) -> ConsistentSessions<M> {
+    /// ConsistentSessions::new(sessions).on_outage(|request, _error| {
+    ///     HttpResponse::ServiceUnavailable().body(format!("{} is back soon", request.path()))
+    /// })
+    /// # }
+    /// ```
+    pub fn on_outage(
+        mut self,
+        answer: impl Fn(&HttpRequest, &crate::Error) -> HttpResponse + Send + Sync + 'static,
+    ) -> Self {
+        self.options.on_outage = Arc::new(answer);
+        self
+    }
+
+    /// Whether responses tell caches that they depend on the session: `Vary: Cookie` on all of
+    /// them, and `Cache-Control: private` when the request had or got a session and the application
+    /// has set no `Cache-Control`.
+    ///
+    /// Default: `true`, so that no shared cache shows one visitor's page to another
+    /// ([RFC 9111](https://www.rfc-editor.org/rfc/rfc9111#section-4.1)). Static files belong outside
+    /// of the middleware.
+    pub fn cache_headers(mut self, set: bool) -> Self {
+        self.options.cache_headers = set;
+        self
     }
 }
 
-impl<M, S, B> Transform<S, ServiceRequest> for ConsistentSessions<M>
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut options = f.debug_struct("Options");
+        options.field("cache_headers", &self.cache_headers);
+        options.finish_non_exhaustive()
+    }
+}
+
+fn unavailable() -> HttpResponse {
+    let mut response = HttpResponse::ServiceUnavailable();
+    response.insert_header((RETRY_AFTER, "1")).finish()
+}
+
+impl<M, S, B, C> Transform<S, ServiceRequest> for ConsistentSessions<M>
 where
-    M: Transform<Application<S>, ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    M: Transform<Application<S>, ServiceRequest, Response = ServiceResponse<C>, Error = Error>,
     M::Transform: 'static,
     M::Future: 'static,
-    S: Service<ServiceRequest>,
-    B: 'static,
+    S: Service<ServiceRequest, Response = ServiceResponse<B>>,
+    B: MessageBody + 'static,
+    C: MessageBody + 'static,
 {
-    type Response = ServiceResponse<B>;
+    type Response = ServiceResponse<BoxBody>;
     type Error = Error;
     type Transform = InScope<M::Transform>;
     type InitError = M::InitError;
     type Future = LocalBoxFuture<Result<Self::Transform, Self::InitError>>;
 
     fn new_transform(&self, application: S) -> Self::Future {
-        let sessions = self.sessions.new_transform(Application { application });
+        let options = self.options.clone();
+        let sessions = self.sessions.new_transform(Application {
+            application,
+            options: options.clone(),
+        });
         Box::pin(async {
-            Ok(InScope {
-                sessions: sessions.await?,
-            })
+            let sessions = sessions.await?;
+            Ok(InScope { sessions, options })
         })
     }
 }
 
-/// Outside the session middleware: opens the scope, and has the last word on the cookie.
+/// Outside the session middleware: opens the scope, and has the last word on the response.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct InScope<S> {
     sessions: S,
+    options: Options,
 }
 
 impl<S, B> Service<ServiceRequest> for InScope<S>
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
     S::Future: 'static,
-    B: 'static,
+    B: MessageBody + 'static,
 {
-    type Response = ServiceResponse<B>;
+    type Response = ServiceResponse<BoxBody>;
     type Error = Error;
     type Future = LocalBoxFuture<Result<Self::Response, Self::Error>>;
 
     forward_ready!(sessions);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        let scope = Rc::new(RequestScope::default());
+        let is_nested = !request.get_session().entries().is_empty();
+        let scope = RequestScope::new(is_nested);
         let response = scope.enter(|| self.sessions.call(request));
+        let options = self.options.clone();
         Box::pin(async move {
-            let mut response = response.await?;
-            if let Some(limit) = scope.cookie_limit() {
-                remove_cookies_after(limit, response.headers_mut());
+            match response.await {
+                Ok(response) => Ok(options.finish(response, &scope)),
+                Err(mut error) => {
+                    error.add_response_mapper(move |mut response| {
+                        options.set_cache_headers(&scope, false, response.headers_mut());
+                        response
+                    });
+                    Err(error)
+                }
             }
-            Ok(response)
         })
     }
 }
 
-/// Inside the session middleware: notes when the application runs, and which cookies are its own.
-/// What comes on top of them is the session cookie, whatever its name.
+impl Options {
+    fn finish(
+        &self,
+        mut response: ServiceResponse<impl MessageBody + 'static>,
+        scope: &RequestScope,
+    ) -> ServiceResponse<BoxBody> {
+        let outcome = scope.outcome();
+        let has_got_one = cookies(&response) > outcome.application_cookies;
+        let mut response = match &outcome.failure {
+            Some(error) => {
+                let mut answer = (self.on_outage)(response.request(), error);
+                if has_got_one
+                    && outcome.cookie == Cookie::Goes
+                    && let Some(cookie) = response.headers().get_all(SET_COOKIE).last()
+                {
+                    answer.headers_mut().append(SET_COOKIE, cookie.clone());
+                }
+                response.into_response(answer)
+            }
+            None => {
+                settle_cookie(&outcome, response.headers_mut());
+                response.map_into_boxed_body()
+            }
+        };
+        self.set_cache_headers(scope, has_got_one, response.headers_mut());
+        response
+    }
+
+    fn set_cache_headers(&self, scope: &RequestScope, has_got_one: bool, headers: &mut HeaderMap) {
+        if self.cache_headers {
+            let came_with_one = !matches!(scope.loaded(), Loaded::Nothing);
+            set_cache_headers(came_with_one || has_got_one, headers);
+        }
+    }
+}
+
+/// The session cookie is the one that comes after those of the application, whatever its name.
+fn settle_cookie(outcome: &Outcome, headers: &mut HeaderMap) {
+    let goes = |cookie: &HeaderValue| {
+        let mut attributes = cookie.as_bytes().split(|&byte| byte == b';');
+        match outcome.cookie {
+            Cookie::Goes => true,
+            Cookie::Repeats => attributes.any(|attribute| attribute.starts_with(b" Max-Age=")),
+            Cookie::Stays => false,
+        }
+    };
+    let cookies: Vec<_> = headers.remove(SET_COOKIE).collect();
+    for (number, cookie) in cookies.into_iter().enumerate() {
+        if number < outcome.application_cookies || goes(&cookie) {
+            headers.append(SET_COOKIE, cookie);
+        }
+    }
+}
+
+fn cookies(response: &ServiceResponse<impl MessageBody>) -> usize {
+    response.headers().get_all(SET_COOKIE).count()
+}
+
+fn set_cache_headers(depends_on_session: bool, headers: &mut HeaderMap) {
+    let varies = |value: &HeaderValue| {
+        let mut names = value.to_str().unwrap_or_default().split(',').map(str::trim);
+        names.any(|name| name == "*" || name.eq_ignore_ascii_case("cookie"))
+    };
+    if !headers.get_all(VARY).any(varies) {
+        headers.append(VARY, HeaderValue::from_static("Cookie"));
+    }
+    if depends_on_session && !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+    }
+}
+
+/// Inside the session middleware: says when the application runs, what it wants of its session, and
+/// which cookies are its own.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Application<S> {
     application: S,
+    options: Options,
 }
 
 impl<S, B> Service<ServiceRequest> for Application<S>
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>>,
     S::Future: 'static,
+    B: MessageBody + 'static,
 {
-    type Response = ServiceResponse<B>;
+    type Response = ServiceResponse<BoxBody>;
     type Error = S::Error;
     type Future = LocalBoxFuture<Result<Self::Response, Self::Error>>;
 
@@ -124,26 +274,23 @@ where
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let scope = RequestScope::current();
-        if let Some(scope) = &scope {
-            scope.application_begins();
+        if let Some(scope) = &scope
+            && let Err(error) = scope.application_begins()
+        {
+            let answer = (self.options.on_outage)(request.request(), &error);
+            let response = request.into_response(answer);
+            scope.application_ends(None, cookies(&response));
+            return Box::pin(async { Ok(response) });
         }
         let response = self.application.call(request);
         Box::pin(async {
             let response = response.await;
             if let Some(scope) = scope {
-                scope.application_ends();
-                if let Ok(response) = &response {
-                    scope.set_application_cookies(response.headers().get_all(SET_COOKIE).count());
-                }
+                let response = response.as_ref().ok();
+                let status = response.map(|response| response.request().get_session().status());
+                scope.application_ends(status, response.map_or(0, cookies));
             }
-            response
+            response.map(ServiceResponse::map_into_boxed_body)
         })
-    }
-}
-
-fn remove_cookies_after(count: usize, headers: &mut HeaderMap) {
-    let kept: Vec<_> = headers.remove(SET_COOKIE).take(count).collect();
-    for cookie in kept {
-        headers.append(SET_COOKIE, cookie);
     }
 }

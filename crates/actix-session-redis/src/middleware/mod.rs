@@ -1,7 +1,11 @@
-//! HTTP: which request an operation of the store belongs to, and what becomes of its cookie.
+//! HTTP: which request an operation of the store belongs to, and what that means for its response.
 
 mod consistent;
 mod current_session;
-pub(crate) mod request_scope;
+mod request_scope;
 
-pub use self::{consistent::ConsistentSessions, current_session::CurrentSession};
+pub(crate) use self::request_scope::{Cookie, Loaded, LoadedSession, RequestScope};
+pub use self::{
+    consistent::ConsistentSessions,
+    current_session::{CurrentKey, CurrentSession},
+};

@@ -1,190 +1,202 @@
-//! What one request has loaded: the snapshot that a later write starts from, or nothing because
-//! Redis is away; and whether its session has ended meanwhile.
+//! One request, as far as its session goes: what the session middleware has loaded, what has come of
+//! what it wrote, and what that means for the response.
 
 use std::{
-    cell::{Cell, RefCell},
     future::Future,
-    rc::Rc,
-    sync::Arc,
+    mem::take,
+    sync::{Arc, Mutex},
 };
 
-use actix_session::storage::SessionKey;
+use actix_session::SessionStatus;
 use tokio::task::futures::TaskLocalFuture;
 
+use super::current_session::CurrentKey;
 use crate::{
     error::Error,
-    session::{Sessions, Snapshot},
+    lock::lock,
+    session::{SessionId, Sessions, Snapshot},
 };
 
 tokio::task_local! {
-    static CURRENT: Rc<RequestScope>;
+    static CURRENT: Arc<RequestScope>;
 }
 
-/// One request, from before its session is loaded until its response is ready.
-#[derive(Default)]
+/// It belongs to one session middleware. What an application does by hand in a handler, on
+/// whatever session, neither reads nor writes it.
 pub(crate) struct RequestScope {
-    loaded: RefCell<Vec<Loaded>>,
-    /// Which stores could not load the session of the request, which goes on as anonymous.
-    outages: RefCell<Vec<(Arc<Sessions>, Error)>>,
-    application_runs: Cell<bool>,
-    session_ended: Cell<bool>,
-    renewed: RefCell<Option<Renewed>>,
-    leave_cookie: Cell<bool>,
-    application_cookies: Cell<usize>,
+    /// Another session middleware is around this one.
+    pub(crate) is_nested: bool,
+    scope: Mutex<Scope>,
 }
 
-struct Loaded {
-    store: Arc<Sessions>,
-    session_key: String,
-    by_application: bool,
-    snapshot: Arc<Snapshot>,
+#[derive(Default)]
+struct Scope {
+    stage: Stage,
+    store: Option<Arc<Sessions>>,
+    loaded: Loaded,
+    outcome: Outcome,
 }
 
-/// A session that this request itself has ended, maybe to go on with it under a new key.
-pub(crate) struct Renewed {
-    pub(crate) snapshot: Arc<Snapshot>,
-    /// What others had made of it by then.
-    pub(crate) theirs: Vec<u8>,
+#[derive(Default, PartialEq)]
+enum Stage {
+    #[default]
+    Loading,
+    ApplicationRuns,
+    /// With what the application wants of its session, if it has answered.
+    Closing(Option<SessionStatus>),
+}
+
+/// The session that the request came with.
+#[derive(Clone, Default)]
+pub(crate) enum Loaded {
+    /// None that is still there.
+    #[default]
+    Nothing,
+    Session(Arc<LoadedSession>),
+    /// `late`: when the browser sent the request it did not know of the end yet.
+    Ended {
+        late: bool,
+    },
+    /// `is_anonymous`: the application runs all the same.
+    Unavailable {
+        error: Error,
+        is_anonymous: bool,
+    },
+}
+
+pub(crate) struct LoadedSession {
+    pub(crate) session_key: CurrentKey,
+    pub(crate) id: SessionId,
+    pub(crate) snapshot: Snapshot,
+}
+
+/// What becomes of the session cookie that the session middleware sets.
+#[derive(Clone, Copy, Default, PartialEq)]
+pub(crate) enum Cookie {
+    #[default]
+    Goes,
+    /// It is the one that came with the request, and is of use only if it prolongs that.
+    Repeats,
+    /// The browser may have a better one by now.
+    Stays,
+}
+
+/// What the response needs to know.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    /// Why the response is replaced.
+    pub(crate) failure: Option<Error>,
+    pub(crate) cookie: Cookie,
+    /// How many cookies the application itself sets.
+    pub(crate) application_cookies: usize,
 }
 
 impl RequestScope {
+    pub(crate) fn new(is_nested: bool) -> Arc<Self> {
+        let scope = Mutex::default();
+        Arc::new(Self { is_nested, scope })
+    }
+
     /// Runs `start`, and the future that it returns, inside this scope.
     pub(crate) fn enter<F: Future>(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         start: impl FnOnce() -> F,
-    ) -> TaskLocalFuture<Rc<Self>, F> {
-        let future = CURRENT.sync_scope(Rc::clone(self), start);
-        CURRENT.scope(Rc::clone(self), future)
+    ) -> TaskLocalFuture<Arc<Self>, F> {
+        let future = CURRENT.sync_scope(Arc::clone(self), start);
+        CURRENT.scope(Arc::clone(self), future)
     }
 
     /// The innermost scope around the caller.
-    pub(crate) fn current() -> Option<Rc<Self>> {
-        CURRENT.try_with(Rc::clone).ok()
+    pub(crate) fn current() -> Option<Arc<Self>> {
+        CURRENT.try_with(Arc::clone).ok()
     }
 
-    /// The session that the middleware has loaded, whatever else a handler has.
-    pub(crate) fn session_key(&self) -> Option<SessionKey> {
-        let loaded = self.loaded.borrow();
-        let by_middleware = loaded.iter().find(|loaded| !loaded.by_application);
-        let session_key = by_middleware?.session_key.clone();
-        session_key.try_into().ok()
+    /// The scope of the session middleware that asks this store, if it is one that asks.
+    pub(crate) fn of_middleware(store: &Arc<Sessions>) -> Option<Arc<Self>> {
+        let current = Self::current()?;
+        let mut scope = lock(&current.scope);
+        if scope.stage == Stage::ApplicationRuns {
+            return None;
+        }
+        let ours = scope.store.get_or_insert_with(|| Arc::clone(store));
+        let is_ours = Arc::ptr_eq(ours, store);
+        drop(scope);
+        is_ours.then_some(current)
     }
 
-    /// The session has been loaded, if there is one.
-    pub(crate) fn application_begins(&self) {
-        self.application_runs.set(true);
-    }
-
-    /// What comes now is the middleware's again.
-    pub(crate) fn application_ends(&self) {
-        self.application_runs.set(false);
-    }
-
-    /// How many cookies the application itself sets.
-    pub(crate) fn set_application_cookies(&self, count: usize) {
-        self.application_cookies.set(count);
-    }
-
-    /// How many cookies may go out with the response, if not all of them.
-    pub(crate) fn cookie_limit(&self) -> Option<usize> {
-        self.leave_cookie
-            .get()
-            .then(|| self.application_cookies.get())
+    /// Whether the caller is inside the application, and this is the session of its request.
+    pub(crate) fn is_around(store: &Arc<Sessions>, id: &SessionId) -> bool {
+        Self::current().is_some_and(|current| {
+            let scope = lock(&current.scope);
+            let is_ours = |ours| Arc::ptr_eq(ours, store);
+            matches!(&scope.loaded, Loaded::Session(loaded) if loaded.id == *id)
+                && scope.store.as_ref().is_some_and(is_ours)
+                && scope.stage == Stage::ApplicationRuns
+        })
     }
 }
 
-pub(crate) fn is_open() -> bool {
-    RequestScope::current().is_some()
-}
+/// For the store.
+impl RequestScope {
+    /// The first that was loaded is the session of the request.
+    pub(crate) fn has_loaded(&self, loaded: Loaded) {
+        let mut scope = lock(&self.scope);
+        if matches!(scope.loaded, Loaded::Nothing) {
+            scope.loaded = loaded;
+        }
+    }
 
-pub(crate) fn remember(store: &Arc<Sessions>, session_key: &SessionKey, snapshot: Snapshot) {
-    if let Some(scope) = RequestScope::current() {
-        scope.loaded.borrow_mut().push(Loaded {
-            store: Arc::clone(store),
-            session_key: session_key.as_ref().to_owned(),
-            by_application: scope.application_runs.get(),
-            snapshot: Arc::new(snapshot),
-        });
+    pub(crate) fn loaded(&self) -> Loaded {
+        lock(&self.scope).loaded.clone()
+    }
+
+    /// What was loaded, unless it is another session that this is about.
+    pub(crate) fn loaded_as(&self, id: &SessionId) -> Loaded {
+        match self.loaded() {
+            Loaded::Session(loaded) if loaded.id != *id => Loaded::Nothing,
+            loaded => loaded,
+        }
+    }
+
+    /// Whether the session goes on under another key.
+    pub(crate) fn renews(&self) -> bool {
+        lock(&self.scope).stage == Stage::Closing(Some(SessionStatus::Renewed))
+    }
+
+    pub(crate) fn set_cookie(&self, cookie: Cookie) {
+        lock(&self.scope).outcome.cookie = cookie;
+    }
+
+    pub(crate) fn fail(&self, error: Error) {
+        let outcome = &mut lock(&self.scope).outcome;
+        (outcome.failure, outcome.cookie) = (Some(error), Cookie::Stays);
     }
 }
 
-/// What a write that happens now has started from. The middleware, which writes last, has loaded
-/// before the application ran; the application may have loaded the same session since, by itself.
-///
-/// Session keys of different stores have nothing to do with each other.
-pub(crate) fn snapshot(store: &Arc<Sessions>, session_key: &SessionKey) -> Option<Arc<Snapshot>> {
-    let scope = RequestScope::current()?;
-    let loaded = scope.loaded.borrow();
-    let mut loaded = loaded.iter().rev().filter(|loaded| {
-        Arc::ptr_eq(&loaded.store, store) && loaded.session_key == session_key.as_ref()
-    });
-    let by_application = scope.application_runs.get();
-    let by_same = loaded
-        .clone()
-        .find(|loaded| loaded.by_application == by_application);
-    let snapshot = &by_same.or_else(|| loaded.next())?.snapshot;
-    Some(Arc::clone(snapshot))
-}
-
-/// Lets the request go on without its session, writing nothing and leaving the session cookie as it
-/// is. `false` if that cannot be: outside of a scope, or when it is the application that asks for
-/// a session, which can deal with the error itself.
-pub(crate) fn go_on_as_anonymous(store: &Arc<Sessions>, outage: &Error) -> bool {
-    let loading = |scope: &Rc<RequestScope>| !scope.application_runs.get();
-    let Some(scope) = RequestScope::current().filter(loading) else {
-        return false;
-    };
-    let outage = (Arc::clone(store), outage.clone());
-    scope.outages.borrow_mut().push(outage);
-    scope.leave_cookie.set(true);
-    true
-}
-
-/// Why the request goes on as anonymous, if it does.
-pub(crate) fn outage(store: &Arc<Sessions>) -> Option<Error> {
-    let scope = RequestScope::current()?;
-    let outages = scope.outages.borrow();
-    outages
-        .iter()
-        .find(|(of, _)| Arc::ptr_eq(of, store))
-        .map(|(_, outage)| outage.clone())
-}
-
-/// Another request has ended the session: nothing of it may be stored, and the cookie in the
-/// browser may already be that of its successor.
-pub(crate) fn end_session() {
-    if let Some(scope) = RequestScope::current() {
-        scope.session_ended.set(true);
-        scope.leave_cookie.set(true);
+/// For the middleware.
+impl RequestScope {
+    /// # Errors
+    ///
+    /// It does not begin: its session is unavailable.
+    pub(crate) fn application_begins(&self) -> Result<(), Error> {
+        let mut scope = lock(&self.scope);
+        scope.stage = Stage::ApplicationRuns;
+        match &scope.loaded {
+            Loaded::Unavailable {
+                error,
+                is_anonymous: false,
+            } => Err(error.clone()),
+            _ => Ok(()),
+        }
     }
-}
 
-/// This request has ended the session, which held this state at the end.
-pub(crate) fn session_ended_with(
-    store: &Arc<Sessions>,
-    session_key: &SessionKey,
-    last_state: Option<Vec<u8>>,
-) {
-    if let (Some(scope), Some(snapshot), Some(theirs)) = (
-        RequestScope::current(),
-        snapshot(store, session_key),
-        last_state,
-    ) {
-        *scope.renewed.borrow_mut() = Some(Renewed { snapshot, theirs });
+    pub(crate) fn application_ends(&self, status: Option<SessionStatus>, cookies: usize) {
+        let mut scope = lock(&self.scope);
+        scope.stage = Stage::Closing(status);
+        scope.outcome.application_cookies = cookies;
     }
-}
 
-pub(crate) fn take_renewed() -> Option<Renewed> {
-    RequestScope::current()?.renewed.take()
-}
-
-pub(crate) fn session_has_ended() -> bool {
-    RequestScope::current().is_some_and(|scope| scope.session_ended.get())
-}
-
-/// The response must not touch the session cookie.
-pub(crate) fn leave_cookie() {
-    if let Some(scope) = RequestScope::current() {
-        scope.leave_cookie.set(true);
+    pub(crate) fn outcome(&self) -> Outcome {
+        take(&mut lock(&self.scope).outcome)
     }
 }

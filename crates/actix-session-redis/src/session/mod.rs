@@ -1,39 +1,44 @@
 //! What Redis holds for a session: [`Sessions`] is the only writer. It knows neither HTTP nor
 //! the trait of actix-session.
 
-mod codec;
-mod entry;
+mod changes;
+mod idempotency;
 mod keyspace;
-mod merge;
+mod layout {
+    pub(super) mod hash;
+}
 mod script;
 mod snapshot;
-mod stamp;
+mod state;
+mod tombstone;
+mod ttl;
 
 use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::Duration as StdDuration,
+    time::{Duration, SystemTime},
 };
 
 use actix_session::storage::SessionKey;
-use actix_web::cookie::time::Duration;
-use deadpool_redis::redis::Cmd;
-use tokio::time::Instant;
+use actix_web::cookie::time;
 
-pub(crate) use self::{
-    codec::State,
-    keyspace::{Keyspace, draw_session_key, is_session_key},
-    merge::MergeRules,
-    script::Ended,
-    snapshot::Snapshot,
-};
+pub use self::keyspace::{InvalidSessionId, SessionId};
 use self::{
-    entry::Entry,
-    keyspace::draw_id,
-    script::{Receipt, Target, Written},
-    stamp::{stamped, without_stamp},
+    changes::Changes,
+    idempotency::IdempotencyKeys,
+    keyspace::draw_token,
+    layout::hash::{Hash, Written},
+    state::was_cleared,
+    tombstone::{Ended, Ending},
+    ttl::whole_milliseconds,
+};
+pub(crate) use self::{
+    changes::MergeRules,
+    keyspace::{Keyspace, draw_session_key, is_session_key},
+    snapshot::Snapshot,
+    state::State,
 };
 use crate::{
     client::{Client, Failure, Operation},
@@ -41,13 +46,9 @@ use crate::{
     telemetry::events,
 };
 
-/// How long Redis remembers that a session has ended: longer than any request that was running
-/// at that moment.
-const TOMBSTONE_MS: u64 = 5 * 60 * 1000;
-
-/// So much longer than the deadline a receipt is kept: a retry is late when its thread was blocked,
-/// or Redis did not get to it at once.
-const RECEIPT_SLACK: StdDuration = StdDuration::from_secs(60);
+/// So much longer than the deadline the last state of a renewed session is kept for a retry, which
+/// is late when its thread was blocked, or Redis did not get to it at once.
+const RETRY_SLACK: Duration = Duration::from_secs(60);
 
 /// The sessions of one store.
 #[derive(Debug)]
@@ -56,6 +57,7 @@ pub(crate) struct Sessions {
     keyspace: Keyspace,
     max_state_bytes: usize,
     merge_rules: MergeRules,
+    idempotency_keys: IdempotencyKeys,
     /// Whether sessions are prolonged here without being written. Only then it pays to ask for
     /// their TTL when they are read.
     refreshes: AtomicBool,
@@ -69,6 +71,15 @@ pub(crate) enum Effect {
     Fresh,
     /// There is no session any more.
     Gone,
+}
+
+/// What became of a session that was to go on under a new key.
+pub(crate) enum Renewal {
+    Done(SessionKey),
+    /// Somebody else had ended it; or it was gone, and the request has written nothing itself.
+    Undone,
+    /// Redis did not say whether the old session has ended. The new one is there.
+    InDoubt(SessionKey, Error),
 }
 
 impl Effect {
@@ -89,257 +100,279 @@ impl Sessions {
             keyspace,
             max_state_bytes,
             merge_rules,
+            idempotency_keys: IdempotencyKeys::new(),
             refreshes: AtomicBool::new(false),
         }
     }
 
-    /// `is_snapshot`: something may be written that starts from it.
+    /// `may_refresh`: the session may be prolonged, so it pays to know how long it lives.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unreadable`] when something else is there than a session.
     pub(crate) async fn read(
         &self,
         op: &Operation<'_>,
-        session_key: &SessionKey,
-        is_snapshot: bool,
+        id: &SessionId,
+        may_refresh: bool,
     ) -> Result<Option<Snapshot>, Error> {
-        let redis_key = &*self.keyspace.session(session_key);
-        let with_ttl = is_snapshot && self.refreshes.load(Relaxed);
-        let (body, ttl_left_ms) = self
-            .client
-            .run(op, |redis| async move {
-                entry::read(&redis, redis_key, with_ttl).await
-            })
-            .await?;
-        Ok(body.map(|body| Snapshot::now(body, ttl_left_ms)))
+        let redis_key = &*self.keyspace.session(id);
+        let with_ttl = may_refresh && self.refreshes.load(Relaxed);
+        let read = |redis| Hash { redis, redis_key }.read(with_ttl);
+        self.client.run(op, read).await
     }
 
+    /// How long ago the session has ended, as far as that is remembered.
+    pub(crate) async fn ended_ago(
+        &self,
+        op: &Operation<'_>,
+        id: &SessionId,
+    ) -> Result<Option<Duration>, Error> {
+        let redis_key = &*self.keyspace.tombstone(id);
+        let age = |redis| tombstone::age(redis, redis_key);
+        self.client.run(op, age).await
+    }
+
+    /// Begins a session under a new key; if that is taken, under another one.
     pub(crate) async fn create(
         &self,
         op: &Operation<'_>,
         state: &State,
-        ttl: &Duration,
+        ttl: &time::Duration,
     ) -> Result<SessionKey, Error> {
-        let (entry, keyspace) = (&self.entry(state, ttl)?, &self.keyspace);
-        self.client
-            .run(
-                op,
-                |redis| async move { entry.create(&redis, keyspace).await },
-            )
-            .await
+        let ttl_ms = whole_milliseconds(ttl)?;
+        self.check_size(state)?;
+        let born = SystemTime::now();
+        loop {
+            let session_key = draw_session_key();
+            let id = SessionId::of(&session_key);
+            let redis_key = &*self.keyspace.session(&id);
+            let tombstone = &*self.keyspace.tombstone(&id);
+            let create = |redis| Hash { redis, redis_key }.create(tombstone, born, state, ttl_ms);
+            if self.client.run(op, create).await? {
+                return Ok(session_key);
+            }
+        }
+    }
+
+    /// Stores what a request has made of the snapshot, and nothing else.
+    pub(crate) async fn update(
+        &self,
+        op: &Operation<'_>,
+        id: &SessionId,
+        snapshot: &Snapshot,
+        ours: &State,
+        ttl: &time::Duration,
+    ) -> Result<Effect, Error> {
+        if was_cleared(&snapshot.state, ours) {
+            return self.replace(op, id, ours, ttl).await;
+        }
+        let mut changes = self.merge_rules.changes(&snapshot.state, ours);
+        if changes.is_empty() {
+            return self.refresh(op, id, Some(snapshot), ttl).await;
+        }
+        let ttl_ms = whole_milliseconds(ttl)?;
+        self.check_size(ours)?;
+        let mut tries = 1;
+        loop {
+            let theirs = match self.write(op, id, &changes, Some(ttl_ms)).await? {
+                Written::Done => break,
+                Written::Gone => return Ok(Effect::Gone),
+                Written::Conflict(theirs) => theirs,
+            };
+            self.goes_on_after(op, &mut tries)?;
+            self.merge_rules
+                .meet(&mut changes, &snapshot.state, ours, theirs)?;
+        }
+        if tries > 1 {
+            events::merged();
+        }
+        Ok(Effect::Done)
     }
 
     /// Last write wins.
     pub(crate) async fn replace(
         &self,
         op: &Operation<'_>,
-        session_key: &SessionKey,
+        id: &SessionId,
         state: &State,
-        ttl: &Duration,
+        ttl: &time::Duration,
     ) -> Result<Effect, Error> {
-        let entry = &self.entry(state, ttl)?;
-        let redis_key = &*self.keyspace.session(session_key);
-        let replaced = self
-            .client
-            .run(
-                op,
-                |redis| async move { entry.replace(&redis, redis_key).await },
-            )
-            .await?;
-        Ok(Effect::done(replaced))
-    }
-
-    /// Stores what a request has made of the snapshot, merged with what others have made of it
-    /// meanwhile.
-    pub(crate) async fn merge(
-        &self,
-        op: &Operation<'_>,
-        session_key: &SessionKey,
-        snapshot: &Snapshot,
-        ours: &State,
-        ttl: &Duration,
-    ) -> Result<Effect, Error> {
-        let body = codec::encode(ours, self.max_state_bytes)?;
-        if body == without_stamp(&snapshot.body) {
-            return self.refresh(op, session_key, Some(snapshot), ttl).await;
-        }
-        let counts_twice = self.merge_rules.concern(&snapshot.body, ours)?;
-        let target = Target {
-            redis_key: self.keyspace.session(session_key),
-            ttl_ms: entry::ttl_ms(ttl)?,
-            receipt: counts_twice.then(|| Receipt {
-                redis_key: self.keyspace.receipt(session_key),
-                lifetime: self.client.deadline + RECEIPT_SLACK,
-                issued: Instant::now(),
-            }),
-        };
-        match self
-            .compare_and_set(op, &target, snapshot, ours, body)
-            .await
-        {
-            // Another type of value, so there is nothing to merge with.
-            Err(Error::Unreadable { .. }) => {
-                Box::pin(self.replace(op, session_key, ours, ttl)).await
-            }
-            merged => Ok(Effect::done(merged?)),
-        }
-    }
-
-    async fn compare_and_set(
-        &self,
-        op: &Operation<'_>,
-        target: &Target,
-        snapshot: &Snapshot,
-        ours: &State,
-        body: Vec<u8>,
-    ) -> Result<bool, Error> {
-        match self
-            .store(op, target, &snapshot.body, &stamped(body))
-            .await?
-        {
-            Written::Done => Ok(true),
-            Written::Gone => Ok(false),
-            Written::Conflict(theirs) => {
-                Box::pin(self.resolve(op, target, snapshot, ours, theirs)).await
-            }
-        }
-    }
-
-    /// If Redis still holds `expected`.
-    async fn store(
-        &self,
-        op: &Operation<'_>,
-        target: &Target,
-        expected: &[u8],
-        body: &[u8],
-    ) -> Result<Written, Error> {
-        self.client
-            .run(op, |redis| async move {
-                target.replace(&redis, expected, body).await
-            })
-            .await
-    }
-
-    /// Merges on the server, in one step however many others write; or here, again and again, if
-    /// a function of the application's has to decide.
-    async fn resolve(
-        &self,
-        op: &Operation<'_>,
-        target: &Target,
-        snapshot: &Snapshot,
-        ours: &State,
-        theirs: Vec<u8>,
-    ) -> Result<bool, Error> {
-        let base = snapshot.state()?;
-        let mut written = match self.merge_rules.changes(&base, ours) {
-            // Lua is content with less than what is a state.
-            Some(changes) if codec::decode(&theirs).is_ok() => {
-                let (changes, limit) = (&changes, self.max_state_bytes);
-                let merge =
-                    |redis: Arc<_>| async move { target.merge(&redis, changes, limit).await };
-                self.client.run(op, merge).await?
-            }
-            _ => Written::Conflict(theirs),
-        };
-        let mut tries = 1;
-        loop {
-            tries += 1;
-            let theirs = match written {
-                Written::Done => {
-                    events::merged();
-                    return Ok(true);
-                }
-                Written::Gone => return Ok(false),
-                Written::Conflict(_) if !op.has_time_for_a_try() => {
-                    return Err(Error::Contended { tries });
-                }
-                Written::Conflict(theirs) => theirs,
-            };
-            // What nobody can read holds no change that could be lost.
-            let their_state = codec::decode(&theirs).unwrap_or_else(|_| base.clone());
-            let merged = self.merge_rules.merge(&base, &their_state, ours)?;
-            let body = stamped(codec::encode(&merged, self.max_state_bytes)?);
-            written = self.store(op, target, &theirs, &body).await?;
-        }
-    }
-
-    /// The state to renew a session with: ours, and what others had changed since it was read until
-    /// it ended.
-    pub(crate) fn with_late_changes(
-        &self,
-        ours: State,
-        snapshot: &Snapshot,
-        theirs: &[u8],
-    ) -> Result<State, Error> {
-        match (snapshot.state(), codec::decode(theirs)) {
-            (Ok(base), Ok(theirs)) => self.merge_rules.merge(&base, &theirs, &ours),
-            _ => Ok(ours),
-        }
-    }
-
-    /// Stores the state of a session that is gone, under a new session key, if it has expired
-    /// while the request ran. Not if it has ended.
-    pub(crate) async fn save_expired(
-        &self,
-        op: &Operation<'_>,
-        session_key: &SessionKey,
-        state: &State,
-        ttl: &Duration,
-    ) -> Result<Option<SessionKey>, Error> {
-        if self.has_ended(op, session_key).await? {
-            return Ok(None);
-        }
-        let new_session_key = self.create(op, state, ttl).await?;
-        if !self.has_ended(op, session_key).await? {
-            return Ok(Some(new_session_key));
-        }
-        // It ended just now, and whoever ended it cannot know the new key.
-        let delete = &Cmd::del(self.keyspace.session(&new_session_key));
-        self.client
-            .run(op, |redis| async move { redis.query::<()>(delete).await })
-            .await?;
-        Ok(None)
-    }
-
-    async fn has_ended(&self, op: &Operation<'_>, session_key: &SessionKey) -> Result<bool, Error> {
-        let exists = &Cmd::exists(self.keyspace.tombstone(session_key));
-        self.client
-            .run(op, |redis| async move { redis.query(exists).await })
-            .await
+        let ttl_ms = whole_milliseconds(ttl)?;
+        self.check_size(state)?;
+        let redis_key = &*self.keyspace.session(id);
+        let replace = |redis| Hash { redis, redis_key }.replace(state, ttl_ms);
+        let replaced = self.client.run(op, replace).await;
+        or_if_unreadable(replaced, false).map(Effect::done)
     }
 
     /// Lets the session live for another TTL, if that makes a difference.
     pub(crate) async fn refresh(
         &self,
         op: &Operation<'_>,
-        session_key: &SessionKey,
+        id: &SessionId,
         snapshot: Option<&Snapshot>,
-        ttl: &Duration,
+        ttl: &time::Duration,
     ) -> Result<Effect, Error> {
-        let ttl_ms = entry::ttl_ms(ttl)?;
+        let ttl_ms = whole_milliseconds(ttl)?;
         self.refreshes.store(true, Relaxed);
         if snapshot.is_some_and(|snapshot| snapshot.is_fresh(ttl_ms)) {
             return Ok(Effect::Fresh);
         }
-        let expire = &Cmd::pexpire(self.keyspace.session(session_key), ttl_ms);
-        let refreshed = self
-            .client
-            .run(op, |redis| async move { redis.query(expire).await })
-            .await?;
-        Ok(Effect::done(refreshed))
+        let redis_key = &*self.keyspace.session(id);
+        let refresh = |redis| Hash { redis, redis_key }.refresh(ttl_ms);
+        self.client.run(op, refresh).await.map(Effect::done)
     }
 
-    /// Ends the session, and remembers that for a while.
-    pub(crate) async fn end(
+    /// One change of a session from outside of its requests: `change` is called again with what is
+    /// there, until nothing of that has changed meanwhile. `None` if there is no such session.
+    pub(crate) async fn modify<T>(
         &self,
         op: &Operation<'_>,
-        session_key: &SessionKey,
-    ) -> Result<Ended, Error> {
-        let redis_key = &*self.keyspace.session(session_key);
-        let tombstone = &*self.keyspace.tombstone(session_key);
-        let who = &*draw_id();
-        self.client
-            .run(op, |redis| async move {
-                script::end(&redis, redis_key, tombstone, who, TOMBSTONE_MS).await
-            })
-            .await
+        id: &SessionId,
+        mut change: impl FnMut(&mut State) -> T,
+    ) -> Result<Option<T>, Error> {
+        let mut tries = 1;
+        loop {
+            let Some(snapshot) = self.read(op, id, false).await? else {
+                return Ok(None);
+            };
+            let mut ours = snapshot.state.clone();
+            let output = change(&mut ours);
+            if Changes::between(&snapshot.state, &ours).is_empty() {
+                return Ok(Some(output));
+            }
+            self.check_size(&ours)?;
+            let changes = Changes::exactly(&snapshot.state, &ours);
+            match self.write(op, id, &changes, None).await? {
+                Written::Done => return Ok(Some(output)),
+                Written::Gone => return Ok(None),
+                Written::Conflict(_) => self.goes_on_after(op, &mut tries)?,
+            }
+        }
+    }
+
+    async fn write(
+        &self,
+        op: &Operation<'_>,
+        id: &SessionId,
+        changes: &Changes<'_>,
+        ttl_ms: Option<i64>,
+    ) -> Result<Written, Error> {
+        let redis_key = &*self.keyspace.session(id);
+        let is_guarded = !changes.guarded.is_empty();
+        let key = &is_guarded.then(|| self.idempotency_keys.draw(id));
+        let write = |redis| Hash { redis, redis_key }.write(changes, ttl_ms, key.as_ref());
+        or_if_unreadable(self.client.run(op, write).await, Written::Gone)
+    }
+
+    fn goes_on_after(&self, op: &Operation<'_>, tries: &mut u32) -> Result<(), Error> {
+        events::conflicted();
+        if !op.has_time_for_a_try() {
+            return Err(Error::Contended { tries: *tries });
+        }
+        *tries += 1;
+        Ok(())
+    }
+
+    /// Goes on under a new key with what a request has made of the snapshot, and with what others
+    /// had made of it until the session ended.
+    ///
+    /// The new session is there before the old one ends, and until then nobody knows of it.
+    pub(crate) async fn renew(
+        &self,
+        op: &Operation<'_>,
+        id: &SessionId,
+        snapshot: &Snapshot,
+        ours: &State,
+        ttl: &time::Duration,
+    ) -> Result<Renewal, Error> {
+        let session_key = self.create(op, ours, ttl).await?;
+        let new = SessionId::of(&session_key);
+        let cleared = was_cleared(&snapshot.state, ours);
+        let ending = Ending {
+            id,
+            who: &draw_token(),
+            successor: Some(&new),
+            keep_last_state: (!cleared).then_some(self.client.deadline + RETRY_SLACK),
+        };
+        let lives = match self.carry_out(op, &ending).await {
+            Ok(Ended::ByUs(_)) if cleared => Ok(true),
+            Ok(Ended::ByUs(last_state)) => {
+                let brought_along = self.bring_along(op, &new, snapshot, ours, last_state, ttl);
+                Ok(brought_along.await)
+            }
+            Ok(Ended::BySomebodyElse(_)) => Ok(false),
+            Err(error @ Error::Unavailable { .. }) => {
+                return Ok(Renewal::InDoubt(session_key, error));
+            }
+            Err(error) => Err(error),
+        };
+        if let Ok(true) = lives {
+            return Ok(Renewal::Done(session_key));
+        }
+        // Nobody will ever know its key; if it cannot be removed, it expires.
+        let _ = self.remove(op, &new).await;
+        lives.map(|_| Renewal::Undone)
+    }
+
+    /// Into a renewed session goes what others have made of the old one. If that was gone, nothing
+    /// of it goes: what is left is what this request has written itself, and `false` means nothing.
+    async fn bring_along(
+        &self,
+        op: &Operation<'_>,
+        new: &SessionId,
+        snapshot: &Snapshot,
+        ours: &State,
+        last_state: Option<State>,
+        ttl: &time::Duration,
+    ) -> bool {
+        let base = &snapshot.state;
+        let merged = match &last_state {
+            Some(theirs) => self.merge_rules.merge(base, theirs, ours),
+            None => MergeRules::default().merge(base, &State::new(), ours),
+        };
+        let brought = match merged {
+            Ok(own) if last_state.is_none() && own.is_empty() => return false,
+            Ok(merged) if merged == *ours => return true,
+            Ok(merged) => self.replace(op, new, &merged, ttl).await,
+            Err(error) => Err(error),
+        };
+        // The old session has ended: what the user has is the new one, as it is.
+        let brought = brought.inspect_err(events::late_changes_lost);
+        brought.unwrap_or(Effect::Done) != Effect::Gone
+    }
+
+    /// Ends the session, or what has taken its place. `false` if nothing was left to end, for
+    /// somebody else had done it.
+    pub(crate) async fn end(&self, op: &Operation<'_>, id: &SessionId) -> Result<bool, Error> {
+        let who = &*draw_token();
+        let mut id = id.clone();
+        loop {
+            let ending = Ending {
+                id: &id,
+                who,
+                successor: None,
+                keep_last_state: None,
+            };
+            id = match self.carry_out(op, &ending).await? {
+                Ended::ByUs(_) => return Ok(true),
+                Ended::BySomebodyElse(None) => return Ok(false),
+                Ended::BySomebodyElse(Some(successor)) => successor,
+            };
+        }
+    }
+
+    async fn carry_out(&self, op: &Operation<'_>, ending: &Ending<'_>) -> Result<Ended, Error> {
+        let end = |redis| ending.carry_out(redis, &self.keyspace);
+        self.client.run(op, end).await
+    }
+
+    /// Without a tombstone: nobody has known of it.
+    async fn remove(&self, op: &Operation<'_>, id: &SessionId) -> Result<(), Error> {
+        let redis_key = &*self.keyspace.session(id);
+        let remove = |redis| Hash { redis, redis_key }.remove();
+        self.client.run(op, remove).await
     }
 
     /// Reads and writes as requests do, under a Redis key that is no session's. What Redis replies
@@ -347,21 +380,34 @@ impl Sessions {
     /// lead to another server.
     pub(crate) async fn check(&self, op: &Operation<'_>) -> Result<(), Error> {
         let redis_key = &*self.keyspace.check();
-        self.client
-            .run(op, |redis| async move {
-                match script::check(&redis, redis_key).await {
-                    Err(Failure::Transient(fault))
-                        if fault.reply().is_some() && !redis.is_given_up_for(&fault) =>
-                    {
-                        Err(Failure::Permanent(op.unavailable(fault)))
-                    }
-                    checked => checked,
+        let check = |redis| async move {
+            let hash = Hash { redis, redis_key };
+            hash.check().await.map_err(|failure| match failure {
+                Failure::Transient(fault)
+                    if fault.reply().is_some() && !hash.redis.is_given_up_for(&fault) =>
+                {
+                    Failure::Permanent(op.unavailable(fault))
                 }
+                failure => failure,
             })
-            .await
+        };
+        self.client.run(op, check).await
     }
 
-    fn entry(&self, state: &State, ttl: &Duration) -> Result<Entry, Error> {
-        Entry::new(stamped(codec::encode(state, self.max_state_bytes)?), ttl)
+    fn check_size(&self, state: &State) -> Result<(), Error> {
+        let (bytes, limit) = (state::size(state), self.max_state_bytes);
+        events::state_written(bytes);
+        match bytes > limit {
+            true => Err(Error::StateTooLarge { bytes, limit }),
+            false => Ok(()),
+        }
+    }
+}
+
+/// What is there by now is no session, and is left alone.
+fn or_if_unreadable<T>(written: Result<T, Error>, gone: T) -> Result<T, Error> {
+    match written {
+        Err(Error::Unreadable { .. }) => Ok(gone),
+        written => written,
     }
 }

@@ -4,28 +4,23 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::codec::{self, State};
-use crate::error::Error;
+use super::state::State;
 
 #[derive(Debug)]
 pub(crate) struct Snapshot {
-    pub(crate) body: Vec<u8>,
+    pub(crate) state: State,
     read: Instant,
-    /// Unknown when the session had no TTL, or nobody asked.
+    /// Unknown when nobody asked.
     ttl_left_ms: Option<u64>,
 }
 
 impl Snapshot {
-    pub(crate) fn now(body: Vec<u8>, ttl_left_ms: Option<u64>) -> Self {
+    pub(crate) fn now(state: State, ttl_left_ms: Option<u64>) -> Self {
         Self {
-            body,
+            state,
             read: Instant::now(),
             ttl_left_ms,
         }
-    }
-
-    pub(crate) fn state(&self) -> Result<State, Error> {
-        codec::decode(&self.body)
     }
 
     /// Whether so little of the TTL has passed since it was set that setting it again can wait:
@@ -40,29 +35,5 @@ impl Snapshot {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn is_fresh(ttl_left_ms: Option<u64>, ttl_ms: i64) -> bool {
-        Snapshot::now(Vec::new(), ttl_left_ms).is_fresh(ttl_ms)
-    }
-
-    #[test]
-    fn a_session_is_fresh_for_one_percent_of_its_ttl() {
-        assert!(is_fresh(Some(3_600_000), 3_600_000));
-        assert!(is_fresh(Some(3_600_000 - 35_000), 3_600_000));
-        assert!(!is_fresh(Some(3_600_000 - 36_000), 3_600_000));
-    }
-
-    #[test]
-    fn a_session_is_fresh_for_a_minute_at_most() {
-        assert!(is_fresh(Some(86_400_000 - 59_000), 86_400_000));
-        assert!(!is_fresh(Some(86_400_000 - 60_000), 86_400_000));
-    }
-
-    #[test]
-    fn a_session_without_a_ttl_or_with_a_longer_one_is_not_fresh() {
-        assert!(!is_fresh(None, 3_600_000));
-        assert!(!is_fresh(Some(7_200_000), 3_600_000));
-    }
-}
+#[path = "../../tests/unit/snapshot.rs"]
+mod tests;

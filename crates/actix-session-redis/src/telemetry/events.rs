@@ -2,9 +2,10 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{
         Mutex,
-        atomic::{AtomicU8, Ordering::Relaxed},
+        atomic::{AtomicU16, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -49,7 +50,11 @@ pub(crate) fn describe() {
             Unit::Seconds,
             "How long operations of the session store took, retries included"
         );
-        describe_histogram!(STATE_BYTES, Unit::Bytes, "Size of encoded session states");
+        describe_histogram!(
+            STATE_BYTES,
+            Unit::Bytes,
+            "Size of session states that are written"
+        );
         describe_gauge!(OUTAGE, "Whether Redis is away and requests fail fast");
         gauge!(OUTAGE).increment(0);
         for (name, meaning) in [
@@ -60,7 +65,7 @@ pub(crate) fn describe() {
             ),
             (MERGES, "Writes merged with what others had written"),
             (CONFLICTS, "Writes that met what others had written"),
-            (DROPPED_WRITES, "Writes to sessions that had ended"),
+            (DROPPED_WRITES, "Writes to sessions that were gone"),
         ] {
             describe_counter!(name, meaning);
             counter!(name).increment(0);
@@ -105,7 +110,7 @@ pub(crate) fn outage_ended() {
     set(OUTAGE, 0);
 }
 
-pub(crate) fn state_encoded(bytes: usize) {
+pub(crate) fn state_written(bytes: usize) {
     record(STATE_BYTES, &[], bytes as f64);
 }
 
@@ -118,8 +123,27 @@ pub(crate) fn merged() {
 }
 
 pub(crate) fn write_dropped() {
-    tracing::debug!(target: TARGET, "dropped a write to a session that has ended");
+    tracing::debug!(target: TARGET, "dropped a write to a session that is gone");
     count(DROPPED_WRITES);
+}
+
+pub(crate) fn unreadable(session: &dyn fmt::Display, reason: &str) {
+    tracing::warn!(target: TARGET, %session, reason, "a session is unreadable, and left alone");
+}
+
+pub(crate) fn nested() {
+    tracing::warn!(
+        target: TARGET,
+        "there is a session middleware around another one: sessions lose their fields; remove one"
+    );
+}
+
+pub(crate) fn late_changes_lost(error: &Error) {
+    tracing::warn!(
+        target: TARGET,
+        %error,
+        "a renewed session goes on without what others had changed meanwhile"
+    );
 }
 
 /// What a store says again and again, and how often it has already: whoever reads the log learns of
@@ -128,7 +152,7 @@ pub(crate) fn write_dropped() {
 pub(crate) struct Log {
     lost_connections: Mutex<Repeated>,
     /// One bit for each operation that is refused: all that a successful one looks at.
-    refused: AtomicU8,
+    refused: AtomicU16,
     failing: Mutex<BTreeMap<(&'static str, &'static str), Failing>>,
 }
 
@@ -206,7 +230,7 @@ impl Log {
     }
 }
 
-fn bit(operation: &str) -> u8 {
+fn bit(operation: &str) -> u16 {
     let all = [
         "load",
         "save",
@@ -215,10 +239,11 @@ fn bit(operation: &str) -> u8 {
         "delete",
         "ping",
         "check",
+        "modify",
     ];
     all.iter()
         .position(|it| *it == operation)
-        .map_or(1 << 7, |position| 1 << position)
+        .map_or(1 << 15, |position| 1 << position)
 }
 
 #[cfg(feature = "metrics")]

@@ -33,6 +33,7 @@ impl Outcome {
             Error::MergePanicked { .. } => Self::MergePanicked,
             Error::Contended { .. } => Self::Contended,
             Error::InvalidTtl { .. } => Self::InvalidTtl,
+            Error::Gone => Self::Missing,
         }
     }
 

@@ -9,8 +9,8 @@ use crate::support::{
     browser::{Answer, Browser},
     is_back,
     redis::{TestRedis, commands, pool_at},
-    scope::in_a_request,
-    sessions::{HOUR, State, Typed, copy, session_key, state, state_of},
+    scope::{in_a_request, in_an_answered_request},
+    sessions::{HOUR, State, Typed, copy, hash_of, long_key, state},
     tally::Tally,
 };
 
@@ -111,14 +111,14 @@ async fn whoever_was_logged_in_still_is_when_redis_is_back() {
     redis.stop();
     assert_eq!(tally.send(browser.get("/read")).await.text(), "empty");
     let login = tally.send(browser.get("/login/Eve")).await;
-    login.assert_empty_500();
+    login.assert_empty_503();
     redis.start_again().await;
     is_back(&store).await;
     tally.check(browser.get("/count").await.text(), "n=1 user=\"Ada\"");
 }
 
 #[actix_web::test]
-async fn a_write_is_an_empty_500_and_changes_nothing() {
+async fn a_write_is_an_empty_503_and_changes_nothing() {
     let tally = Tally::of_this_test();
     let outage = Outage::begin(&tally).await;
     let browser = outage.browser();
@@ -127,19 +127,19 @@ async fn a_write_is_an_empty_500_and_changes_nothing() {
         answers.push(tally.send(browser.get(write)).await);
     }
     outage.end().await;
-    answers.iter().for_each(Answer::assert_empty_500);
+    answers.iter().for_each(Answer::assert_empty_503);
     outage.assert_nothing_has_changed(&answers, &browser);
 }
 
 #[actix_web::test]
-async fn a_write_is_an_empty_500_and_changes_nothing_even_if_redis_is_back_by_then() {
+async fn a_write_is_an_empty_503_and_changes_nothing_even_if_redis_is_back_by_then() {
     let tally = Tally::of_this_test();
     for write in WRITES {
         let outage = Outage::begin(&tally).await;
         let browser = outage.browser();
         let slowly = async { browser.get_slowly(write, outage.end()).await.0 };
         let answer = tally.send(slowly).await;
-        answer.assert_empty_500();
+        answer.assert_empty_503();
         outage.assert_nothing_has_changed(&[answer], &browser);
     }
 }
@@ -162,12 +162,15 @@ async fn a_session_that_lives_by_being_read_is_not_prolonged_and_its_cookie_not_
 }
 
 #[actix_web::test]
-async fn it_has_no_current_session() {
+async fn its_current_session_is_unavailable() {
     let tally = Tally::of_this_test();
     let outage = Outage::begin(&tally).await;
     let browser = outage.browser();
     let current = tally.send(browser.get("/current")).await;
-    assert_eq!(current.text(), "none CurrentSession { .. }");
+    assert_eq!(
+        current.text(),
+        "none none None CurrentSession { handle: None, is_unavailable: true, .. }"
+    );
 }
 
 #[actix_web::test]
@@ -183,14 +186,14 @@ async fn a_visitor_who_had_no_session_gets_one_as_soon_as_redis_is_back() {
 }
 
 #[actix_web::test]
-async fn by_default_it_is_an_empty_500() {
+async fn by_default_it_is_an_empty_503() {
     let tally = Tally::of_this_test();
     let redis = TestRedis::not_started();
     let setup = Setup::consistent();
     let store = redis.store_with(|options| options.deadline(DEADLINE));
     let app = TestApp::with(store, &setup);
-    let browser = app.browser_with_cookie(setup.signed_cookie("any"));
-    tally.send(browser.get("/read")).await.assert_empty_500();
+    let browser = app.browser_with_cookie(setup.signed_cookie(long_key("any").as_ref()));
+    tally.send(browser.get("/read")).await.assert_empty_503();
 }
 
 #[actix_web::test]
@@ -199,7 +202,7 @@ async fn without_consistent_sessions_it_is_an_empty_500() {
     let redis = TestRedis::not_started();
     let setup = Setup::default();
     let app = TestApp::with(store(&redis), &setup);
-    let browser = app.browser_with_cookie(setup.signed_cookie("any"));
+    let browser = app.browser_with_cookie(setup.signed_cookie(long_key("any").as_ref()));
     tally.send(browser.get("/read")).await.assert_empty_500();
 }
 
@@ -212,7 +215,7 @@ async fn when_redis_refuses_it_is_an_empty_500() {
     let pool = pool_at(&redis.url_as(":open-sesame@"));
     let store = RedisSessionStore::builder(pool).anonymous_during_outage(true);
     let app = TestApp::with(store.build(), &setup);
-    let browser = app.browser_with_cookie(setup.signed_cookie("any"));
+    let browser = app.browser_with_cookie(setup.signed_cookie(long_key("any").as_ref()));
     tally.send(browser.get("/read")).await.assert_empty_500();
 }
 
@@ -221,35 +224,52 @@ fn assert_unavailable(error: impl Typed) {
     assert_matches!(error.typed(), Error::Unavailable { .. });
 }
 
+/// What the session middleware asks of the store when the application has answered.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Write {
+    Prolong,
+    Update,
+    Delete,
+    Save,
+}
+
 #[actix_web::test]
-async fn its_writes_fail_with_the_outage_and_do_not_reach_redis() {
-    in_a_request(async {
+async fn its_writes_do_not_reach_redis_and_only_those_that_matter_are_a_503() {
+    for (write, answer) in [
+        (Write::Prolong, 200),
+        (Write::Update, 503),
+        (Write::Delete, 503),
+        (Write::Save, 503),
+    ] {
         let redis = TestRedis::not_started();
         let store = store(&redis);
-        let (key, n) = (session_key("any"), || state("n", "1"));
-        assert_eq!(store.load(&key).await.unwrap(), Some(State::new()));
-
-        redis.start_again().await;
-        let writes = async {
-            store.update_ttl(&key, &HOUR).await.unwrap();
-            assert_unavailable(store.update(copy(&key), n(), &HOUR).await.unwrap_err());
-            assert_unavailable(store.delete(&key).await.unwrap_err());
-            assert_unavailable(store.save(n(), &HOUR).await.unwrap_err());
-        };
-        let ((), sent) = redis.commands_during(writes).await;
-        assert_eq!(sent, commands([]));
-    })
-    .await;
+        let (sent, status) = in_an_answered_request(async move {
+            let (key, n) = (long_key("any"), state("n", "1"));
+            assert_eq!(store.load(&key).await.unwrap(), Some(State::new()));
+            redis.start_again().await;
+            let writes = async {
+                match write {
+                    Write::Prolong => store.update_ttl(&key, &HOUR).await.unwrap(),
+                    Write::Update => drop(store.update(copy(&key), n, &HOUR).await.unwrap()),
+                    Write::Delete => store.delete(&key).await.unwrap(),
+                    Write::Save => drop(store.save(n, &HOUR).await.unwrap()),
+                }
+            };
+            redis.commands_during(writes).await.1
+        })
+        .await;
+        assert_eq!((sent, status), (commands([]), answer), "{write:?}");
+    }
 }
 
 #[actix_web::test]
 async fn what_it_writes_to_another_store_is_written() {
     in_a_request(async {
         let (away, here) = (TestRedis::not_started(), TestRedis::start().await);
-        let loaded = store(&away).load(&session_key("any")).await;
+        let loaded = store(&away).load(&long_key("any")).await;
         assert_eq!(loaded.unwrap(), Some(State::new()));
         let key = store(&here).save(state("n", "1"), &HOUR).await.unwrap();
-        assert_eq!(here.only_session(), state_of(&key));
+        assert_eq!(here.only_session(), hash_of(&key));
     })
     .await;
 }
@@ -266,7 +286,7 @@ async fn a_handler_that_loads_a_session_itself_gets_the_error() {
         let load = move || {
             let store = store.clone();
             async move {
-                assert_unavailable(store.load(&session_key("any")).await.unwrap_err());
+                assert_unavailable(store.load(&long_key("any")).await.unwrap_err());
                 "unavailable"
             }
         };

@@ -2,13 +2,13 @@
 
 use actix_session::storage::SessionStore;
 use actix_session_redis::{
-    ConsistentSessions, CurrentSession, Error, Fault, RedisPool, RedisSessionStore,
-    RedisSessionStoreBuilder,
+    ConsistentSessions, CurrentKey, CurrentSession, Error, Fault, RedisPool, RedisSessionStore,
+    RedisSessionStoreBuilder, SessionId,
 };
 
 use crate::support::{
     redis::TestRedis,
-    sessions::{HOUR, copy, state},
+    sessions::{HOUR, State, copy, state},
 };
 
 fn is_send<T: Send>(value: T) -> T {
@@ -26,6 +26,9 @@ async fn the_futures_of_all_operations_may_move_between_threads() {
         let n2 = state("n", "2");
         is_send(store.update(copy(&key), n2, &HOUR)).await.unwrap();
         is_send(store.update_ttl(&key, &HOUR)).await.unwrap();
+        let n = |state: &mut State| state.get("n").cloned();
+        let modified = is_send(store.modify(&key, n)).await.unwrap();
+        assert_eq!(modified.as_deref(), Some("2"));
         is_send(store.ping()).await.unwrap();
         is_send(store.check()).await.unwrap();
         is_send(store.delete(&key)).await.unwrap();
@@ -42,7 +45,9 @@ fn public_types_go_wherever_an_application_keeps_them() {
     shared::<RedisPool>();
     shared::<Error>();
     shared::<Fault>();
+    shared::<SessionId>();
     shared::<ConsistentSessions<()>>();
     sent::<RedisSessionStoreBuilder>();
     sent::<CurrentSession>();
+    sent::<CurrentKey>();
 }

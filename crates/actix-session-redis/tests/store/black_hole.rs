@@ -66,7 +66,7 @@ async fn no_request_fails_when_the_connections_of_all_threads_fall_silent_togeth
     let loaded = tally.send(store.load(&key)).await.unwrap();
     tally.check(loaded, Some(state("n", "1")));
     // The second time on a connection of its own, and not on that of an idle thread.
-    assert_eq!(proxy.seen("GET").len(), 2);
+    assert_eq!(proxy.seen("HGETALL").len(), 2);
     others.await;
 }
 

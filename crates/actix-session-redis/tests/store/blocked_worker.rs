@@ -209,7 +209,7 @@ async fn an_answer_that_comes_while_the_worker_is_blocked_is_not_asked_for_again
     let redis = TestRedis::start().await;
     let setup = two_workers();
     let cookie = session(&redis, &setup).await;
-    let (proxy, is_blocked) = proxy_holding_back(&redis, "GET").await;
+    let (proxy, is_blocked) = proxy_holding_back(&redis, "HGETALL").await;
     let app = TestApp::with(
         proxy.store_with(|options| options.deadline(DEADLINE)),
         &setup,
@@ -217,7 +217,7 @@ async fn an_answer_that_comes_while_the_worker_is_blocked_is_not_asked_for_again
     let ([mut blocked, mut same], _) = lines_to_both(&app).await;
 
     same.send("/count", &cookie).await;
-    eventually("it asks Redis", || !proxy.seen("GET").is_empty()).await;
+    eventually("it asks Redis", || !proxy.seen("HGETALL").is_empty()).await;
     block(&app, &mut blocked).await;
     is_blocked.notify_one();
     let start = Instant::now();
@@ -229,7 +229,7 @@ async fn an_answer_that_comes_while_the_worker_is_blocked_is_not_asked_for_again
 
     assert_eq!(blocked.answer().await, "done");
     assert_eq!(tally.send(same.answer()).await, "n=1");
-    assert_eq!(proxy.seen("GET").len(), 1);
+    assert_eq!(proxy.seen("HGETALL").len(), 1);
     assert_eq!(redis.client_count(), 1);
     tally.check(same.get("/read", &cookie).await, "n=1");
 }

@@ -29,7 +29,7 @@ use crate::{
         browser::Browser,
         eventually, eventually_async, is_back, on_a_worker,
         scope::in_a_request,
-        sessions::{HOUR, Typed, assert_works, copy, marker_of, state, state_of},
+        sessions::{HOUR, Typed, assert_works, copy, hash_of, session_key, state, tombstone_of},
         tally::Tally,
     },
 };
@@ -44,7 +44,7 @@ pub(crate) fn options(redis: &Cluster) -> RedisSessionStoreBuilder {
 async fn session_on(store: &RedisSessionStore, redis: &Cluster, master: &Server) -> SessionKey {
     loop {
         let key = store.save(state("n", "1"), &HOUR).await.unwrap();
-        if redis.node_of_key(&state_of(&key)) == master {
+        if redis.node_of_key(&hash_of(&key)) == master {
             return key;
         }
     }
@@ -71,12 +71,15 @@ async fn sessions_live_and_end_on_every_master() {
         change(&store, &key, "2").await;
         assert_eq!(store.load(&key).await.unwrap(), Some(state("n", "2")));
         store.update_ttl(&key, &(HOUR * 2)).await.unwrap();
-        let pttl: i64 = master.run(&format!("PTTL {}", state_of(&key)));
+        let pttl: i64 = master.run(&format!("PTTL {}", hash_of(&key)));
         assert!(pttl > 3_600_000);
 
         store.delete(&key).await.unwrap();
         assert_eq!(store.load(&key).await.unwrap(), None);
-        assert_eq!(master.run::<u64>(&format!("EXISTS {}", marker_of(&key))), 1);
+        assert_eq!(
+            master.run::<u64>(&format!("EXISTS {}", tombstone_of(&key))),
+            1
+        );
         let late = store.update(copy(&key), state("n", "3"), &HOUR).await;
         assert_eq!(store.load(&late.unwrap()).await.unwrap(), None);
     }
@@ -102,7 +105,7 @@ async fn requests_that_overlap_lose_nothing() {
 /// The Redis key of the browser's session, which its signed cookie ends with.
 fn session_of(browser: &Browser<'_>) -> String {
     let cookie = browser.cookie();
-    format!("session:{}", &cookie[cookie.len() - 64..])
+    hash_of(&session_key(&cookie[cookie.len() - 64..]))
 }
 
 /// Of an interrupted `redis-cli --cluster reshard`, too.
@@ -114,7 +117,7 @@ async fn a_session_between_two_masters_is_read_and_written() {
         policy: TtlExtensionPolicy::OnEveryRequest,
         ..Setup::consistent()
     };
-    let app = TestApp::with(options(&redis).build(), &setup);
+    let app = TestApp::with(options(&redis).counter("visits").build(), &setup);
     let masters = redis.masters();
     for moved in [false, true] {
         let browser = app.browser();
@@ -127,28 +130,29 @@ async fn a_session_between_two_masters_is_read_and_written() {
             slot.move_keys();
         }
         for n in 2..=10 {
-            for path in ["/count", "/read"] {
-                let answer = tally.send(browser.get(path)).await;
-                assert_eq!(answer.text(), format!("n={n}"));
+            for path in ["/count", "/add/visits/1", "/read"] {
+                tally.send(browser.get(path)).await.text();
             }
+            let read = tally.send(browser.get("/read")).await;
+            assert_eq!(read.text(), format!("n={n} visits={}", n - 1));
         }
         slot.move_keys();
         slot.finish();
-        tally.check(browser.get("/read").await.text(), "n=10");
+        tally.check(browser.get("/read").await.text(), "n=10 visits=9");
     }
 }
 
-/// Its receipt, or the marker, is where the session is not. (Only for as long as one slot moves.)
+/// Its tombstone is where the session is not. (Only for as long as one slot moves.)
 #[actix_web::test]
-async fn a_counted_write_and_a_logout_between_two_masters_wait_for_the_end_of_the_move() {
+async fn a_login_and_a_logout_between_two_masters_wait_for_the_end_of_the_move() {
     let tally = Tally::of_this_test();
     let redis = Cluster::start();
-    let app = TestApp::consistent_on(options(&redis).counter("n").build());
+    let app = TestApp::consistent_on(options(&redis).build());
     let browser = app.browser();
     browser.get("/count").await.text();
     for (path, moved, then) in [
-        ("/count", false, "n=2"),
-        ("/count", true, "n=3"),
+        ("/login/Ada", false, "n=1 user=\"Ada\""),
+        ("/login/Bea", true, "n=1 user=\"Bea\""),
         ("/purge", false, "empty"),
     ] {
         let session = session_of(&browser);
@@ -188,7 +192,7 @@ async fn one_visitor_of_a_dead_shard_is_no_outage_to_the_others() {
     let lost = session_on(&store, &redis, masters[0]).await;
     let alive = session_on(&store, &redis, masters[1]).await;
     // So that the cluster is not what it was when the store connected.
-    let alive_slot = redis.slot_of_key(&state_of(&alive));
+    let alive_slot = redis.slot_of_key(&hash_of(&alive));
     redis.move_slots([alive_slot], masters[2]);
     tally.send(store.load(&alive)).await.unwrap();
     redis.replica_of(masters[0]).kill();
@@ -207,7 +211,7 @@ async fn one_visitor_of_a_dead_shard_is_no_outage_to_the_others() {
     masters[0].resume();
     let asked = || -> Option<u32> {
         let stats: InfoDict = masters[0].run("INFO commandstats");
-        let gets: String = stats.get("cmdstat_get")?;
+        let gets: String = stats.get("cmdstat_hgetall")?;
         gets["calls=".len()..].split(',').next()?.parse().ok()
     };
     eventually("it gets to what it was asked", || asked().is_some()).await;
@@ -255,7 +259,7 @@ async fn a_connection_to_one_master_that_goes_silent_is_replaced() {
 
     let mut no_replies = cmd("CLIENT");
     no_replies.arg(&["REPLY", "OFF"]);
-    let slot = redis.slot_of_key(&state_of(&key));
+    let slot = redis.slot_of_key(&hash_of(&key));
     let master = SingleNodeRoutingInfo::SpecificNode(Route::new(slot, SlotAddr::Master));
     let silence = connection.route_command(no_replies, RoutingInfo::SingleNode(master));
     match select(pin!(silence), pin!(tally.send(store.load(&key)))).await {
@@ -313,7 +317,13 @@ async fn the_commands_that_the_remedy_names_are_enough() {
         .map(|url| url.replace("://", "://shop:ladder@"))
         .collect();
     let pool = Config::from_urls(urls).create_pool(Some(Runtime::Tokio1));
-    let store = RedisSessionStore::new(pool.unwrap());
-    store.ping().await.unwrap();
+    let store = RedisSessionStore::builder(pool.unwrap())
+        .counter("n")
+        .build();
     assert_works(&store).await;
+    let key = store.save(state("n", "1"), &HOUR).await.unwrap();
+    change(&store, &key, "2").await;
+    store.update_ttl(&key, &HOUR).await.unwrap();
+    store.delete(&key).await.unwrap();
+    store.check().await.unwrap();
 }

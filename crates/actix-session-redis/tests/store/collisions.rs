@@ -7,20 +7,27 @@ use actix_session::storage::SessionStore;
 use futures_util::future::join_all;
 
 use crate::support::{
+    app::{Setup, TestApp},
     proxy::{Fate, Proxy},
     redis::TestRedis,
-    sessions::{HOUR, session_key, state, state_of},
+    sessions::{HOUR, State, hash_of, state},
 };
 
-const SOMEBODY_ELSES: &[u8] = br#"{"user":"\"somebody else\""}"#;
+fn somebody_elses() -> State {
+    state("user", "\"somebody else\"")
+}
 
-/// Takes the keys of the first `n` sessions.
+/// Takes the keys of the first `n` sessions, before they are there.
 async fn proxy_with_collisions(redis: &Rc<TestRedis>, mut n: usize) -> Proxy {
     let others = Rc::clone(redis);
     Proxy::before(redis, move |command| {
-        if command.is_save() && n > 0 {
+        if command.is_create() && n > 0 && others.state(command.key()).is_none() {
             n -= 1;
-            others.put(command.key(), SOMEBODY_ELSES);
+            let fields = [
+                (&b"\xFFborn"[..], &b"1"[..]),
+                (b"user", b"\"somebody else\""),
+            ];
+            others.put_fields(command.key(), &fields);
         }
         Fate::Forward
     })
@@ -29,7 +36,7 @@ async fn proxy_with_collisions(redis: &Rc<TestRedis>, mut n: usize) -> Proxy {
 
 /// What is in Redis: somebody else's sessions and ours.
 fn count_sessions(redis: &TestRedis) -> (usize, usize) {
-    let is_somebody_elses = |key: &String| redis.value(key).unwrap() == SOMEBODY_ELSES;
+    let is_somebody_elses = |key: &String| redis.state(key).unwrap() == somebody_elses();
     let sessions = redis.sessions();
     let (others, ours): (Vec<_>, Vec<_>) = sessions.into_iter().partition(is_somebody_elses);
     (others.len(), ours.len())
@@ -46,14 +53,38 @@ async fn a_new_session_never_overwrites_an_existing_one() {
 }
 
 #[actix_web::test]
-async fn an_expired_session_that_is_saved_anew_never_overwrites_an_existing_one() {
+async fn a_renewed_session_never_overwrites_an_existing_one() {
     let redis = Rc::new(TestRedis::start().await);
+    let key = redis.store().save(state("n", "1"), &HOUR).await.unwrap();
     let proxy = proxy_with_collisions(&redis, 3).await;
-    let store = proxy.store();
-    let expired = session_key("expired");
-    let key = store.update(expired, state("n", "1"), &HOUR).await.unwrap();
-    assert_eq!(store.load(&key).await.unwrap(), Some(state("n", "1")));
+    let setup = Setup::consistent();
+    let app = TestApp::with(proxy.store(), &setup);
+    let browser = app.browser_with_cookie(setup.signed_cookie(key.as_ref()));
+    browser.get("/login/Ada").await.text();
+    assert_eq!(browser.get("/read").await.text(), "n=1 user=\"Ada\"");
     assert_eq!(count_sessions(&redis), (3, 1));
+}
+
+/// Whatever holds it.
+#[actix_web::test]
+async fn a_new_session_never_overwrites_what_is_no_session() {
+    let redis = Rc::new(TestRedis::start().await);
+    let (server, mut first) = (Rc::clone(&redis), true);
+    let proxy = Proxy::before(&redis, move |command| {
+        if command.is_create() && std::mem::take(&mut first) {
+            server.put(command.key(), b"taken");
+        }
+        Fate::Forward
+    })
+    .await;
+    let store = proxy.store();
+    let key = store.save(state("n", "1"), &HOUR).await.unwrap();
+    assert_eq!(store.load(&key).await.unwrap(), Some(state("n", "1")));
+    let others = redis.sessions().into_iter().find(|it| *it != hash_of(&key));
+    assert_eq!(
+        redis.run::<String>(&format!("GET {}", others.unwrap())),
+        "taken"
+    );
 }
 
 #[actix_web::test]
@@ -71,7 +102,7 @@ async fn of_many_parallel_new_sessions_each_gets_a_key_of_its_own() {
         let loaded = store.load(key).await.unwrap();
         assert_eq!(loaded, Some(state("n", &n.to_string())));
     }
-    let distinct: HashSet<_> = keys.iter().map(state_of).collect();
+    let distinct: HashSet<_> = keys.iter().map(hash_of).collect();
     assert_eq!(distinct.len(), 100);
     assert_eq!(count_sessions(&redis), (25, 100));
 }

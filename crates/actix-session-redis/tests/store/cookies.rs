@@ -2,6 +2,7 @@ use crate::support::{
     app::{Setup, TestApp},
     browser::Browser,
     redis::{TestRedis, commands},
+    sessions::long_key,
 };
 
 /// The visitor is a stranger, and Redis is not even asked.
@@ -73,11 +74,26 @@ async fn a_genuine_cookie_without_a_session_starts_a_new_one() {
     let redis = TestRedis::start().await;
     let setup = Setup::default();
     let app = TestApp::with(redis.store(), &setup);
-    for session_key in ["nobody", "*", "a b\r\n", "\0", "", "ended:{session:x}"] {
-        let browser = app.browser_with_cookie(setup.signed_cookie(session_key));
-        assert_eq!(browser.get("/read").await.text(), "empty");
-        assert_eq!(browser.get("/count").await.text(), "n=1");
-        assert_ne!(browser.cookie(), setup.signed_cookie(session_key));
+    let cookie = setup.signed_cookie(long_key("nobody").as_ref());
+    let browser = app.browser_with_cookie(&cookie);
+    assert_eq!(browser.get("/read").await.text(), "empty");
+    assert_eq!(browser.get("/count").await.text(), "n=1");
+    assert_ne!(browser.cookie(), cookie);
+    assert_eq!(redis.sessions().len(), 1);
+}
+
+/// Such as one that the application has signed for another purpose.
+#[actix_web::test]
+async fn a_genuine_cookie_without_a_session_key_is_a_strangers() {
+    let redis = TestRedis::start().await;
+    for setup in [Setup::default(), Setup::consistent()] {
+        let app = TestApp::with(redis.store(), &setup);
+        let (short, long) = ("x".repeat(63), "x".repeat(65));
+        let others = ["nobody", "*", "a b\r\n", "\0", "", "ended:{session:x}"];
+        for text in others.into_iter().chain([&*short, &*long]) {
+            let browser = app.browser_with_cookie(setup.signed_cookie(text));
+            assert_is_a_stranger(&redis, browser).await;
+        }
     }
-    assert_eq!(redis.sessions().len(), 6);
+    assert_eq!(redis.sessions().len(), 16);
 }

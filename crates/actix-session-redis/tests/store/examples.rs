@@ -81,7 +81,7 @@ async fn the_counter_works_on_one_server() {
 async fn the_unix_socket_works_as_another_user_in_another_database() {
     let redis = TestRedis::start_on_unix_socket().await;
     redis.run::<()>(
-        "ACL SETUSER shop on >secret ~session:* +@read +@write +@scripting +@connection",
+        "ACL SETUSER shop on >secret ~session:* +@read +@write +@transaction +@scripting +@connection",
     );
     redis.run::<()>("ACL SETUSER default off");
     let url = format!("{}?db=1&user=shop&pass=secret", redis.url());

@@ -29,12 +29,14 @@ mod cost;
 mod ended;
 /// The examples, run as a reader would.
 mod examples;
-/// The store built into actix-session and ours read each other's sessions.
-mod formats;
 /// Clients hang up at any moment: it costs no connection and mixes up no sessions.
 mod hang_ups;
+/// Sessions of other pages and other visitors: what a cache may keep, and how an outage is answered.
+mod http;
 /// Requests that share one HTTP/2 connection.
 mod http2;
+/// Gone is gone, a renewal loses nothing, and a logout ends what has taken the place of a session.
+mod lifecycle;
 /// A request that outlasts its session brings nothing back, and leaves the cookie alone.
 mod logout_race;
 /// What the log says: everything once, and no secrets.
@@ -67,8 +69,6 @@ mod pool;
 mod protocol;
 /// Redis says no: at once, with a reason, and without giving secrets away.
 mod refusals;
-/// The script that stores a session: on any server, whatever it compares, however often it runs.
-mod script;
 /// Sessions on the master that Sentinels name, whoever that is.
 #[cfg(feature = "sentinel")]
 mod sentinel;
@@ -87,3 +87,5 @@ mod unchanged;
 mod unreadable;
 /// The life of a session through `SessionMiddleware`: create, read, change, renew, purge, expire.
 mod workflow;
+/// Changes of a session meet those of others on any server, whatever they are, and once.
+mod write;

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use actix_session::storage::SessionStore;
+use actix_session_redis::RedisSessionStoreBuilder;
 use futures_util::future::join_all;
 use metrics::LocalRecorderGuard;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
@@ -9,7 +10,7 @@ use crate::support::{
     is_back,
     redis::TestRedis,
     scope::in_a_request,
-    sessions::{HOUR, copy, session_key, state},
+    sessions::{HOUR, copy, long_key, state},
 };
 
 /// What is measured on this thread.
@@ -67,8 +68,8 @@ async fn operations_are_measured_by_their_outcome() {
     let key = store.save(state("n", "1"), &HOUR).await.unwrap();
     store.load(&key).await.unwrap();
     store.load(&key).await.unwrap();
-    store.load(&session_key("other")).await.unwrap();
-    let large = state("n", "1234567890123456");
+    store.load(&long_key("other")).await.unwrap();
+    let large = state("n", "12345678901234567890");
     store.update(copy(&key), large, &HOUR).await.unwrap_err();
     assert_figures(
         &measured,
@@ -98,11 +99,14 @@ async fn a_lost_connection_is_a_retry_and_a_replacement() {
 }
 
 #[actix_web::test]
-async fn a_write_that_others_have_overtaken_is_a_conflict_and_a_merge() {
+async fn a_merged_field_that_others_have_changed_meanwhile_is_a_conflict_and_a_merge() {
     let redis = TestRedis::start().await;
     let recorder = DebuggingRecorder::new();
     let measured = Measured::by(&recorder);
-    let store = redis.store();
+    let ours = |options: RedisSessionStoreBuilder| {
+        options.merge_field("n", |_base, _theirs, ours| ours.clone())
+    };
+    let store = redis.store_with(ours);
     let key = store.save(state("n", "1"), &HOUR).await.unwrap();
     let (late, in_scope) = (store.clone(), copy(&key));
     measured.figures();
@@ -110,7 +114,7 @@ async fn a_write_that_others_have_overtaken_is_a_conflict_and_a_merge() {
         late.load(&in_scope).await.unwrap();
         let (other, same) = (late.clone(), copy(&in_scope));
         // Outside of the scope, so it writes what it has.
-        let overtakes = async move { other.update(same, state("other", "2"), &HOUR).await };
+        let overtakes = async move { other.update(same, state("n", "2"), &HOUR).await };
         actix_web::rt::spawn(overtakes).await.unwrap().unwrap();
         late.update(in_scope, state("n", "3"), &HOUR).await.unwrap();
     })
@@ -124,7 +128,7 @@ async fn a_write_that_others_have_overtaken_is_a_conflict_and_a_merge() {
 }
 
 #[actix_web::test]
-async fn a_write_to_an_ended_session_is_dropped_and_counted() {
+async fn a_write_to_a_session_that_is_gone_is_dropped_and_counted() {
     let redis = TestRedis::start().await;
     let recorder = DebuggingRecorder::new();
     let measured = Measured::by(&recorder);

@@ -1,17 +1,18 @@
 use std::collections::HashMap;
 
 use actix_session::storage::SessionStore;
-use actix_session_redis::RedisSessionStore;
+use actix_session_redis::{RedisSessionStore, RedisSessionStoreBuilder};
 
 use crate::support::{
     redis::{TestRedis, commands},
-    sessions::{HOUR, assert_works, copy, marker_of, session_key, state, state_of},
+    scope::in_a_request,
+    sessions::{HOUR, State, assert_works, copy, hash_of, long_key, state, tombstone_of},
 };
 
 #[actix_web::test]
 async fn a_missing_session_loads_as_none() {
     let redis = TestRedis::start().await;
-    let missing = session_key("nobody");
+    let missing = long_key("nobody");
     assert_eq!(redis.store().load(&missing).await.unwrap(), None);
 }
 
@@ -31,13 +32,119 @@ async fn a_session_loads_as_it_was_saved() {
     assert_eq!(store.load(&key).await.unwrap(), Some(state));
 }
 
+/// Names that may be anything, and such that look like ours; and texts that nobody takes apart.
+fn odd_state() -> State {
+    let names = [
+        "",
+        " ",
+        "\0",
+        "\r\n",
+        "born",
+        "written",
+        "\u{ff}born",
+        "\u{ff}written",
+        "\\xFFborn",
+        "=",
+        "{}",
+        "*",
+        "가나다",
+        "\u{10ffff}",
+        "-1",
+        "PX",
+    ];
+    let texts = [
+        "null",
+        "1",
+        "-0.0",
+        "1e400",
+        "\"\"",
+        r#""\u0000\ud800""#,
+        " [ 1 , 2 ] ",
+        r#"{"b":1,"a":1,"b":2}"#,
+        "12345678901234567890123",
+        "",
+        "no JSON",
+        "\0",
+        "=",
+        "\u{feff}1",
+        "true",
+        "[]",
+    ];
+    let fields = names.into_iter().zip(texts);
+    fields
+        .map(|(name, text)| (name.to_owned(), text.to_owned()))
+        .collect()
+}
+
+/// The state as it is when one text has gone round among the fields.
+fn changed(state: &State) -> State {
+    let mut fields: Vec<_> = state.clone().into_iter().collect();
+    fields.sort();
+    let texts: Vec<_> = fields.iter().map(|(_, text)| text.clone()).collect();
+    let texts = texts.iter().cycle().skip(1);
+    let fields = fields.into_iter().zip(texts);
+    fields
+        .map(|((name, _), text)| (name, text.clone()))
+        .collect()
+}
+
 #[actix_web::test]
-async fn a_session_is_stored_under_the_prefix_and_64_alphanumerics() {
+async fn whatever_fields_are_called_and_hold_they_are_kept_as_they_are() {
+    let redis = TestRedis::start().await;
+    let odd = odd_state();
+    assert_eq!(odd.len(), 16);
+    // What is declared of a field goes by another way.
+    let declared = |mut options: RedisSessionStoreBuilder| {
+        for (number, field) in odd.keys().enumerate() {
+            options = match number % 2 {
+                0 => options.counter(field),
+                _ => options.merge_field(field, |_, _, ours| ours.clone()),
+            };
+        }
+        options
+    };
+    for store in [redis.store(), redis.store_with(declared)] {
+        let key = store.save(odd.clone(), &HOUR).await.unwrap();
+        assert_eq!(store.load(&key).await.unwrap(), Some(odd.clone()));
+        let other = changed(&odd);
+        let replaced = store.update(copy(&key), other.clone(), &HOUR).await;
+        assert_eq!(replaced.unwrap(), key);
+        assert_eq!(store.load(&key).await.unwrap(), Some(other));
+        for mut next in [odd.clone(), changed(&odd)] {
+            for field in ["", "\u{ff}born", "PX"] {
+                next.remove(field);
+            }
+            let (in_scope, same, written) = (store.clone(), copy(&key), next.clone());
+            in_a_request(async move {
+                // As a handler does it: what was loaded is changed, not built anew.
+                let mut state = in_scope.load(&same).await.unwrap().unwrap();
+                state.retain(|field, _| written.contains_key(field));
+                state.extend(written);
+                in_scope.update(same, state, &HOUR).await.unwrap();
+            })
+            .await;
+            assert_eq!(store.load(&key).await.unwrap(), Some(next));
+        }
+        let modified = store.modify(&key, |state| {
+            state.insert("\0".to_owned(), "\0\0".to_owned())
+        });
+        modified.await.unwrap();
+        let loaded = store.load(&key).await.unwrap().unwrap();
+        assert_eq!(loaded["\0"], "\0\0");
+    }
+}
+
+#[actix_web::test]
+async fn a_session_key_is_64_alphanumerics_and_not_to_be_found_in_redis() {
     let redis = TestRedis::start().await;
     let key = redis.store().save(state("n", "1"), &HOUR).await.unwrap();
     assert_eq!(key.as_ref().len(), 64);
     assert!(key.as_ref().bytes().all(|b| b.is_ascii_alphanumeric()));
-    assert_eq!(redis.keys(), [format!("session:{}", key.as_ref())]);
+    assert_eq!(redis.keys(), [hash_of(&key)]);
+    assert!(!hash_of(&key).contains(key.as_ref()));
+    let stored: Vec<u8> = redis.run(&format!("DUMP {}", hash_of(&key)));
+    let is_key = |bytes: &[u8]| bytes == key.as_ref().as_bytes();
+    assert!(!stored.windows(64).any(is_key));
 }
 
 #[actix_web::test]
@@ -48,7 +155,7 @@ async fn an_update_replaces_the_state_and_keeps_the_key() {
     let updated = store.update(copy(&key), state("new", "2"), &HOUR).await;
     assert_eq!(updated.unwrap(), key);
     assert_eq!(store.load(&key).await.unwrap(), Some(state("new", "2")));
-    assert_eq!(redis.keys(), [state_of(&key)]);
+    assert_eq!(redis.keys(), [hash_of(&key)]);
 }
 
 #[actix_web::test]
@@ -57,7 +164,7 @@ async fn update_ttl_prolongs_a_session_and_leaves_its_state() {
     let store = redis.store();
     let key = store.save(state("n", "1"), &HOUR).await.unwrap();
     store.update_ttl(&key, &(HOUR * 2)).await.unwrap();
-    assert!(redis.pttl(&state_of(&key)) > 3_600_000);
+    assert!(redis.pttl(&hash_of(&key)) > 3_600_000);
     assert_eq!(store.load(&key).await.unwrap(), Some(state("n", "1")));
 }
 
@@ -68,14 +175,14 @@ async fn a_deleted_session_is_gone() {
     let key = store.save(state("n", "1"), &HOUR).await.unwrap();
     store.delete(&key).await.unwrap();
     assert_eq!(store.load(&key).await.unwrap(), None);
-    assert_eq!(redis.keys(), [marker_of(&key)]);
+    assert_eq!(redis.keys(), [tombstone_of(&key)]);
 }
 
 #[actix_web::test]
 async fn prolonging_or_deleting_a_missing_session_is_no_error() {
     let redis = TestRedis::start().await;
     let store = redis.store();
-    let missing = session_key("nobody");
+    let missing = long_key("nobody");
     store.update_ttl(&missing, &HOUR).await.unwrap();
     store.delete(&missing).await.unwrap();
     store.delete(&missing).await.unwrap();
@@ -128,7 +235,7 @@ async fn the_url_chooses_the_database() {
 #[actix_web::test]
 async fn the_url_carries_user_and_password() {
     let redis = TestRedis::start().await;
-    redis.run::<()>("ACL SETUSER shop on >ladder ~session:* +get +set +del +pexpire +exists +ping");
+    redis.run::<()>("ACL SETUSER shop on >ladder ~session:* +@all");
     redis.run::<()>("CONFIG SET requirepass sesame");
     for credentials in [":sesame@", "shop:ladder@"] {
         let url = redis.url_as(credentials);

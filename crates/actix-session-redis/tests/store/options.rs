@@ -15,7 +15,7 @@ use crate::{
         eventually,
         redis::{TestRedis, pool_at},
         scope::in_a_request,
-        sessions::{HOUR, Typed, assert_works, copy, session_key, state},
+        sessions::{HOUR, Typed, assert_works, copy, long_key, state},
         tally::Tally,
         travel,
     },
@@ -23,7 +23,7 @@ use crate::{
 
 /// The errors of all that a store does.
 async fn errors_of_all(store: &RedisSessionStore) -> Vec<Error> {
-    let (key, n) = (session_key("any"), || state("n", "1"));
+    let (key, n) = (long_key("any"), || state("n", "1"));
     vec![
         store.load(&key).await.unwrap_err().typed(),
         store.save(n(), &HOUR).await.unwrap_err().typed(),

@@ -12,7 +12,7 @@ use tokio::{
 use crate::support::{
     proxy::{Fate, Proxy},
     redis::{TestRedis, pool_at},
-    sessions::{HOUR, Typed, session_key, state},
+    sessions::{HOUR, Typed, long_key, state},
 };
 
 const PATIENT: Duration = Duration::from_secs(20);
@@ -96,7 +96,7 @@ async fn a_right_that_a_script_lacks_is_a_missing_permission() {
         let redis = TestRedis::start().await;
         let proxy = proxy_saying(&redis, "EVALSHA", reply).await;
         let store = proxy.store();
-        let error = store.delete(&session_key("any")).await.unwrap_err().typed();
+        let error = store.delete(&long_key("any")).await.unwrap_err().typed();
         let remedy = "give the Redis user access";
         assert_refused(server, &error, "NOPERM", "EVALSHA", remedy);
         let error = store.check().await.unwrap_err();
@@ -111,7 +111,7 @@ async fn what_else_a_script_runs_into_is_no_missing_permission() {
     let reply = "-ERR Error running script: ACL failure in script is what it says";
     let redis = TestRedis::start().await;
     let proxy = proxy_saying(&redis, "EVALSHA", reply).await;
-    let ended = proxy.store().delete(&session_key("any")).await;
+    let ended = proxy.store().delete(&long_key("any")).await;
     let remedy = "that no command is renamed or disabled";
     assert_refused(
         "none",
@@ -127,7 +127,7 @@ async fn what_else_a_script_runs_into_is_no_missing_permission() {
 async fn codes_are_the_same_everywhere() {
     for (reply, code, remedy) in [
         (
-            "-NOPERM User ev has no permissions to run the 'get' command",
+            "-NOPERM User ev has no permissions to run the 'hgetall' command",
             "NOPERM",
             "give the Redis user access",
         ),
@@ -159,10 +159,10 @@ async fn codes_are_the_same_everywhere() {
         ),
     ] {
         let redis = TestRedis::start().await;
-        let proxy = proxy_saying(&redis, "GET", reply).await;
-        let loaded = proxy.store().load(&session_key("any")).await;
-        assert_refused(reply, &loaded.unwrap_err().typed(), code, "GET", remedy);
-        assert_eq!(proxy.seen("GET").len(), 1, "it is not repeated");
+        let proxy = proxy_saying(&redis, "HGETALL", reply).await;
+        let loaded = proxy.store().load(&long_key("any")).await;
+        assert_refused(reply, &loaded.unwrap_err().typed(), code, "HGETALL", remedy);
+        assert_eq!(proxy.seen("HGETALL").len(), 1, "it is not repeated");
     }
 }
 
@@ -186,7 +186,7 @@ async fn a_script_waits_while_its_cluster_is_down() {
         let redis = TestRedis::start().await;
         let proxy = proxy_saying_thrice(&redis, "EVALSHA", reply).await;
         let store = proxy.store_with(|options| options.deadline(PATIENT));
-        let key = store.save(state("n", "1"), &HOUR).await.unwrap();
+        let key = redis.store().save(state("n", "1"), &HOUR).await.unwrap();
         store.delete(&key).await.expect(server);
         assert_eq!(proxy.seen("EVALSHA").len(), 4, "{server}");
         assert_eq!(redis.sessions(), [""; 0], "{server}");

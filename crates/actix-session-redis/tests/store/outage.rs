@@ -20,11 +20,12 @@ use futures_util::{
 use tokio::{runtime::Handle, sync::Barrier, time::timeout};
 
 use crate::support::{
-    app::TestApp,
+    app::{Setup, TestApp},
+    browser::Answer,
     eventually, is_back, on_a_worker,
     proxy::{Fate, Proxy},
     redis::{TestRedis, pool_at},
-    sessions::{HOUR, Typed, copy, session_key, state},
+    sessions::{HOUR, Typed, copy, long_key, state},
     tally::Tally,
 };
 
@@ -49,7 +50,7 @@ fn waited(error: Error) -> Duration {
 
 /// How long each of many parallel reads waited for Redis in vain.
 async fn parallel_waits(tally: &Tally, store: &RedisSessionStore) -> Vec<Duration> {
-    let key = session_key("any");
+    let key = long_key("any");
     let loads = join_all((0..50).map(|_| tally.send(store.load(&key)))).await;
     let errors = loads.into_iter().map(|load| load.unwrap_err().typed());
     errors.map(waited).collect()
@@ -57,9 +58,18 @@ async fn parallel_waits(tally: &Tally, store: &RedisSessionStore) -> Vec<Duratio
 
 #[actix_web::test]
 async fn a_visitor_gets_an_empty_500_within_the_deadline() {
+    assert_visitors_are_told(&Setup::default(), Answer::assert_empty_500).await;
+}
+
+#[actix_web::test]
+async fn inside_consistent_sessions_it_is_a_503_that_says_when_to_come_back() {
+    assert_visitors_are_told(&Setup::consistent(), Answer::assert_empty_503).await;
+}
+
+async fn assert_visitors_are_told(setup: &Setup, of_the_outage: fn(&Answer)) {
     let tally = Tally::of_this_test();
     let redis = TestRedis::start().await;
-    let app = TestApp::on(impatient_store(&redis));
+    let app = TestApp::with(impatient_store(&redis), setup);
     let (browser, newcomer) = (app.browser(), app.browser());
     browser.get("/count").await.text();
     redis.kill();
@@ -70,10 +80,11 @@ async fn a_visitor_gets_an_empty_500_within_the_deadline() {
         (&newcomer, "/count"),
     ] {
         let start = Instant::now();
-        tally.send(visitor.get(path)).await.assert_empty_500();
+        of_the_outage(&tally.send(visitor.get(path)).await);
         assert!(start.elapsed() < DEADLINE + SLACK);
     }
     assert!(browser.has_cookie(), "nobody is logged out by an outage");
+    assert!(!newcomer.has_cookie(), "nor gets a cookie for nothing");
 }
 
 #[actix_web::test]
@@ -93,7 +104,7 @@ async fn every_operation_says_that_redis_is_unavailable() {
     let tally = Tally::of_this_test();
     let redis = TestRedis::not_started();
     let store = impatient_store(&redis);
-    let key = session_key("any");
+    let key = long_key("any");
     let n = || state("n", "1");
     let errors = [
         tally.send(store.load(&key)).await.unwrap_err().typed(),
@@ -240,7 +251,7 @@ async fn a_replica_that_comes_up_in_the_place_of_the_master_serves_reads() {
     let n2 = || state("n", "2");
     let writes = join_all((0..16).map(|_| tally.send(store.save(n2(), &HOUR))));
     let (writes, ()) = join(writes, async {
-        let asked_again = || redis.command_count("set") > 1;
+        let asked_again = || redis.command_count("evalsha") > 1;
         eventually("a write was refused", asked_again).await;
         for _ in 0..10 {
             let loaded = tally.send(store.load(&key)).await.unwrap();
@@ -451,14 +462,14 @@ fn an_operation_may_be_dropped_outside_of_a_runtime() {
     let runtime = System::new();
     let redis = runtime.block_on(TestRedis::start());
     let proxy = runtime.block_on(Proxy::before(&redis, |command| match command.name() {
-        "GET" => Fate::Silence,
+        "HGETALL" => Fate::Silence,
         _ => Fate::Forward,
     }));
     let (deadline, age) = (Duration::from_secs(1), Duration::from_secs(1));
     let store = proxy.store_with(|options| options.deadline(deadline).max_connection_age(age));
-    let key = session_key("any");
+    let key = long_key("any");
     let mut load = Box::pin(store.load(&key));
-    let asks_again = || proxy.seen("GET").len() == 2;
+    let asks_again = || proxy.seen("HGETALL").len() == 2;
     let asks_again = eventually("it asks on a second connection", asks_again);
     runtime.block_on(async {
         select(&mut load, pin!(asks_again)).await;

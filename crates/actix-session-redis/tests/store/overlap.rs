@@ -170,11 +170,34 @@ async fn a_merge_function_decides_by_base_theirs_and_ours() {
     }
 }
 
+/// Whatever a planted request, or one of a former user, writes in the meantime.
 #[actix_web::test]
-async fn clear_removes_what_the_request_had_seen_and_not_what_others_added() {
+async fn whoever_clears_the_session_ends_up_with_what_he_has_written_himself() {
     let setting_up = ["/set/name/Ada", "/set/color/red"];
-    let fields = outcome(without_rules, &setting_up, "/clear", "/set/city/Oslo").await;
-    assert_eq!(fields, "city=\"Oslo\"");
+    for (slow, expected) in [
+        ("/clear", "empty"),
+        ("/clear-and-set/name/Bea", "name=\"Bea\""),
+        ("/clear-and-set/name/Ada", "name=\"Ada\""),
+        ("/clear-and-login/Bea", "user=\"Bea\""),
+    ] {
+        for quick in [
+            "/set/city/Oslo",
+            "/set/name/Cleo",
+            "/count",
+            "/remove/color",
+        ] {
+            let fields = outcome(counting_n, &setting_up, slow, quick).await;
+            assert_eq!(fields, expected, "{slow} while {quick}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn whoever_removes_some_fields_and_changes_the_others_has_not_cleared_the_session() {
+    let setting_up = ["/set/name/Ada", "/set/color/red"];
+    let slow = "/remove-and-set/color/name/Bea";
+    let fields = outcome(counting_n, &setting_up, slow, "/set/city/Oslo").await;
+    assert_eq!(fields, "city=\"Oslo\" name=\"Bea\"");
 }
 
 /// A renewal stores the session under a new key; what it takes there is the merged state.
@@ -198,7 +221,7 @@ async fn a_panic_in_a_merge_function_fails_that_request_and_nothing_else() {
     browser.get("/count").await.text();
     let session = redis.only_session();
 
-    let stored = || redis.run::<String>(&format!("GET {session}"));
+    let stored = || redis.state(&session);
     let meanwhile = async {
         browser.get("/count").await.text();
         stored()

@@ -16,10 +16,24 @@ use proptest::{
 
 use self::{
     lanes::Lanes,
-    plan::{COUNTERS, Change, End, Plan},
+    plan::{COUNTERS, Change, End, Event, Plan},
 };
 
-const ENDS: [End; 3] = [End::Answer, End::Renew, End::Purge];
+const ALL_ENDS: [(u32, End); 5] = [
+    (4, End::Answer),
+    (1, End::Modify),
+    (1, End::HangUp),
+    (1, End::Renew),
+    (1, End::Purge),
+];
+
+const ENDS: [End; 5] = [
+    End::Answer,
+    End::Renew,
+    End::Purge,
+    End::Modify,
+    End::HangUp,
+];
 
 fn some_changes(end: End) -> [Plan; 3] {
     [
@@ -47,6 +61,24 @@ async fn every_order_of_two_requests_keeps_what_must_be_kept() {
 }
 
 #[actix_web::test]
+async fn every_order_of_a_request_that_clears_and_one_that_does_not_keeps_what_must_be_kept() {
+    let mut lanes = Lanes::new(2).await;
+    for one in [End::Answer, End::Renew] {
+        for other in ENDS {
+            let changes = vec![Change::Clear, Change::Set("a")];
+            let [clearing, changing] = [
+                Plan { changes, end: one },
+                Plan {
+                    changes: vec![Change::Set("b"), Change::Add("n", 1)],
+                    end: other,
+                },
+            ];
+            lanes.in_every_order(&[clearing, changing]).await;
+        }
+    }
+}
+
+#[actix_web::test]
 async fn every_order_of_three_changes_keeps_what_must_be_kept() {
     let mut lanes = Lanes::new(3).await;
     lanes.in_every_order(&some_changes(End::Answer)).await;
@@ -54,6 +86,7 @@ async fn every_order_of_three_changes_keeps_what_must_be_kept() {
 
 fn any_change() -> impl Strategy<Value = Change> {
     prop_oneof![
+        Just(Change::Clear),
         prop::sample::select(&["a", "b"][..]).prop_map(Change::Set),
         prop::sample::select(&["a", "b"][..]).prop_map(Change::Remove),
         (prop::sample::select(&COUNTERS[..]), -5_i64..=5)
@@ -78,7 +111,11 @@ fn any_plans(
 const MOST: usize = 6;
 
 /// Random plans, in a random order of their commands.
-fn check_at_random(ends: &'static [(u32, End)], turns: impl Strategy<Value = Vec<(usize, bool)>>) {
+fn check_at_random(
+    ends: &'static [(u32, End)],
+    events: &'static [Event],
+    turns: impl Strategy<Value = Vec<(usize, bool)>>,
+) {
     let system = System::new();
     let lanes = RefCell::new(system.block_on(Lanes::new(MOST)));
     let mut runner = TestRunner::new(ProptestConfig {
@@ -95,8 +132,12 @@ fn check_at_random(ends: &'static [(u32, End)], turns: impl Strategy<Value = Vec
             })
         };
         let mut lanes = lanes.borrow_mut();
-        let run = system.block_on(lanes.run(&plans, choose));
-        run.check().map_err(TestCaseError::fail)
+        let run = system.block_on(lanes.run(&plans, events, choose));
+        let checked = match events {
+            [] => run.check(),
+            _ => run.check_nothing_is_back(),
+        };
+        checked.map_err(TestCaseError::fail)
     });
     if let Err(failure) = checked {
         panic!("{failure}");
@@ -106,11 +147,25 @@ fn check_at_random(ends: &'static [(u32, End)], turns: impl Strategy<Value = Vec
 #[test]
 fn a_random_order_of_random_requests_keeps_what_must_be_kept() {
     let turns = vec((0..MOST, Just(false)), 60);
-    check_at_random(&[(4, End::Answer), (1, End::Renew), (1, End::Purge)], turns);
+    check_at_random(&ALL_ENDS, &[], turns);
 }
 
 #[test]
 fn lost_replies_in_between_lose_nothing_and_count_nothing_twice() {
     let turns = vec((0..MOST, prop::bool::weighted(0.3)), 60);
-    check_at_random(&[(1, End::Answer)], turns);
+    check_at_random(&[(1, End::Answer)], &[], turns);
+}
+
+#[test]
+fn nothing_is_back_whatever_is_removed_from_redis_and_however_long_it_takes() {
+    const EVENTS: [&[Event]; 4] = [
+        &[Event::SessionRemoved],
+        &[Event::TombstoneEvicted],
+        &[Event::TimePasses, Event::TombstoneEvicted],
+        &[Event::SessionRemoved, Event::TombstoneEvicted],
+    ];
+    for events in EVENTS {
+        let turns = vec((0..MOST + 1, Just(false)), 60);
+        check_at_random(&ALL_ENDS, events, turns);
+    }
 }

@@ -1,16 +1,16 @@
-use std::{fmt::Debug, time::Duration};
+use std::{collections::BTreeSet, fmt::Debug, time::Duration};
 
-use actix_session::storage::SessionStore;
+use actix_session::{config::TtlExtensionPolicy, storage::SessionStore};
 use actix_session_redis::{Error, RedisSessionStore};
 use futures_util::future::join_all;
 
 use crate::support::{
-    app::TestApp,
-    proxy::Proxy,
+    app::{Setup, TestApp},
+    proxy::{Fate, Proxy},
     redis::{TestRedis, pool_at},
     report,
     scope::in_a_request,
-    sessions::{HOUR, Typed, copy, session_key, state, state_of},
+    sessions::{HOUR, Typed, copy, hash_of, long_key, state},
 };
 
 /// Whatever goes wrong, these must never be told: a password, and a session key.
@@ -55,7 +55,7 @@ fn assert_refused(error: Error, expected: &str) {
 
 /// The errors of all operations.
 async fn errors_of(store: &RedisSessionStore) -> Vec<Error> {
-    let (key, n) = (session_key(SESSION_KEY), || state("n", "1"));
+    let (key, n) = (long_key(SESSION_KEY), || state("n", "1"));
     let outcomes = [
         store.load(&key).await.map(drop).map_err(Typed::typed),
         store.save(n(), &HOUR).await.map(drop).map_err(Typed::typed),
@@ -78,7 +78,7 @@ async fn assert_all_refused(redis: &TestRedis, credentials: &str, code: &str) {
     for error in errors {
         assert_refused(error, code);
     }
-    for (command, times) in [("GET", 1), ("SET", 2), ("PEXPIRE", 1), ("EVALSHA", 1)] {
+    for (command, times) in [("HGETALL", 1), ("PEXPIRE", 1), ("EVALSHA", 3)] {
         assert_eq!(proxy.seen(command).len(), times, "{command}");
     }
 }
@@ -98,8 +98,41 @@ async fn missing_permissions_are_named_at_once() {
 }
 
 /// As the remedy names them, but for those of Sentinel and Cluster.
-pub(crate) const COMMANDS: &str =
-    "+get +getrange +set +del +exists +pttl +pexpire +evalsha +eval +ping";
+pub(crate) const COMMANDS: &str = "+hgetall +hget +hmget +hexists +hlen +hkeys +hset +hdel +hincrby +get \
+     +set +exists +unlink +rename +pttl +pexpire +multi +exec +evalsha +eval +ping";
+
+/// All that requests do to a session, one after the other and while others do.
+async fn do_everything(app: &TestApp) {
+    let browser = app.browser();
+    browser.get("/count").await.text();
+    let long = format!("/set/long/{}", "x".repeat(5_000));
+    for changed in ["/count", &long] {
+        browser.get(changed).await.text();
+        let quick = async {
+            for path in ["/set/user/Ada", "/add/n/1", "/set/last/1", "/read"] {
+                browser.get(path).await.text();
+            }
+        };
+        browser.get_slowly("/add/n/1", quick).await.0.text();
+    }
+    for path in ["/set/last/1", "/remove/user", "/clear", "/count", "/renew"] {
+        browser.get(path).await.text();
+    }
+    browser
+        .get_slowly("/renew", browser.get("/count"))
+        .await
+        .0
+        .text();
+    browser.get("/purge").await.text();
+}
+
+/// Which is how it prolongs sessions.
+fn consistent_on_every_request() -> Setup {
+    Setup {
+        policy: TtlExtensionPolicy::OnEveryRequest,
+        ..Setup::consistent()
+    }
+}
 
 #[actix_web::test]
 async fn the_commands_that_the_remedy_names_are_enough() {
@@ -108,25 +141,57 @@ async fn the_commands_that_the_remedy_names_are_enough() {
         "ACL SETUSER shop on >{PASSWORD} ~session:* {COMMANDS}"
     ));
     let url = redis.url_as(&format!("shop:{PASSWORD}@"));
-    let options = RedisSessionStore::builder(pool_at(&url)).counter("n");
-    let app = TestApp::consistent_on(options.build());
-    let browser = app.browser();
-    let long = format!("/set/long/{}", "x".repeat(5_000));
-    for setting_up in ["/count", &long] {
-        browser.get(setting_up).await.text();
-        let quick = browser.get("/add/n/1");
-        let (slow, quick) = browser.get_slowly("/add/n/1", quick).await;
-        assert_eq!((slow.status, quick.status), (200, 200));
+    for setup in [
+        Setup::default(),
+        Setup::consistent(),
+        consistent_on_every_request(),
+    ] {
+        let options = RedisSessionStore::builder(pool_at(&url)).counter("n");
+        let store = options
+            .merge_field("last", |_, _, ours| ours.clone())
+            .build();
+        store.check().await.unwrap();
+        do_everything(&TestApp::with(store, &setup)).await;
     }
-    browser.get("/renew").await.text();
-    browser.get("/purge").await.text();
+}
+
+#[actix_web::test]
+async fn none_of_the_commands_that_the_remedy_names_is_superfluous() {
+    let redis = TestRedis::start().await;
+    let mut loses_reply = true;
+    // Whoever begins a session and does not hear of it looks whether it is there.
+    let proxy = Proxy::before(&redis, move |command| {
+        match command.name() == "EVAL" && command.is_create() && loses_reply {
+            true => {
+                loses_reply = false;
+                Fate::LoseReply
+            }
+            false => Fate::Forward,
+        }
+    })
+    .await;
+    let store = proxy.store_with(|options| options.counter("n"));
+    let app = TestApp::with(store.clone(), &consistent_on_every_request());
+    let requests = async {
+        store.ping().await.unwrap();
+        do_everything(&app).await;
+    };
+    let mut asked = redis.commands_during(requests).await.1;
+    // Those of a new connection, which nobody needs.
+    asked.retain(|name, _| !name.starts_with("client") && name != "select");
+    let named = COMMANDS.split_whitespace().map(|name| &name[1..]);
+    let named: BTreeSet<_> = named.collect();
+    assert_eq!(
+        asked.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+        named
+    );
 }
 
 #[actix_web::test]
 async fn a_command_that_a_script_may_not_use_is_a_missing_permission() {
     let redis = TestRedis::start().await;
     redis.run::<()>(&format!(
-        "ACL SETUSER shop on >{PASSWORD} ~session:* {COMMANDS} -del"
+        "ACL SETUSER shop on >{PASSWORD} ~session:* {COMMANDS} -unlink"
     ));
     let url = redis.url_as(&format!("shop:{PASSWORD}@"));
     let store = RedisSessionStore::from_url(url).unwrap();
@@ -159,12 +224,15 @@ async fn a_wrong_password_is_named_at_once() {
 #[actix_web::test]
 async fn a_disabled_command_is_named_at_once() {
     for (command, sent, sent_by_scripts) in [
-        ("GET", 1, 1),
-        ("SET", 2, 1),
-        ("PEXPIRE", 1, 0),
-        ("DEL", 0, 1),
-        ("EXISTS", 1, 0),
-        ("EVALSHA", 1, 0),
+        ("HGETALL", 1, 0),
+        ("HSET", 0, 1),
+        ("HMGET", 0, 1),
+        ("PEXPIRE", 1, 1),
+        ("UNLINK", 0, 1),
+        ("EXISTS", 0, 1),
+        ("GET", 0, 1),
+        ("SET", 0, 1),
+        ("EVALSHA", 3, 0),
     ] {
         let redis = TestRedis::start_with(&["--rename-command", command, ""]).await;
         let proxy = Proxy::watching(&redis).await;
@@ -201,48 +269,69 @@ async fn assert_no_storm(
 #[actix_web::test]
 async fn fifty_refused_requests_are_no_storm() {
     let load = async |store: &RedisSessionStore| {
-        let loaded = store.load(&session_key(SESSION_KEY)).await;
+        let loaded = store.load(&long_key(SESSION_KEY)).await;
         loaded.unwrap_err().typed()
     };
     let save = async |store: &RedisSessionStore| {
         let saved = store.save(state("n", "1"), &HOUR).await;
         saved.unwrap_err().typed()
     };
-    let redis = TestRedis::start_with(&["--rename-command", "GET", ""]).await;
-    assert_no_storm(&redis, "", load, "ERR", ("GET", 50)).await;
+    let redis = TestRedis::start_with(&["--rename-command", "HGETALL", ""]).await;
+    assert_no_storm(&redis, "", load, "ERR", ("HGETALL", 50)).await;
 
     let redis = TestRedis::start().await;
     redis.run::<()>("CONFIG SET maxmemory 1");
-    assert_no_storm(&redis, "", save, "OOM", ("SET", 50)).await;
+    assert_no_storm(&redis, "", save, "OOM", ("EVALSHA", 50)).await;
 
     redis.run::<()>(&format!("ACL SETUSER shop on >{PASSWORD} ~other:* +@all"));
     let shop = format!("shop:{PASSWORD}@");
-    assert_no_storm(&redis, &shop, load, "NOPERM", ("GET", 50)).await;
+    assert_no_storm(&redis, &shop, load, "NOPERM", ("HGETALL", 50)).await;
 
     redis.run::<()>("CONFIG SET requirepass another");
-    assert_no_storm(&redis, "", load, "NOAUTH", ("GET", 50)).await;
+    assert_no_storm(&redis, "", load, "NOAUTH", ("HGETALL", 50)).await;
     let wrong = format!(":{PASSWORD}@");
     assert_no_storm(&redis, &wrong, load, "WRONGPASS", ("AUTH", 1)).await;
 }
 
+/// What a request may write.
+const WRITES: [&str; 4] = ["/set/name/Ada", "/count", "/renew", "/login/Ada"];
+
 #[actix_web::test]
-async fn when_redis_is_full_writes_are_refused_and_reads_go_on() {
-    let redis = TestRedis::start().await;
-    let app = TestApp::on(redis.store());
-    let browser = app.browser();
-    browser.get("/count").await.text();
-    let before = redis.dump(&redis.only_session());
-    redis.run::<()>("CONFIG SET maxmemory 1");
+async fn when_redis_is_full_writes_are_refused_and_reads_and_logouts_go_on() {
+    for setup in [Setup::default(), Setup::consistent()] {
+        for counter in ["n", "none"] {
+            let redis = TestRedis::start().await;
+            let store = redis.store_with(|options| options.counter(counter));
+            let app = TestApp::with(store.clone(), &setup);
+            let browser = app.browser();
+            browser.get("/count").await.text();
+            let before = redis.dump(&redis.only_session());
+            redis.run::<()>("CONFIG SET maxmemory 1");
 
-    let store = redis.store();
-    let saved = store.save(state("n", "1"), &HOUR).await;
-    assert_refused(saved.unwrap_err().typed(), "OOM");
-    browser.get("/count").await.assert_empty_500();
-    assert_eq!(browser.get("/read").await.text(), "n=1");
-    assert_eq!(redis.dump(&redis.only_session()), before);
+            let saved = store.save(state("n", "1"), &HOUR).await;
+            assert_refused(saved.unwrap_err().typed(), "OOM");
+            for path in WRITES {
+                // Without `ConsistentSessions`, the old session ends before the new one begins.
+                if setup.consistent || !["/renew", "/login/Ada"].contains(&path) {
+                    browser.get(path).await.assert_empty_500();
+                    assert_eq!(browser.get("/read").await.text(), "n=1", "after {path}");
+                    assert_eq!(redis.dump(&redis.only_session()), before, "after {path}");
+                }
+            }
+            app.browser().get("/count").await.assert_empty_500();
 
-    redis.run::<()>("CONFIG SET maxmemory 0");
-    assert_eq!(browser.get("/count").await.text(), "n=2");
+            redis.run::<()>("CONFIG SET maxmemory 0");
+            assert_eq!(browser.get("/count").await.text(), "n=2");
+            redis.run::<()>("CONFIG SET maxmemory 1");
+            let cookie = browser.cookie();
+            browser.get("/purge").await.text();
+            assert!(!browser.has_cookie());
+            assert_eq!(redis.sessions(), [""; 0]);
+            let thief = app.browser_with_cookie(cookie);
+            assert_eq!(thief.get("/read").await.text(), "empty");
+            assert_eq!(redis.keys().len(), 1, "the tombstone");
+        }
+    }
 }
 
 #[actix_web::test]
@@ -256,9 +345,12 @@ async fn a_refusal_is_an_empty_500_to_the_visitor() {
 #[actix_web::test]
 async fn what_else_goes_wrong_tells_no_secrets_either() {
     let redis = TestRedis::start().await;
-    redis.put(&state_of(&session_key(SESSION_KEY)), PASSWORD.as_bytes());
-    let unreadable = redis.store().load(&session_key(SESSION_KEY)).await;
-    assert_is_discreet(unreadable.unwrap_err().typed());
+    redis.put(&hash_of(&long_key(SESSION_KEY)), PASSWORD.as_bytes());
+    let store = redis.store();
+    let unreadable = store.modify(&long_key(SESSION_KEY), |_| ()).await;
+    assert_is_discreet(unreadable.unwrap_err());
+    let gone = store.modify(&long_key("gone"), |_| ()).await;
+    assert_is_discreet(gone.unwrap_err());
 
     redis.kill();
     let pool = pool_at(&redis.url_as(&format!(":{PASSWORD}@")));
@@ -391,7 +483,7 @@ async fn the_command_that_was_refused_is_named() {
     let redis = TestRedis::start().await;
     redis.run::<()>(&format!("ACL SETUSER shop on >{PASSWORD} ~other:* +@all"));
     let url = redis.url_as(&format!("shop:{PASSWORD}@"));
-    let commands = ["GET", "SET", "SET", "PEXPIRE", "EVALSHA"];
+    let commands = ["HGETALL", "EVALSHA", "EVALSHA", "PEXPIRE", "EVALSHA"];
     assert_all_name(commands, &RedisSessionStore::from_url(url).unwrap()).await;
 }
 
@@ -414,13 +506,23 @@ async fn so_is_one_that_is_refused_while_connecting() {
 async fn so_is_one_that_is_not_the_first() {
     let redis = TestRedis::start().await;
     redis.run::<()>(&format!(
-        "ACL SETUSER shop on >{PASSWORD} ~session:* {COMMANDS} -pttl -exists"
+        "ACL SETUSER shop on >{PASSWORD} ~session:* {COMMANDS} -pttl -hdel"
     ));
     let url = redis.url_as(&format!("shop:{PASSWORD}@"));
     let store = RedisSessionStore::from_url(url).unwrap();
-    let key = store.save(state("n", "1"), &HOUR).await.unwrap();
-    let gone = store.update(session_key("gone"), state("n", "1"), &HOUR);
-    assert_names("EXISTS", gone.await.unwrap_err().typed());
+    let mut fields = state("n", "1");
+    fields.extend(state("stays", "1"));
+    let key = store.save(fields, &HOUR).await.unwrap();
+    let (in_scope, same) = (store.clone(), copy(&key));
+    let removed = in_a_request(async move {
+        let mut state = in_scope.load(&same).await.unwrap().unwrap();
+        state.insert("other".to_owned(), "1".to_owned());
+        in_scope.update(copy(&same), state, &HOUR).await.unwrap();
+        let mut state = in_scope.load(&same).await.unwrap().unwrap();
+        state.remove("n");
+        in_scope.update(same, state, &HOUR).await
+    });
+    assert_names("HDEL", removed.await.unwrap_err().typed());
     // Whoever prolongs sessions asks for their TTL when they are read.
     store.update_ttl(&key, &HOUR).await.unwrap();
     let loaded = in_a_request(async move { store.load(&key).await }).await;

@@ -12,7 +12,7 @@ use crate::{
     refusals::COMMANDS,
     support::{
         eventually,
-        sessions::{HOUR, assert_works, copy, state, state_of},
+        sessions::{HOUR, assert_works, copy, hash_of, state},
         tally::Tally,
     },
 };
@@ -41,7 +41,7 @@ fn commands(server: &Server, names: &[&str]) -> usize {
 async fn a_store_works_through_sentinel() {
     let redis = Sentinels::start();
     assert_works(&RedisSessionStore::new(pool(&redis))).await;
-    assert!(commands(redis.master(), &["set"]) > 0);
+    assert!(commands(redis.master(), &["hset"]) > 0);
 }
 
 #[actix_web::test]
@@ -64,7 +64,9 @@ async fn the_commands_that_the_remedy_names_are_enough() {
         ..SentinelNodeConnectionInfo::default()
     });
     let pool = config.create_pool(Some(Runtime::Tokio1)).unwrap();
-    assert_works(&RedisSessionStore::new(pool)).await;
+    let store = RedisSessionStore::new(pool);
+    assert_works(&store).await;
+    store.check().await.unwrap();
 }
 
 #[actix_web::test]
@@ -83,7 +85,7 @@ async fn writes_go_to_the_new_master_and_never_to_the_old_one_when_it_returns() 
     let key = store.save(state("n", "1"), &HOUR).await.unwrap();
     let old = redis.master();
     let replicas = redis.replicas();
-    let exists = format!("EXISTS {}", state_of(&key));
+    let exists = format!("EXISTS {}", hash_of(&key));
     let has_it = || replicas.iter().all(|it| it.run::<u64>(&exists) == 1);
     eventually("the replicas have the session", has_it).await;
 
@@ -91,7 +93,7 @@ async fn writes_go_to_the_new_master_and_never_to_the_old_one_when_it_returns() 
     let new = redis.wait_for_failover_from(old);
     let update = store.update(copy(&key), state("n", "2"), &HOUR);
     assert_eq!(tally.send(update).await.unwrap(), key);
-    assert!(commands(new, &["set"]) > 0);
+    assert!(commands(new, &["hset"]) > 0);
 
     redis.wait_until_agreed();
     // For a moment it takes itself for a master.

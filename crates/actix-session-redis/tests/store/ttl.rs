@@ -5,9 +5,11 @@ use actix_session_redis::Error;
 use actix_web::cookie::time::Duration;
 
 use crate::support::{
+    app::{Setup, TestApp},
     eventually,
     redis::{TestRedis, commands},
-    sessions::{HOUR, Typed, copy, session_key, state, state_of},
+    scope::in_a_request,
+    sessions::{HOUR, Typed, copy, hash_of, state},
 };
 
 const WITHOUT_A_TTL: [Duration; 4] = [
@@ -34,7 +36,7 @@ async fn a_saved_session_lives_to_the_millisecond() {
     let redis = TestRedis::start().await;
     let start = Instant::now();
     let key = redis.store().save(state("n", "1"), &TTL).await.unwrap();
-    assert_ttl_set_since(start, &redis, &state_of(&key));
+    assert_ttl_set_since(start, &redis, &hash_of(&key));
 }
 
 #[actix_web::test]
@@ -44,7 +46,7 @@ async fn an_updated_session_lives_to_the_millisecond() {
     let key = store.save(state("n", "1"), &HOUR).await.unwrap();
     let start = Instant::now();
     let key = store.update(key, state("n", "2"), &TTL).await.unwrap();
-    assert_ttl_set_since(start, &redis, &state_of(&key));
+    assert_ttl_set_since(start, &redis, &hash_of(&key));
 }
 
 #[actix_web::test]
@@ -54,20 +56,44 @@ async fn a_prolonged_session_lives_to_the_millisecond() {
     let key = store.save(state("n", "1"), &HOUR).await.unwrap();
     let start = Instant::now();
     store.update_ttl(&key, &TTL).await.unwrap();
-    assert_ttl_set_since(start, &redis, &state_of(&key));
+    assert_ttl_set_since(start, &redis, &hash_of(&key));
+}
+
+/// There, a change is a transaction, or a script if something is counted.
+#[actix_web::test]
+async fn a_session_that_is_changed_inside_consistent_sessions_lives_to_the_millisecond() {
+    for counter in ["none", "n"] {
+        let redis = TestRedis::start().await;
+        let store = redis.store_with(|options| options.counter(counter));
+        let key = store.save(state("n", "1"), &HOUR).await.unwrap();
+        let (start, same) = (Instant::now(), copy(&key));
+        in_a_request(async move {
+            store.load(&same).await.unwrap().unwrap();
+            store.update(same, state("n", "2"), &TTL).await.unwrap();
+        })
+        .await;
+        assert_ttl_set_since(start, &redis, &hash_of(&key));
+    }
 }
 
 #[actix_web::test]
-async fn a_session_that_was_saved_anew_by_an_update_lives_to_the_millisecond() {
+async fn a_renewed_session_lives_to_the_millisecond() {
     let redis = TestRedis::start().await;
+    let setup = Setup {
+        ttl: TTL,
+        ..Setup::consistent()
+    };
+    let app = TestApp::with(redis.store(), &setup);
+    let browser = app.browser();
+    browser.get("/count").await.text();
+    redis.run::<()>(&format!("PEXPIRE {} 1000000", redis.only_session()));
     let start = Instant::now();
-    let expired = session_key("expired");
-    let updated = redis.store().update(expired, state("n", "1"), &TTL).await;
-    assert_ttl_set_since(start, &redis, &state_of(&updated.unwrap()));
+    browser.get("/renew").await.text();
+    assert_ttl_set_since(start, &redis, &redis.only_session());
 }
 
 #[actix_web::test]
-async fn without_a_ttl_nothing_is_saved() {
+async fn without_a_ttl_nothing_is_created() {
     let redis = TestRedis::start().await;
     let store = redis.store();
     for ttl in WITHOUT_A_TTL {
@@ -81,11 +107,11 @@ async fn without_a_ttl_nothing_is_saved() {
 }
 
 #[actix_web::test]
-async fn without_a_ttl_nothing_is_updated_or_prolonged() {
+async fn without_a_ttl_nothing_is_replaced_or_prolonged() {
     let redis = TestRedis::start().await;
     let store = redis.store();
     let key = store.save(state("n", "1"), &HOUR).await.unwrap();
-    let before = redis.dump(&state_of(&key));
+    let before = redis.dump(&hash_of(&key));
     for ttl in WITHOUT_A_TTL {
         let attempts = async {
             let updated = store.update(copy(&key), state("n", "2"), &ttl).await;
@@ -98,7 +124,7 @@ async fn without_a_ttl_nothing_is_updated_or_prolonged() {
         }
         assert_eq!(asked, commands([]));
     }
-    assert_eq!(redis.dump(&state_of(&key)), before);
+    assert_eq!(redis.dump(&hash_of(&key)), before);
 }
 
 #[actix_web::test]
@@ -109,7 +135,7 @@ async fn the_longest_ttl_is_still_one() {
     let key = store.save(state("n", "1"), &ten_thousand_years).await;
     let key = key.unwrap();
     store.update_ttl(&key, &ten_thousand_years).await.unwrap();
-    assert!(redis.pttl(&state_of(&key)) > 0);
+    assert!(redis.pttl(&hash_of(&key)) > 0);
 }
 
 #[actix_web::test]
@@ -118,6 +144,6 @@ async fn a_session_expires_by_itself() {
     let store = redis.store();
     let ttl = Duration::milliseconds(1);
     let key = store.save(state("n", "1"), &ttl).await.unwrap();
-    eventually("it expires", || redis.pttl(&state_of(&key)) == -2).await;
+    eventually("it expires", || redis.pttl(&hash_of(&key)) == -2).await;
     assert_eq!(store.load(&key).await.unwrap(), None);
 }

@@ -8,14 +8,20 @@ use crate::support::{
     sessions::HOUR,
 };
 
-/// Every combination of cookie security and TTL policy.
+/// Every combination of cookie security and TTL policy, with and without `ConsistentSessions`.
 fn all_setups() -> impl Iterator<Item = Setup> {
     use {CookieContentSecurity::*, TtlExtensionPolicy::*};
-    [Signed, Private].into_iter().flat_map(|cookies| {
-        [OnStateChanges, OnEveryRequest].map(|policy| Setup {
+    let setups = [Setup::default(), Setup::consistent()].into_iter();
+    let setups = setups.flat_map(|setup| {
+        [Signed, Private].map(|cookies| Setup {
             cookies,
+            ..setup.clone()
+        })
+    });
+    setups.flat_map(|setup| {
+        [OnStateChanges, OnEveryRequest].map(|policy| Setup {
             policy,
-            ..Setup::default()
+            ..setup.clone()
         })
     })
 }
@@ -116,7 +122,7 @@ async fn a_session_expires_when_its_time_has_passed() {
     assert_eq!(browser.get("/read").await.text(), "empty");
 }
 
-/// How much longer than a minute the session lives after a request to `path`.
+/// Whether the session lives longer than a minute after a request to `path`.
 async fn is_prolonged_by(path: &str, policy: TtlExtensionPolicy) -> bool {
     let redis = TestRedis::start().await;
     let setup = Setup {

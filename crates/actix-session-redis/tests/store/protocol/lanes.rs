@@ -1,31 +1,38 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
-use actix_session::{SessionExt, storage::SessionStore};
-use actix_session_redis::{ConsistentSessions, RedisSessionStoreBuilder};
+use actix_session::{
+    SessionExt,
+    storage::{SessionKey, SessionStore},
+};
+use actix_session_redis::{ConsistentSessions, RedisSessionStore, RedisSessionStoreBuilder};
 use actix_web::{
     HttpMessage, HttpResponse,
     cookie::{Cookie, CookieJar},
     dev::{Service, ServiceRequest, ServiceResponse, Transform, fn_service},
-    rt::spawn,
+    rt::{spawn, task::JoinHandle},
     test::TestRequest,
 };
 use futures_util::{FutureExt, future::LocalBoxFuture};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    plan::{AT_FIRST, COUNTERS, Change, End, Plan},
+    plan::{AT_FIRST, COUNTERS, End, Event, Plan},
     run::{Record, Run, SessionCookie},
 };
 use crate::support::{
     app::Setup,
-    proxy::{Command, Fate, Proxy},
+    proxy::{Command, Fate, Proxy, script_called},
     redis::TestRedis,
-    sessions::{HOUR, State},
+    sessions::{HOUR, State, hash_of, session_key, tombstone_of},
 };
 
 /// The way of one request at a time: its own store and connection, on which every command waits
 /// for its turn.
 struct Lane {
+    number: usize,
+    store: RedisSessionStore,
+    request: Option<JoinHandle<()>>,
+    outcome: Outcome,
     service: BoxService,
     steps: mpsc::UnboundedReceiver<Step>,
     ended: mpsc::UnboundedSender<Step>,
@@ -37,10 +44,31 @@ type BoxService = Box<dyn Fn(ServiceRequest) -> LocalBoxFuture<'static, ServiceR
 enum Step {
     /// A command is about to be sent; what becomes of it is to be decided.
     Waits {
-        is_script: bool,
+        kind: Kind,
         turn: oneshot::Sender<Fate>,
     },
     Ends(Box<Record>),
+}
+
+/// Of a command.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Reads,
+    Writes,
+    Ends,
+    Other,
+}
+
+impl Kind {
+    fn of(command: &Command) -> Self {
+        match command.name() {
+            _ if command.is_end() => Self::Ends,
+            _ if command.is_write() || command.is_replace() => Self::Writes,
+            "HGETALL" => Self::Reads,
+            "EXEC" => Self::Writes,
+            _ => Self::Other,
+        }
+    }
 }
 
 impl Lane {
@@ -52,8 +80,8 @@ impl Lane {
                 return Fate::Forward;
             }
             let (turn, decision) = oneshot::channel();
-            let is_script = command.is_script();
-            let _ = waits.send(Step::Waits { is_script, turn });
+            let kind = Kind::of(command);
+            let _ = waits.send(Step::Waits { kind, turn });
             Fate::Undecided(async { decision.await.unwrap_or(Fate::Forward) }.boxed_local())
         })
         .await;
@@ -68,10 +96,14 @@ impl Lane {
             Ok(request.into_response(HttpResponse::Ok()))
         });
         let store = proxy.store_with(patient);
-        let sessions = ConsistentSessions::new(setup.sessions(store));
+        let sessions = ConsistentSessions::new(setup.sessions(store.clone()));
         let service = sessions.new_transform(handler).await.unwrap();
         let service = Rc::new(service);
         Self {
+            number,
+            store,
+            request: None,
+            outcome: Outcome::default(),
             service: Box::new(move |request| {
                 let response = service.call(request);
                 async { response.await.unwrap() }.boxed_local()
@@ -83,25 +115,68 @@ impl Lane {
     }
 
     /// Returns with the request's first step.
-    async fn send(&mut self, setup: &Setup, cookie: &str, plan: &Plan) -> Step {
-        let cookie = Cookie::parse_encoded(cookie.to_owned()).unwrap();
+    async fn send(&mut self, setup: &Setup, session_key: &str, plan: &Plan) -> Step {
+        self.outcome = Outcome::default();
+        self.request = Some(match plan.end {
+            End::Modify => self.modify(session_key, plan),
+            _ => self.ask(setup, session_key, plan),
+        });
+        self.next_step().await
+    }
+
+    fn modify(&self, session_key: &str, plan: &Plan) -> JoinHandle<()> {
+        let (store, key, plan) = (
+            self.store.clone(),
+            self::session_key(session_key),
+            plan.clone(),
+        );
+        let (ended, number) = (self.ended.clone(), self.number);
+        spawn(async move {
+            let (mut loaded, mut left) = (State::new(), State::new());
+            let modified = store.modify(&key, |state| {
+                loaded = state.clone();
+                plan.modify(number, state);
+                left = state.clone();
+            });
+            if modified.await.is_err() {
+                left = loaded.clone();
+            }
+            let record = Record::of(&plan, loaded, left, SessionCookie::Untouched);
+            let _ = ended.send(Step::Ends(Box::new(record)));
+        })
+    }
+
+    fn ask(&self, setup: &Setup, session_key: &str, plan: &Plan) -> JoinHandle<()> {
+        let cookie = setup.signed_cookie(session_key);
+        let cookie = Cookie::parse_encoded(cookie).unwrap();
         let request = TestRequest::default().cookie(cookie).to_srv_request();
-        let outcome = Outcome::default();
+        let outcome = Rc::clone(&self.outcome);
         request.extensions_mut().insert(Rc::clone(&outcome));
         request.extensions_mut().insert(plan.clone());
         let (response, ended) = ((self.service)(request), self.ended.clone());
-        let (setup, end) = (setup.clone(), plan.end);
+        let (setup, plan) = (setup.clone(), plan.clone());
         spawn(async move {
             let response = response.await;
             let (loaded, left) = outcome.take().unwrap();
-            let _ = ended.send(Step::Ends(Box::new(Record {
-                loaded,
-                left,
-                end,
-                cookie: session_cookie(&response, &setup),
-            })));
-        });
-        self.next_step().await
+            let cookie = session_cookie(&response, &setup);
+            let record = Record::of(&plan, loaded, left, cookie);
+            let _ = ended.send(Step::Ends(Box::new(record)));
+        })
+    }
+
+    /// Its write has been sent, and is carried out.
+    async fn hang_up(&mut self, plan: &Plan, turn: oneshot::Sender<Fate>) -> Step {
+        self.request.take().unwrap().abort();
+        assert!(turn.send(Fate::Forward).is_ok());
+        // On the same connection, so after the write.
+        self.store.ping().await.unwrap();
+        let (loaded, left) = self.outcome.take().unwrap();
+        Step::Ends(Box::new(Record::of(
+            plan,
+            loaded,
+            left,
+            SessionCookie::Untouched,
+        )))
     }
 
     async fn next_step(&mut self) -> Step {
@@ -111,9 +186,9 @@ impl Lane {
 
 type Outcome = Rc<RefCell<Option<(State, State)>>>;
 
-/// All but those of which the order makes no difference: setting up the connection, and `PTTL`, which only ever follows a `GET`.
+/// Those of which the order makes a difference: of a transaction, the one that carries it out.
 fn takes_turns(command: &Command) -> bool {
-    const NAMES: [&str; 5] = ["GET", "SET", "DEL", "EXISTS", "PEXPIRE"];
+    const NAMES: [&str; 5] = ["HGETALL", "PTTL", "PEXPIRE", "EXEC", "UNLINK"];
     command.is_script() || NAMES.contains(&command.name())
 }
 
@@ -155,18 +230,15 @@ impl Lanes {
         for number in 0..n {
             lanes.push(Lane::beginning_at(&redis, &setup, number).await);
         }
-        let mut lanes = Self {
+        // From now on each run takes the same steps.
+        for script in ["create", "write", "end", "replace", "sweep"] {
+            redis.learn(&script_called(script));
+        }
+        Self {
             redis,
             setup,
             lanes,
-        };
-        // Redis learns the script, so that from now on each run takes the same steps.
-        let plan = Plan {
-            changes: vec![Change::Set("a")],
-            end: End::Answer,
-        };
-        lanes.run(&[plan], |_| (0, false)).await;
-        lanes
+        }
     }
 
     /// Sends a request for each plan. Then, as long as any of them has a command to send, `choose`
@@ -174,38 +246,74 @@ impl Lanes {
     pub(super) async fn run(
         &mut self,
         plans: &[Plan],
+        events: &[Event],
         mut choose: impl FnMut(usize) -> (usize, bool),
     ) -> Run<'_> {
         self.redis.run::<()>("FLUSHALL");
         let at_first = AT_FIRST.map(|(field, value)| (field.to_owned(), value.to_owned()));
         let store = self.redis.store();
         let first = store.save(at_first.into(), &HOUR).await.unwrap();
-        let cookie = self.setup.signed_cookie(first.as_ref());
+        let mut events = events.iter().copied();
+        let mut next_event = events.next();
 
         let mut records = Vec::new();
         let mut waiting = BTreeMap::new();
         for (number, plan) in plans.iter().enumerate() {
-            let step = self.lanes[number].send(&self.setup, &cookie, plan).await;
+            let lane = &mut self.lanes[number];
+            let step = lane.send(&self.setup, first.as_ref(), plan).await;
             waiting.insert(number, step);
         }
         let mut replies_were_lost = false;
-        while !waiting.is_empty() {
-            let (index, lose_reply) = choose(waiting.len());
-            let number = *waiting.keys().nth(index).unwrap();
+        let (mut wrote_at, mut ended_at) = (BTreeMap::new(), BTreeMap::new());
+        let mut read_at = BTreeMap::new();
+        for time in 0.. {
+            if waiting.is_empty() {
+                break;
+            }
+            // An event waits for its turn like everybody else.
+            let (index, lose_reply) = choose(waiting.len() + usize::from(next_event.is_some()));
+            let Some(number) = waiting.keys().nth(index).copied() else {
+                if let Some(event) = next_event {
+                    self.let_happen(event, &first);
+                }
+                next_event = events.next();
+                continue;
+            };
             let step = waiting.remove(&number).unwrap();
-            let Step::Waits { is_script, turn } = step else {
+            let Step::Waits { kind, turn } = step else {
                 panic!("it ended without a command");
             };
-            let lose_reply = lose_reply && is_script;
+            match kind {
+                // What `modify` has written first may have met something else.
+                Kind::Writes if plans[number].end == End::Modify => {
+                    wrote_at.insert(number, time);
+                }
+                Kind::Writes => drop(wrote_at.entry(number).or_insert(time)),
+                Kind::Ends => drop(ended_at.entry(number).or_insert(time)),
+                Kind::Reads => drop(read_at.insert(number, time)),
+                Kind::Other => {}
+            }
+            let lose_reply = lose_reply && matches!(kind, Kind::Writes | Kind::Ends);
             replies_were_lost |= lose_reply;
             let fate = if lose_reply {
                 Fate::LoseReply
             } else {
                 Fate::Forward
             };
-            assert!(turn.send(fate).is_ok(), "it waits for its turn");
-            match self.lanes[number].next_step().await {
-                Step::Ends(record) => records.push(*record),
+            let plan = &plans[number];
+            let step = if plan.end == End::HangUp && kind == Kind::Writes {
+                self.lanes[number].hang_up(plan, turn).await
+            } else {
+                assert!(turn.send(fate).is_ok(), "it waits for its turn");
+                self.lanes[number].next_step().await
+            };
+            match step {
+                Step::Ends(record) => records.push(Record {
+                    read_at: read_at.get(&number).copied(),
+                    wrote_at: wrote_at.get(&number).copied(),
+                    ended_at: ended_at.get(&number).copied(),
+                    ..*record
+                }),
                 waits => drop(waiting.insert(number, waits)),
             }
         }
@@ -215,6 +323,15 @@ impl Lanes {
             records,
             replies_were_lost,
         }
+    }
+
+    fn let_happen(&self, event: Event, first: &SessionKey) {
+        let (session, tombstone) = (hash_of(first), tombstone_of(first));
+        self.redis.run::<()>(&match event {
+            Event::SessionRemoved => format!("DEL {session}"),
+            Event::TombstoneEvicted => format!("DEL {tombstone}"),
+            Event::TimePasses => format!("PEXPIRE {tombstone} 280000"),
+        });
     }
 
     /// In every order in which the requests' commands can be carried out.
@@ -230,7 +347,7 @@ impl Lanes {
                 number += 1;
                 (turns[number - 1].0, false)
             };
-            if let Err(why) = self.run(plans, choose).await.check() {
+            if let Err(why) = self.run(plans, &[], choose).await.check() {
                 panic!("{why}\nafter {plans:?} in the order {turns:?}");
             }
             while turns.pop_if(|(turn, of)| *turn + 1 == *of).is_some() {}

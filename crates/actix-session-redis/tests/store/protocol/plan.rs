@@ -1,7 +1,8 @@
 use actix_session::Session;
 
-/// The first two are no more than fields, the others are counters.
-pub(super) const FIELDS: [&str; 4] = ["a", "b", "m", "n"];
+use crate::support::sessions::State;
+
+/// `a` and `b` are no more than fields.
 pub(super) const COUNTERS: [&str; 2] = ["m", "n"];
 
 /// Of these, `m` is missing; nobody changes the last one.
@@ -20,6 +21,7 @@ pub(super) enum Change {
     Set(&'static str),
     Remove(&'static str),
     Add(&'static str, i64),
+    Clear,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,14 +30,52 @@ pub(super) enum End {
     Answer,
     Renew,
     Purge,
+    /// Not a request, but `modify` from outside.
+    Modify,
+    /// The client hangs up while Redis carries out the write.
+    HangUp,
+}
+
+/// What happens to the Redis keys of the first session meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Event {
+    /// As when it is evicted, or an operator removes it.
+    SessionRemoved,
+    TombstoneEvicted,
+    /// So much that nobody counts as late any more.
+    TimePasses,
 }
 
 impl Plan {
+    pub(super) fn removes(&self, field: &str) -> bool {
+        self.changes.iter().any(|change| match *change {
+            Change::Clear => true,
+            Change::Remove(removed) => removed == field,
+            Change::Set(_) | Change::Add(..) => false,
+        })
+    }
+
+    /// The same to a state.
+    pub(super) fn modify(&self, lane: usize, state: &mut State) {
+        for change in &self.changes {
+            match *change {
+                Change::Set(field) => drop(state.insert(field.into(), (lane + 1).to_string())),
+                Change::Remove(field) => drop(state.remove(field)),
+                Change::Clear => state.clear(),
+                Change::Add(field, n) => {
+                    let value: i64 = state.get(field).map_or(0, |value| value.parse().unwrap());
+                    state.insert(field.into(), (value + n).to_string());
+                }
+            }
+        }
+    }
+
     pub(super) fn carry_out(&self, lane: usize, session: &Session) {
         for change in &self.changes {
             match *change {
                 Change::Set(field) => session.insert(field, lane + 1).unwrap(),
                 Change::Remove(field) => drop(session.remove(field)),
+                Change::Clear => session.clear(),
                 Change::Add(field, n) => {
                     let value: i64 = session.get(field).unwrap().unwrap_or(0);
                     session.insert(field, value + n).unwrap();
@@ -43,7 +83,7 @@ impl Plan {
             }
         }
         match self.end {
-            End::Answer => {}
+            End::Answer | End::Modify | End::HangUp => {}
             End::Renew => session.renew(),
             End::Purge => session.purge(),
         }

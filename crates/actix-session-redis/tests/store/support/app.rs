@@ -140,7 +140,9 @@ impl TestApp {
         let desk = Arc::<Desk>::default();
         let config = actix_test::config().h1().workers(1);
         let app_desk = Data::from(Arc::clone(&desk));
+        let log = dispatcher::get_default(Dispatch::clone);
         let server = actix_test::start_with(config, move || {
+            mem::forget(dispatcher::set_default(&log));
             App::new().app_data(app_desk.clone()).configure(&configure)
         });
         Self { server, desk }

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderMap};
 use futures_util::future::join;
 
 use super::app::TestApp;
@@ -20,6 +20,7 @@ pub(crate) struct Answer {
     pub(crate) body: String,
     /// The names of the cookies that it sets or takes away.
     pub(crate) touched_cookies: Vec<String>,
+    pub(crate) headers: HeaderMap,
 }
 
 impl Answer {
@@ -34,6 +35,20 @@ impl Answer {
     #[track_caller]
     pub(crate) fn assert_empty_500(&self) {
         assert_eq!((self.status, self.body.as_str()), (500, ""));
+    }
+
+    /// The same, when Redis is away: caches and clients learn that it is not for long.
+    #[track_caller]
+    pub(crate) fn assert_empty_503(&self) {
+        assert_eq!((self.status, self.body.as_str()), (503, ""));
+        assert_eq!(self.header("retry-after"), "1");
+    }
+
+    /// The values of a header, one after the other.
+    pub(crate) fn header(&self, name: &str) -> String {
+        let values = self.headers.get_all(name);
+        let values: Vec<_> = values.map(|value| value.to_str().unwrap()).collect();
+        values.join(", ")
     }
 
     pub(crate) fn touches_session_cookie(&self) -> bool {
@@ -63,6 +78,7 @@ impl<'a> Browser<'a> {
             .collect();
         let body = response.body().await.unwrap();
         Answer {
+            headers: response.headers().clone(),
             status: response.status().as_u16(),
             body: String::from_utf8(body.to_vec()).unwrap(),
             touched_cookies,

@@ -2,8 +2,9 @@
 
 use std::{
     cell::{Cell, RefCell},
-    io,
+    fs, io,
     net::SocketAddr,
+    path::Path,
     pin::pin,
     rc::Rc,
     time::Duration,
@@ -15,6 +16,7 @@ use actix_session_redis::{
 };
 use actix_web::rt::{spawn, task::JoinHandle};
 use futures_util::future::{LocalBoxFuture, select};
+use sha1_smol::Sha1;
 use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -90,7 +92,7 @@ impl Bandwidth {
 pub(crate) struct Command {
     arguments: Vec<String>,
     /// How many bytes it took on the wire.
-    pub(crate) size: usize,
+    size: usize,
 }
 
 impl Command {
@@ -112,27 +114,50 @@ impl Command {
     }
 
     pub(crate) fn key(&self) -> &str {
-        &self.arguments[1]
+        &self.arguments[if self.is_script() { 3 } else { 1 }]
     }
 
-    /// Whether it stores a session if nobody has written to it since it was loaded.
     pub(crate) fn is_script(&self) -> bool {
         ["EVALSHA", "EVAL"].contains(&self.name())
     }
 
-    /// Whether it creates a session.
-    pub(crate) fn is_save(&self) -> bool {
-        self.has("SET", "NX")
+    /// Whether it begins a session.
+    pub(crate) fn is_create(&self) -> bool {
+        self.is("create")
     }
 
-    /// Whether it changes a session.
-    pub(crate) fn is_update(&self) -> bool {
-        self.has("SET", "XX")
+    /// Whether it gives a session another state.
+    pub(crate) fn is_replace(&self) -> bool {
+        self.is("replace")
     }
 
-    fn has(&self, name: &str, option: &str) -> bool {
-        self.name() == name && self.arguments.iter().any(|argument| argument == option)
+    /// Whether it writes changes of which some depend on what is there.
+    pub(crate) fn is_write(&self) -> bool {
+        self.is("write")
     }
+
+    /// Whether it ends a session.
+    pub(crate) fn is_end(&self) -> bool {
+        self.is("end")
+    }
+
+    fn is(&self, script: &str) -> bool {
+        let code = script_called(script);
+        match self.name() {
+            "EVAL" => self.arguments[1] == code,
+            "EVALSHA" => self.arguments[1] == Sha1::from(code).digest().to_string(),
+            _ => false,
+        }
+    }
+}
+
+/// What Redis gets to run.
+pub(crate) fn script_called(name: &str) -> String {
+    let file = |name| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/session/lua");
+        fs::read_to_string(folder.join(name).with_extension("lua")).unwrap()
+    };
+    [file("fields"), file(name)].concat()
 }
 
 pub(crate) struct Proxy {
@@ -227,6 +252,11 @@ impl Proxy {
     /// How many commands came by so far.
     pub(crate) fn seen_in_all(&self) -> usize {
         self.seen.borrow().len()
+    }
+
+    /// How many bytes they took.
+    pub(crate) fn bytes_seen(&self) -> usize {
+        self.seen.borrow().iter().map(|command| command.size).sum()
     }
 
     /// The commands with this name that came by so far.

@@ -25,6 +25,7 @@ pub(crate) fn all(app: &mut ServiceConfig) {
         .wrap(from_fn(wait_at_the_desk))
         .service((hello, read, worker, current, compute, block))
         .service((set, add, count, grow, remove, clear))
+        .service((clear_and_set, clear_and_login, remove_and_set))
         .service((renew, login, purge))
         .service((count_with_own_cookies, count_and_fail));
     app.service(routes);
@@ -147,7 +148,8 @@ async fn worker(session: Session) -> String {
 #[get("/current")]
 async fn current(session: CurrentSession) -> String {
     let key = session.key().map_or("none", |key| key.as_ref());
-    format!("{key} {session:?}")
+    let handle = session.handle().map_or("none", |handle| handle.as_ref());
+    format!("{key} {handle} {:?} {session:?}", session.key())
 }
 
 #[get("/set/{field}/{value}")]
@@ -186,6 +188,30 @@ async fn remove(session: Session, field: Path<String>) -> String {
 async fn clear(session: Session) -> String {
     session.clear();
     fields(&session)
+}
+
+#[get("/clear-and-set/{field}/{value}")]
+async fn clear_and_set(session: Session, path: Path<(String, String)>) -> Result<String> {
+    let (field, value) = path.into_inner();
+    session.clear();
+    session.insert(field, value)?;
+    Ok(fields(&session))
+}
+
+#[get("/clear-and-login/{user}")]
+async fn clear_and_login(session: Session, user: Path<String>) -> Result<String> {
+    session.clear();
+    session.renew();
+    session.insert("user", user.into_inner())?;
+    Ok(fields(&session))
+}
+
+#[get("/remove-and-set/{removed}/{field}/{value}")]
+async fn remove_and_set(session: Session, path: Path<(String, String, String)>) -> Result<String> {
+    let (removed, field, value) = path.into_inner();
+    session.remove(&removed);
+    session.insert(field, value)?;
+    Ok(fields(&session))
 }
 
 #[get("/renew")]

@@ -14,6 +14,13 @@ use tokio::sync::oneshot;
 
 /// Does the work in the place of the session middleware of one request.
 pub(crate) async fn in_a_request<T: 'static>(work: impl Future<Output = T> + 'static) -> T {
+    in_an_answered_request(work).await.0
+}
+
+/// The same. Returns the status of the answer, too.
+pub(crate) async fn in_an_answered_request<T: 'static>(
+    work: impl Future<Output = T> + 'static,
+) -> (T, u16) {
     let (done, result) = oneshot::channel();
     let once = Cell::new(Some((work, done)));
     let sessions = from_fn(move |request: ServiceRequest, _: Next<BoxBody>| {
@@ -26,6 +33,6 @@ pub(crate) async fn in_a_request<T: 'static>(work: impl Future<Output = T> + 'st
     let consistent_sessions = ConsistentSessions::new(sessions);
     let service = consistent_sessions.new_transform(ok_service()).await;
     let request = TestRequest::default().to_srv_request();
-    service.unwrap().call(request).await.unwrap();
-    result.await.unwrap()
+    let response = service.unwrap().call(request).await.unwrap();
+    (result.await.unwrap(), response.status().as_u16())
 }

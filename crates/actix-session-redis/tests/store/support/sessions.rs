@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use actix_session::storage::{LoadError, SaveError, SessionKey, SessionStore, UpdateError};
-use actix_session_redis::{Error, RedisSessionStore};
+use actix_session_redis::{Error, RedisSessionStore, SessionId};
 use actix_web::cookie::time::Duration;
 
 pub(crate) type State = HashMap<String, String>;
@@ -24,14 +24,19 @@ pub(crate) fn copy(session_key: &SessionKey) -> SessionKey {
     self::session_key(session_key.as_ref())
 }
 
-/// The Redis key of the session's state.
-pub(crate) fn state_of(session_key: &SessionKey) -> String {
-    format!("session:{}", session_key.as_ref())
+/// A session key of the form that sessions have: this text again and again.
+pub(crate) fn long_key(text: &str) -> SessionKey {
+    session_key(&text.repeat(64)[..64])
+}
+
+/// The Redis key of the session.
+pub(crate) fn hash_of(session_key: &SessionKey) -> String {
+    format!("session:{}", SessionId::of(session_key))
 }
 
 /// The Redis key that says that the session has ended.
-pub(crate) fn marker_of(session_key: &SessionKey) -> String {
-    format!("session:ended:{{{}}}", state_of(session_key))
+pub(crate) fn tombstone_of(session_key: &SessionKey) -> String {
+    format!("session:ended:{{{}}}", hash_of(session_key))
 }
 
 /// Saves and reads one session.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use actix_session_redis::deadpool_redis::redis::{self, FromRedisValue, InfoDict};
 
 use super::TestRedis;
+use crate::support::sessions::State;
 
 /// How often each command was asked for, refused ones included.
 pub(crate) type Commands = BTreeMap<String, u64>;
@@ -29,12 +30,32 @@ impl TestRedis {
         command.query(control).unwrap()
     }
 
+    pub(crate) fn learn(&self, script: &str) {
+        self.query::<()>(redis::cmd("SCRIPT").arg("LOAD").arg(script));
+    }
+
     pub(crate) fn put(&self, key: &str, value: &[u8]) {
         self.query::<()>(redis::cmd("SET").arg(key).arg(value));
     }
 
-    pub(crate) fn value(&self, key: &str) -> Option<Vec<u8>> {
-        self.run(&format!("GET {key}"))
+    /// As a hash.
+    pub(crate) fn put_fields(&self, key: &str, fields: &[(&[u8], &[u8])]) {
+        self.query::<()>(redis::cmd("HSET").arg(key).arg(fields));
+    }
+
+    /// What the application has stored in a session, if there is one.
+    pub(crate) fn state(&self, key: &str) -> Option<State> {
+        let fields: BTreeMap<Vec<u8>, Vec<u8>> = self.run(&format!("HGETALL {key}"));
+        let is_session = fields.contains_key(&b"\xFFborn"[..]);
+        let fields = fields
+            .into_iter()
+            .filter(|(field, _)| !field.starts_with(b"\xFF"));
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        is_session.then(|| {
+            fields
+                .map(|(field, json)| (text(field), text(json)))
+                .collect()
+        })
     }
 
     /// Value and time to live as one, to see that nobody has touched either.
@@ -52,17 +73,10 @@ impl TestRedis {
         keys
     }
 
-    /// The Redis keys that hold session states: all but the markers of ended sessions and the
-    /// receipts of writes.
+    /// The Redis keys of sessions: all but what is kept beside those that have ended.
     pub(crate) fn sessions(&self) -> Vec<String> {
         let mut keys = self.keys();
-        keys.retain(|key| !key.contains("ended:") && !is_receipt(key));
-        keys
-    }
-
-    pub(crate) fn receipts(&self) -> Vec<String> {
-        let mut keys = self.keys();
-        keys.retain(|key| is_receipt(key));
+        keys.retain(|key| !key.contains('{'));
         keys
     }
 
@@ -155,8 +169,4 @@ impl TestRedis {
     pub(crate) fn kill_clients(&self) {
         self.run::<u64>("CLIENT KILL TYPE normal");
     }
-}
-
-fn is_receipt(key: &str) -> bool {
-    key.contains("written:{")
 }

@@ -3,11 +3,14 @@ use std::{rc::Rc, time::Duration};
 use actix_session::storage::SessionStore;
 use actix_session_redis::Error;
 
-use super::{change, counting_n};
+use futures_util::future::join;
+
+use super::{assert_n, change, count_up, counting_n};
 use crate::support::{
+    eventually,
     proxy::{Fate, Proxy},
     redis::TestRedis,
-    sessions::{HOUR, State, Typed, copy, marker_of, state, state_of},
+    sessions::{HOUR, State, Typed, copy, hash_of, state},
 };
 
 /// What becomes of a session when one request sets `theirs` while another one sets `ours`.
@@ -78,52 +81,58 @@ async fn a_sum_that_is_no_json_integer_any_more_goes_to_the_later_writer() {
 }
 
 #[actix_web::test]
-async fn a_conflict_with_what_is_no_session_state_is_won() {
-    type Spoil = fn(&TestRedis, &str);
-    let spoil: [(&str, Spoil); 7] = [
-        ("nothing", |redis, key| redis.put(key, b"")),
-        ("text", |redis, key| redis.put(key, b"no session state")),
-        ("bytes", |redis, key| redis.put(key, &[0xff; 1_000])),
-        ("number", |redis, key| redis.put(key, br#"{"n":1}"#)),
-        ("no text", |redis, key| redis.put(key, b"{\"x\":\"\xff\"}")),
-        ("list", |redis, key| redis.put(key, b"[]")),
-        ("other type", |redis, key| {
-            redis.run::<()>(&format!("DEL {key}"));
-            redis.run::<()>(&format!("RPUSH {key} a b"));
-        }),
-    ];
-    let mut before = state("n", "1");
-    before.extend(state("name", "\"Ada\""));
-    let mut after = before.clone();
-    after.extend(state("n", "2"));
-    let mut lost = Vec::new();
-    for (what, spoil) in spoil {
+async fn what_is_no_session_any_more_is_left_alone() {
+    for declared in [false, true] {
         let redis = Rc::new(TestRedis::start().await);
-        let store = redis.store();
-        let key = store.save(before.clone(), &HOUR).await.unwrap();
-        let (server, same) = (Rc::clone(&redis), copy(&key));
+        let store = redis.store_with(|options| match declared {
+            true => counting_n(options),
+            false => options,
+        });
+        let key = store.save(state("n", "1"), &HOUR).await.unwrap();
+        let (server, same) = (Rc::clone(&redis), hash_of(&key));
         let changed = change(&store, &key, async move |state| {
             state.insert("n".to_owned(), "2".to_owned());
-            spoil(&server, &state_of(&same));
+            server.run::<()>(&format!("DEL {same}"));
+            server.run::<()>(&format!("RPUSH {same} a b"));
         });
-        let changed = changed.await;
-        let stored = store.load(&key).await.ok().flatten();
-        if changed.is_err() || stored.as_ref() != Some(&after) {
-            lost.push((what, changed, stored));
-        }
+        assert_eq!(changed.await.unwrap(), key);
+        let left: Vec<String> = redis.run(&format!("LRANGE {} 0 -1", hash_of(&key)));
+        assert_eq!(left, ["a", "b"]);
     }
-    assert!(lost.is_empty(), "{lost:#?}");
+}
+
+#[actix_web::test]
+async fn a_counter_that_is_spelled_in_another_way_is_added_to() {
+    for (theirs, sum) in [("-0", "5"), ("-7", "-2")] {
+        let both = merged(&state("n", "0"), state("n", theirs), state("n", "5")).await;
+        assert_eq!(both, state("n", sum), "{theirs}");
+    }
+}
+
+#[actix_web::test]
+async fn a_counted_write_that_redis_refuses_for_now_waits() {
+    let redis = Rc::new(TestRedis::start().await);
+    let store = redis.store_with(counting_n);
+    let key = store.save(state("n", "1"), &HOUR).await.unwrap();
+    redis.run::<()>("CONFIG SET min-replicas-to-write 1");
+    let enough_replicas = async {
+        let told = || redis.error_count("NOREPLICAS") > 0;
+        eventually("it is told that there are too few replicas", told).await;
+        redis.run::<()>("CONFIG SET min-replicas-to-write 0");
+    };
+    join(count_up(&store, &key), enough_replicas).await;
+    assert_n(&store, &key, "2").await;
 }
 
 #[actix_web::test]
 async fn a_change_that_others_keep_getting_ahead_of_fails_at_the_deadline() {
     let redis = Rc::new(TestRedis::start().await);
-    let key = redis.store().save(state("n", "1"), &HOUR).await.unwrap();
-    let (server, same, mut n) = (Rc::clone(&redis), state_of(&key), 1);
+    let key = redis.store().save(state("m", "1"), &HOUR).await.unwrap();
+    let (server, same, mut n) = (Rc::clone(&redis), hash_of(&key), 1);
     let proxy = Proxy::before(&redis, move |command| {
         if command.is_script() {
             n += 1;
-            server.put(&same, format!(r#"{{"n":"{n}"}}"#).as_bytes());
+            server.run::<()>(&format!("HSET {same} m {n}"));
         }
         Fate::Forward
     })
@@ -133,9 +142,9 @@ async fn a_change_that_others_keep_getting_ahead_of_fails_at_the_deadline() {
         options.deadline(Duration::from_millis(200))
     });
     let changed = change(&store, &key, async |state| {
-        drop(state.insert("m".into(), "1".into()))
+        drop(state.insert("m".into(), "0".into()))
     });
     let error = changed.await.unwrap_err().typed();
     assert_matches!(error, Error::Contended { tries: 2.. });
-    assert!(redis.value(&marker_of(&key)).is_none());
+    assert_eq!(redis.keys(), [hash_of(&key)]);
 }

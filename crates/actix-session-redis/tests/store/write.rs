@@ -1,9 +1,7 @@
-/// What the request has loaded is recognised, however long it is.
-mod base;
 /// When somebody else has written meanwhile.
 mod conflict;
 /// A write whose reply was lost is carried out once.
-mod receipt;
+mod idempotency;
 /// Whether or not the server knows the script.
 mod server;
 

@@ -1,0 +1,249 @@
+//! What a request has changed, field by field, and how that meets what others have changed.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap},
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+};
+
+use serde_json::Value;
+
+use super::state::{State, is_same};
+use crate::error::Error;
+
+/// Decides what a field becomes that two requests have changed: the value both started from, the
+/// one that the other has stored, and ours.
+pub(crate) type MergeField =
+    Arc<dyn Fn(Option<&Value>, Option<&Value>, &Value) -> Value + Send + Sync>;
+
+/// What is declared of some fields; the others go to the later writer.
+#[derive(Clone, Default)]
+pub(crate) struct MergeRules(HashMap<String, Rule>);
+
+#[derive(Clone)]
+enum Rule {
+    Counter,
+    Field(MergeField),
+}
+
+/// What is to be written of a session.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Changes<'a> {
+    /// Whatever others have made of these fields.
+    pub(crate) set: Vec<(&'a str, &'a str)>,
+    pub(crate) removed: Vec<&'a str>,
+    /// All of them, and all other changes, or nothing.
+    pub(crate) guarded: Vec<(&'a str, Guarded<'a>)>,
+    /// How many fields there must be, if that matters.
+    pub(crate) seen: Option<usize>,
+}
+
+/// A change that depends on what Redis holds.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Guarded<'a> {
+    /// Added to an integer.
+    Add(i64),
+    /// Only if Redis holds what was expected.
+    Swap {
+        expected: Option<String>,
+        value: Option<Cow<'a, str>>,
+    },
+}
+
+impl<'a> Changes<'a> {
+    /// Nothing but the difference, if nobody else writes the session.
+    pub(crate) fn between(base: &'a State, ours: &'a State) -> Self {
+        MergeRules::default().changes(base, ours)
+    }
+
+    /// The difference, on condition that all that was seen is still there.
+    pub(crate) fn exactly(base: &'a State, ours: &'a State) -> Self {
+        let all: BTreeSet<&String> = base.keys().chain(ours.keys()).collect();
+        let guarded = all.into_iter().map(|field| {
+            let expected = base.get(field).cloned();
+            let value = ours.get(field).map(|value| value.as_str().into());
+            (&**field, Guarded::Swap { expected, value })
+        });
+        Self {
+            guarded: guarded.collect(),
+            seen: Some(base.len()),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.removed.is_empty() && self.guarded.is_empty()
+    }
+}
+
+impl MergeRules {
+    pub(crate) fn counter(&mut self, field: String) {
+        self.0.insert(field, Rule::Counter);
+    }
+
+    pub(crate) fn field(&mut self, field: String, merge: MergeField) {
+        self.0.insert(field, Rule::Field(merge));
+    }
+
+    /// What was made of `base`.
+    pub(crate) fn changes<'a>(&self, base: &'a State, ours: &'a State) -> Changes<'a> {
+        let mut changes = Changes::default();
+        for (field, value) in ours {
+            let before = base.get(field);
+            if before.is_some_and(|before| is_same(before, value)) {
+                continue;
+            }
+            match self.guarded(field, before, value) {
+                Some(guarded) => changes.guarded.push((field, guarded)),
+                None => changes.set.push((field, value)),
+            }
+        }
+        let removed = base.keys().filter(|field| !ours.contains_key(*field));
+        changes.removed.extend(removed.map(String::as_str));
+        changes
+    }
+
+    fn guarded<'a>(
+        &self,
+        field: &str,
+        base: Option<&String>,
+        ours: &'a str,
+    ) -> Option<Guarded<'a>> {
+        let difference = match self.0.get(field)? {
+            Rule::Counter => Some(difference(base, ours)?),
+            Rule::Field(_) => None,
+        };
+        Some(match difference.and_then(|it| i64::try_from(it).ok()) {
+            Some(difference) => Guarded::Add(difference),
+            None => Guarded::Swap {
+                expected: base.cloned(),
+                value: Some(ours.into()),
+            },
+        })
+    }
+
+    /// Redis holds something else than was expected: what is written in the place of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MergePanicked`] when the application's own function panics.
+    pub(crate) fn meet(
+        &self,
+        changes: &mut Changes<'_>,
+        base: &State,
+        ours: &State,
+        theirs: Vec<(String, Option<String>)>,
+    ) -> Result<(), Error> {
+        for (field, theirs) in theirs {
+            let guarded = changes.guarded.iter_mut().find(|(name, _)| *name == field);
+            let (Some((_, guarded)), Some(value)) = (guarded, ours.get(&field)) else {
+                continue;
+            };
+            let value = self.resolve(&field, base.get(&field), theirs.as_ref(), value)?;
+            *guarded = Guarded::Swap {
+                expected: theirs,
+                value: Some(value.into()),
+            };
+        }
+        Ok(())
+    }
+
+    /// Both changes of `base`, field by field: a change of one side is kept, and removal is a
+    /// change. What both have changed goes by its rule, or else to `ours`, the later writer.
+    pub(crate) fn merge(&self, base: &State, theirs: &State, ours: &State) -> Result<State, Error> {
+        let Changes {
+            set,
+            removed,
+            guarded,
+            ..
+        } = self.changes(base, ours);
+        let mut merged = theirs.clone();
+        for field in removed {
+            merged.remove(field);
+        }
+        for (field, value) in set {
+            merged.insert(field.to_owned(), value.to_owned());
+        }
+        for (field, _) in guarded {
+            let value = self.resolve(field, base.get(field), theirs.get(field), &ours[field])?;
+            merged.insert(field.to_owned(), value);
+        }
+        Ok(merged)
+    }
+
+    fn resolve(
+        &self,
+        field: &str,
+        base: Option<&String>,
+        theirs: Option<&String>,
+        ours: &str,
+    ) -> Result<String, Error> {
+        let resolved = match self.0.get(field) {
+            _ if is_unchanged(base, theirs) => Ok(None),
+            None => Ok(None),
+            Some(Rule::Counter) => Ok(add_up(base, theirs, ours)),
+            Some(Rule::Field(merge)) => apply(merge, base, theirs, ours),
+        };
+        let resolved = resolved.map_err(|_| Error::MergePanicked {
+            field: field.to_owned(),
+        })?;
+        Ok(resolved.unwrap_or_else(|| ours.to_owned()))
+    }
+}
+
+fn is_unchanged(before: Option<&String>, after: Option<&String>) -> bool {
+    match (before, after) {
+        (Some(before), Some(after)) => is_same(before, after),
+        (before, after) => before == after,
+    }
+}
+
+/// `None` when one of them is no integer, or the sum does not fit JSON integers as Rust reads
+/// them.
+fn add_up(base: Option<&String>, theirs: Option<&String>, ours: &str) -> Option<String> {
+    let sum = integer(theirs)?.checked_add(difference(base, ours)?)?;
+    (i64::MIN.into()..=u64::MAX.into())
+        .contains(&sum)
+        .then(|| sum.to_string())
+}
+
+fn difference(base: Option<&String>, ours: &str) -> Option<i128> {
+    ours.parse::<i128>().ok()?.checked_sub(integer(base)?)
+}
+
+fn integer(text: Option<&String>) -> Option<i128> {
+    text.map_or(Some(0), |text| text.parse().ok())
+}
+
+/// `None` when one of them is not JSON; an error when the function panics.
+fn apply(
+    merge: &MergeField,
+    base: Option<&String>,
+    theirs: Option<&String>,
+    ours: &str,
+) -> thread::Result<Option<String>> {
+    let json = |text: Option<&String>| text.map(|text| serde_json::from_str(text)).transpose();
+    let (Ok(base), Ok(theirs), Ok(ours)) = (json(base), json(theirs), serde_json::from_str(ours))
+    else {
+        return Ok(None);
+    };
+    // The values were made for this call alone, so a panic leaves nothing half changed but what
+    // the function itself holds; that it must not is documented.
+    let merged = catch_unwind(AssertUnwindSafe(|| {
+        merge(base.as_ref(), theirs.as_ref(), &ours)
+    }))?;
+    Ok(Some(merged.to_string()))
+}
+
+impl fmt::Debug for MergeRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+#[path = "../../tests/unit/changes.rs"]
+mod tests;

@@ -1,0 +1,278 @@
+//! A session is a Redis hash: a field for each field of its state, with the JSON text as its value,
+//! and a few of ours.
+//!
+//! It exists if it has the field [`BORN`], which only [`Hash::create`] writes. So a write that comes
+//! too late can at worst leave a hash without it, which is no session.
+
+use std::{sync::Arc, time::SystemTime};
+
+use deadpool_redis::redis::{Cmd, ErrorKind, Value, cmd, from_redis_value};
+use futures_util::future::{try_join, try_join_all};
+
+use crate::{
+    client::{Connection, Failure},
+    error::Error,
+    session::{
+        changes::{Changes, Guarded},
+        idempotency::IdempotencyKey,
+        script::{CHECK, CREATE, REPLACE, SWEEP, Script, WRITE},
+        snapshot::Snapshot,
+        state::{State, load_field},
+    },
+};
+
+/// When the session has begun, in milliseconds since 1970.
+const BORN: &[u8] = b"\xFFborn";
+
+/// With which bytes the names of our own fields begin: no name of the application's does, for they
+/// are UTF-8. `fields.lua` knows them, too.
+const OURS: u8 = 0xFF;
+
+/// What is under one Redis key, on one connection.
+pub(crate) struct Hash<'a> {
+    pub(crate) redis: Arc<Connection>,
+    pub(crate) redis_key: &'a str,
+}
+
+pub(crate) enum Written {
+    Done,
+    /// There is no such session.
+    Gone,
+    /// Not written: these fields hold something else than was expected.
+    Conflict(Vec<(String, Option<String>)>),
+}
+
+impl Hash<'_> {
+    /// Reads a session, and on demand how many milliseconds it has left to live, in one round trip.
+    pub(crate) async fn read(self, with_ttl: bool) -> Result<Option<Snapshot>, Failure> {
+        let Self { redis, redis_key } = self;
+        let hgetall = Cmd::hgetall(redis_key);
+        let (fields, ttl_left_ms) = if with_ttl {
+            let pttl = Cmd::pttl(redis_key);
+            try_join(redis.query(&hgetall), redis.query::<i64>(&pttl)).await?
+        } else {
+            (redis.query(&hgetall).await?, -1)
+        };
+        let state = understand(fields)?;
+        // Negative: the key is missing, or has no TTL.
+        Ok(state.map(|state| Snapshot::now(state, ttl_left_ms.try_into().ok())))
+    }
+
+    /// Begins a session; `false` if the key is taken.
+    pub(crate) async fn create(
+        self,
+        tombstone: &str,
+        born: SystemTime,
+        state: &State,
+        ttl_ms: i64,
+    ) -> Result<bool, Failure> {
+        let since_1970 = born.duration_since(SystemTime::UNIX_EPOCH);
+        let born = since_1970.unwrap_or_default().as_millis().to_string();
+        let add_arguments = |command: &mut Cmd| {
+            command.arg(&born).arg(ttl_ms).arg(state);
+        };
+        let redis_keys = [self.redis_key, tombstone];
+        let created = CREATE.run(&self.redis, &redis_keys, add_arguments).await?;
+        is_done(&created)
+    }
+
+    /// Gives a session another state, whatever others have made of it; `false` if it is gone.
+    pub(crate) async fn replace(self, state: &State, ttl_ms: i64) -> Result<bool, Failure> {
+        let replaced = self.run(&REPLACE, |command| {
+            command.arg(ttl_ms).arg(state);
+        });
+        is_done(&replaced.await?)
+    }
+
+    /// Without a `key` it may be carried out again. Without `ttl_ms` its TTL stays.
+    pub(crate) async fn write(
+        self,
+        changes: &Changes<'_>,
+        ttl_ms: Option<i64>,
+        key: Option<&IdempotencyKey<'_>>,
+    ) -> Result<Written, Failure> {
+        match ttl_ms {
+            // redis-rs does not follow a slot that moves with a transaction.
+            Some(ttl_ms) if changes.guarded.is_empty() && !self.redis.is_cluster() => {
+                self.write_plainly(changes, ttl_ms).await
+            }
+            _ => self.write_by_script(changes, ttl_ms, key).await,
+        }
+    }
+
+    /// The commands are a transaction, so that nothing stands without a TTL if the connection breaks
+    /// between them.
+    async fn write_plainly(self, changes: &Changes<'_>, ttl_ms: i64) -> Result<Written, Failure> {
+        let key = self.redis_key;
+        let mut transaction = Vec::with_capacity(4);
+        if !changes.set.is_empty() {
+            // redis-rs still says `HMSET`.
+            transaction.push(cmd("HSET").arg(key).arg(&changes.set).take());
+        }
+        if !changes.removed.is_empty() {
+            transaction.push(Cmd::hdel(key, &changes.removed));
+        }
+        transaction.extend([Cmd::pexpire(key, ttl_ms), Cmd::hexists(key, BORN)]);
+        let replies = self.redis.transaction(transaction).await?;
+        if is_done(replies.last().unwrap_or(&Value::Nil))? {
+            return Ok(Written::Done);
+        }
+        // It came too late, and has left fields of no session.
+        self.run(&SWEEP, |_| ()).await?;
+        Ok(Written::Gone)
+    }
+
+    async fn write_by_script(
+        self,
+        changes: &Changes<'_>,
+        ttl_ms: Option<i64>,
+        key: Option<&IdempotencyKey<'_>>,
+    ) -> Result<Written, Failure> {
+        let Changes {
+            set,
+            removed,
+            guarded,
+            seen,
+        } = changes;
+        let seen = seen.map(|seen| seen.to_string()).unwrap_or_default();
+        let ttl_ms = ttl_ms.map(|ttl_ms| ttl_ms.to_string()).unwrap_or_default();
+        let add_arguments = |command: &mut Cmd| {
+            command.arg(&ttl_ms);
+            command.arg(key.map(IdempotencyKey::lane).unwrap_or_default());
+            command.arg(key.map(IdempotencyKey::number).unwrap_or_default());
+            command
+                .arg(2 * set.len())
+                .arg(removed.len())
+                .arg(guarded.len())
+                .arg(&seen);
+            command.arg(set).arg(removed);
+            for (field, _) in guarded {
+                command.arg(field);
+            }
+            for (_, guarded) in guarded {
+                add_guarded(command, guarded);
+            }
+        };
+        match self.run(&WRITE, add_arguments).await? {
+            Value::Int(0) => Ok(Written::Gone),
+            Value::Int(_) => Ok(Written::Done),
+            others @ Value::Array(_) => {
+                let others = from_redis_value(others).map_err(|_| not_utf8())?;
+                Ok(Written::Conflict(others))
+            }
+            _ => Err(out_of_step()),
+        }
+    }
+
+    /// Lets a session live for another TTL; `false` if it is gone.
+    pub(crate) async fn refresh(self, ttl_ms: i64) -> Result<bool, Failure> {
+        self.redis
+            .query(&Cmd::pexpire(self.redis_key, ttl_ms))
+            .await
+    }
+
+    pub(crate) async fn remove(self) -> Result<(), Failure> {
+        self.redis.query(&Cmd::unlink(self.redis_key)).await
+    }
+
+    /// Does all that requests do, in one round trip, under a Redis key that is no session's.
+    pub(crate) async fn check(&self) -> Result<(), Failure> {
+        let Self {
+            redis,
+            redis_key: key,
+        } = self;
+        let eval = cmd("EVAL").arg(CHECK.code).arg(1).arg(key).take();
+        let evalsha = cmd("EVALSHA").arg(&CHECK.sha1).arg(1).arg(key).take();
+        let alone = [Cmd::hgetall(key), Cmd::pttl(key), eval, evalsha];
+        let alone = alone.iter().map(async |command| {
+            match redis.query::<Value>(command).await {
+                // A server may not have seen the script yet; it may be asked for.
+                Err(failure) if failure.is_refusal("NOSCRIPT") => Ok(()),
+                checked => checked.map(drop),
+            }
+        });
+        // Servers repeat the arguments of what they do not know, and redis-rs takes no reply that is
+        // not UTF-8: no field of ours is among them.
+        let transaction = vec![
+            Cmd::hset(key, "n", 0),
+            Cmd::hdel(key, "m"),
+            Cmd::hexists(key, "n"),
+            Cmd::pexpire(key, 1000),
+        ];
+        let together = async {
+            match redis.is_cluster() {
+                true => Ok(()),
+                false => redis.transaction(transaction).await.map(drop),
+            }
+        };
+        // The scripts come last, and leave nothing behind.
+        try_join(together, try_join_all(alone)).await.map(drop)
+    }
+
+    async fn run(
+        &self,
+        script: &Script,
+        add_arguments: impl Fn(&mut Cmd) + Sync,
+    ) -> Result<Value, Failure> {
+        script
+            .run(&self.redis, &[self.redis_key], add_arguments)
+            .await
+    }
+}
+
+/// From the reply to [`HGETALL`](https://redis.io/docs/latest/commands/hgetall/).
+///
+/// # Errors
+///
+/// [`Error::Unreadable`] when something in it is not UTF-8. That it is no hash at all says nothing of
+/// the session: the connection is out of step, and what it brings is the reply to something else.
+pub(crate) fn understand(fields: Value) -> Result<Option<State>, Failure> {
+    let (mut state, mut is_born) = (State::new(), false);
+    for pair in fields.into_map_iter().map_err(|_| out_of_step())? {
+        let (Value::BulkString(field), Value::BulkString(value)) = pair else {
+            return Err(out_of_step());
+        };
+        if field.first() == Some(&OURS) {
+            is_born |= field == BORN;
+        } else {
+            load_field(&mut state, field, value).map_err(|_| not_utf8())?;
+        }
+    }
+    Ok(is_born.then_some(state))
+}
+
+/// As `write.lua` has it.
+fn add_guarded(command: &mut Cmd, guarded: &Guarded<'_>) {
+    match guarded {
+        Guarded::Add(difference) => command.arg("add").arg(difference).arg(""),
+        Guarded::Swap { expected, value } => {
+            match value {
+                Some(value) => command.arg("set").arg(value.as_ref()),
+                None => command.arg("remove").arg(""),
+            };
+            let expected = expected.as_ref().map(|expected| format!("={expected}"));
+            command.arg(expected.unwrap_or_default())
+        }
+    };
+}
+
+fn is_done(reply: &Value) -> Result<bool, Failure> {
+    match reply {
+        Value::Int(done) => Ok(*done == 1),
+        _ => Err(out_of_step()),
+    }
+}
+
+fn not_utf8() -> Failure {
+    let reason = "it is not UTF-8";
+    Failure::Permanent(Error::Unreadable { reason })
+}
+
+/// What came is not the reply to what was asked.
+fn out_of_step() -> Failure {
+    let error = (
+        ErrorKind::UnexpectedReturnType,
+        "the reply to something else",
+    );
+    Failure::of_command(error.into(), &Cmd::new(), false)
+}

@@ -1,0 +1,15 @@
+-- Begins a session.
+-- KEYS: the session; its tombstone. ARGV: when it is born; its TTL; fields and their values.
+-- Returns 1, or 0 if the key is taken: by an earlier try of the same it is not.
+-- A later try may have been first, and the session may have ended since: that it stays.
+if redis.call('EXISTS', KEYS[2]) == 1 then
+    return 1
+end
+if redis.call('EXISTS', KEYS[1]) == 1 then
+    -- What is no hash is an error here, and equals nothing.
+    return redis.pcall('HGET', KEYS[1], BORN) == ARGV[1] and 1 or 0
+end
+redis.call('HSET', KEYS[1], BORN, ARGV[1])
+in_chunks('HSET', KEYS[1], ARGV, 3, #ARGV)
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1

@@ -1,0 +1,26 @@
+-- Ends a session, and leaves a tombstone for a while.
+-- KEYS: the session; its tombstone; where its last state goes.
+-- ARGV: who ends it; the id of the session that takes its place, or ''; how long the tombstone
+-- stays; how long the last state stays, or '' if nobody asks for it.
+-- Returns the successor that somebody else has ended it for, or '', if somebody else has. If we have,
+-- now or in an earlier try: the fields of its last state, or 1 if nobody asks.
+local ours = ARGV[1] .. ARGV[2]
+local tombstone = redis.call('GET', KEYS[2])
+if tombstone and tombstone ~= ours then
+    return string.sub(tombstone, #ARGV[1] + 1)
+end
+if not tombstone then
+    -- Removes first: Redis that is full lets a script set something after that.
+    if ARGV[4] ~= '' and redis.pcall('HEXISTS', KEYS[1], BORN) == 1 then
+        redis.call('RENAME', KEYS[1], KEYS[3])
+        redis.call('PEXPIRE', KEYS[3], ARGV[4])
+    else
+        -- It may have been renewed before, and its tombstone was evicted.
+        redis.call('UNLINK', KEYS[1], KEYS[3])
+    end
+    redis.call('SET', KEYS[2], ours, 'PX', ARGV[3])
+end
+if ARGV[4] == '' then
+    return 1
+end
+return redis.call('HGETALL', KEYS[3])

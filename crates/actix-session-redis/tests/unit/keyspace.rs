@@ -1,0 +1,55 @@
+use super::*;
+
+fn key(text: &str) -> SessionKey {
+    text.to_owned().try_into().unwrap()
+}
+
+/// `printf abc | openssl dgst -sha256 -binary | basenc --base64url`
+const ID_OF_ABC: &str = "ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0";
+
+#[test]
+fn a_session_id_is_the_sha_256_of_the_session_key() {
+    let id = SessionId::of(&key("abc"));
+    assert_eq!(id.as_ref(), ID_OF_ABC);
+    assert_eq!(ID_OF_ABC.parse(), Ok(id));
+}
+
+#[test]
+fn what_is_no_session_id_is_refused() {
+    for text in ["", "abc", &"a".repeat(42), &"ä".repeat(43), &" ".repeat(43)] {
+        assert_eq!(text.parse::<SessionId>(), Err(InvalidSessionId), "{text:?}");
+    }
+}
+
+#[test]
+fn names_start_with_the_prefix_and_what_is_beside_a_session_is_in_its_slot() {
+    let (keyspace, id) = (Keyspace::new("app:".into()), SessionId::of(&key("abc")));
+    assert_eq!(keyspace.session(&id), format!("app:{ID_OF_ABC}"));
+    assert_eq!(
+        keyspace.tombstone(&id),
+        format!("app:ended:{{app:{ID_OF_ABC}}}")
+    );
+    assert_eq!(keyspace.late(&id), format!("app:late:{{app:{ID_OF_ABC}}}"));
+}
+
+#[test]
+fn a_session_key_is_64_alphanumerics() {
+    assert!(is_session_key(&key(&"aZ09".repeat(16))));
+    for other in [
+        "",
+        "abc",
+        &"a".repeat(63),
+        &"a".repeat(65),
+        &"-".repeat(64),
+        &"é".repeat(32),
+    ] {
+        assert!(!is_session_key(&key(other)), "{other:?}");
+    }
+}
+
+#[test]
+fn session_keys_that_are_drawn_are_such_and_differ() {
+    let (one, other) = (draw_session_key(), draw_session_key());
+    assert!(is_session_key(&one) && is_session_key(&other));
+    assert_ne!(one.as_ref(), other.as_ref());
+}
