@@ -42,6 +42,14 @@ impl Contender {
         !matches!(self, Self::Cookie | Self::Nothing)
     }
 
+    /// Whether the store of this crate keeps the sessions.
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(
+            self,
+            Self::Ours | Self::Metrics | Self::Consistent | Self::Counter
+        )
+    }
+
     /// As the command line has it.
     pub(crate) fn argument(self) -> String {
         let value = self.to_possible_value();

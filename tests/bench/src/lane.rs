@@ -54,7 +54,7 @@ impl Lane {
         let info: InfoDict = redis.try_run("INFO server")?;
         let redis_id = ProcessId(info.get("process_id").context("no process id")?);
         if contender.uses_redis() {
-            sessions::store(setting, &redis.url())?;
+            sessions::store(setting, contender, &redis.url())?;
         }
         let cookies = folder.path().join("cookies");
         sessions::write_cookies(setting, contender, &cookies)?;

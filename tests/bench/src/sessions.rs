@@ -4,7 +4,10 @@ use std::{
     path::Path,
 };
 
-use actix_session_redis::deadpool_redis::redis::{self, pipe};
+use actix_session_redis::{
+    SessionId,
+    deadpool_redis::redis::{self, pipe},
+};
 
 use crate::{contender::Contender, cookie, routes::COUNT, setting::Setting};
 
@@ -15,19 +18,34 @@ const MOST_VISITED: usize = 50_000;
 const STORED_AT_ONCE: usize = 10_000;
 
 /// Fills Redis, as if all these visitors had been here.
-pub(crate) fn store(setting: &Setting, redis_url: &str) -> anyhow::Result<()> {
+pub(crate) fn store(
+    setting: &Setting,
+    contender: Contender,
+    redis_url: &str,
+) -> anyhow::Result<()> {
     let mut redis = redis::Client::open(redis_url)?.get_connection()?;
-    let state = state(setting.state_bytes);
-    let ttl = u64::try_from(cookie::TTL.whole_milliseconds())?;
+    let (state, filler) = (state(setting.state_bytes), filler(setting.state_bytes));
+    let ttl_ms = cookie::TTL.whole_seconds() * 1000;
     let numbers: Vec<_> = (0..setting.sessions).collect();
     // Large states take more room in a pipeline.
     let at_once = (STORED_AT_ONCE * 100 / setting.state_bytes).max(1);
     for numbers in numbers.chunks(at_once) {
         let mut pipeline = pipe();
         for &number in numbers {
-            pipeline.pset_ex(session_key(number), &state, ttl).ignore();
+            let key = session_key(number);
+            if contender.is_ours() {
+                let id = SessionId::of(&key.try_into()?).to_string();
+                let fields = [
+                    (&b"\xFFborn"[..], "0"),
+                    (COUNT.as_bytes(), "0"),
+                    (b"filler", &filler),
+                ];
+                pipeline.hset_multiple(&id, &fields).pexpire(&id, ttl_ms);
+            } else {
+                pipeline.pset_ex(key, &state, ttl_ms.cast_unsigned());
+            }
         }
-        pipeline.exec(&mut redis)?;
+        let _: redis::Value = pipeline.query(&mut redis)?;
     }
     Ok(())
 }
@@ -55,8 +73,19 @@ fn session_key(number: usize) -> String {
     format!("{number:0>64}")
 }
 
-/// In the format that all read.
+/// In the format of all the others.
 fn state(bytes: usize) -> String {
-    let with = |filler: &str| format!(r#"{{"{COUNT}":"0","filler":"\"{filler}\""}}"#);
-    with(&"x".repeat(bytes.saturating_sub(with("").len())))
+    state_with(&"x".repeat(bytes.saturating_sub(state_with("").len())))
+}
+
+fn state_with(filler: &str) -> String {
+    format!(r#"{{"{COUNT}":"0","filler":"\"{filler}\""}}"#)
+}
+
+/// The same, as one field of ours.
+fn filler(bytes: usize) -> String {
+    format!(
+        "\"{}\"",
+        "x".repeat(bytes.saturating_sub(state_with("").len()))
+    )
 }
