@@ -11,7 +11,7 @@ use std::env;
 
 use actix_session::{Session, SessionMiddleware};
 use actix_session_redis::{
-    RedisSessionStore,
+    ConsistentSessions, RedisSessionStore,
     deadpool_redis::{Runtime, cluster},
 };
 use actix_web::{App, Error, HttpServer, cookie::Key, get};
@@ -35,11 +35,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let key = Key::generate(); // in production: the same secret for every instance
     let server = HttpServer::new(move || {
         App::new()
-            .wrap(
+            .wrap(ConsistentSessions::new(
                 SessionMiddleware::builder(store.clone(), key.clone())
                     .cookie_secure(false) // this example speaks plain HTTP
                     .build(),
-            )
+            ))
             .service(index)
     })
     .bind(("127.0.0.1", port))?;

@@ -11,7 +11,7 @@
 use std::env;
 
 use actix_session::{Session, SessionMiddleware};
-use actix_session_redis::RedisSessionStore;
+use actix_session_redis::{ConsistentSessions, RedisSessionStore};
 use actix_web::{App, Error, HttpServer, cookie::Key, get};
 
 #[get("/")]
@@ -34,11 +34,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store = RedisSessionStore::from_url(url)?;
     let server = HttpServer::new(move || {
         App::new()
-            .wrap(
+            .wrap(ConsistentSessions::new(
                 SessionMiddleware::builder(store.clone(), key.clone())
                     .cookie_secure(false) // this example speaks plain HTTP
                     .build(),
-            )
+            ))
             .service(index)
     })
     .bind(("127.0.0.1", port))?;

@@ -11,7 +11,7 @@
 use std::env;
 
 use actix_session::{Session, SessionMiddleware, config::PersistentSession};
-use actix_session_redis::RedisSessionStore;
+use actix_session_redis::{ConsistentSessions, RedisSessionStore};
 use actix_web::{
     App, Error, HttpResponse, HttpServer, Responder,
     cookie::{Key, time::Duration},
@@ -74,12 +74,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store = RedisSessionStore::from_url(url)?;
     HttpServer::new(move || {
         App::new()
-            .wrap(
+            .wrap(ConsistentSessions::new(
                 SessionMiddleware::builder(store.clone(), key.clone())
                     .cookie_secure(false) // this example speaks plain HTTP
                     .session_lifecycle(PersistentSession::default().session_ttl(Duration::days(7)))
                     .build(),
-            )
+            ))
             .service(index)
             .service(login)
             .service(logout)

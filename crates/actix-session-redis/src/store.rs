@@ -20,17 +20,20 @@ use crate::{
 ///
 /// ```no_run
 /// use actix_session::SessionMiddleware;
-/// use actix_session_redis::RedisSessionStore;
+/// use actix_session_redis::{ConsistentSessions, RedisSessionStore};
 /// use actix_web::{App, HttpServer, cookie::Key};
 ///
 /// # #[actix_web::main]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = RedisSessionStore::from_url("redis://127.0.0.1:6379")?;
 /// let key = Key::generate(); // in production: the same secret for every instance
-/// HttpServer::new(move || App::new().wrap(SessionMiddleware::new(store.clone(), key.clone())))
-///     .bind(("127.0.0.1", 8080))?
-///     .run()
-///     .await?;
+/// HttpServer::new(move || {
+///     let sessions = SessionMiddleware::new(store.clone(), key.clone());
+///     App::new().wrap(ConsistentSessions::new(sessions))
+/// })
+/// .bind(("127.0.0.1", 8080))?
+/// .run()
+/// .await?;
 /// # Ok(())
 /// # }
 /// ```
