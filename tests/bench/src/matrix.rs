@@ -106,6 +106,21 @@ pub(crate) fn sessions(many: usize, rounds: usize) -> Experiment {
     }
 }
 
+/// All connections on one session, beside as many sessions as there are connections.
+pub(crate) fn one_session(rounds: usize) -> Experiment {
+    Experiment {
+        title: "One session for 64 connections, counter",
+        axis: "sessions",
+        settings: settings([64, 1], |sessions| Setting {
+            label: sessions.to_string(),
+            sessions,
+            ..Setting::default()
+        }),
+        contenders: vec![Contender::Counter, Contender::Floor],
+        ..sweep(rounds)
+    }
+}
+
 pub(crate) fn delayed(rounds: usize) -> Experiment {
     let mut settings = settings(Route::ALL, |route| Setting {
         label: route.to_string(),

@@ -80,6 +80,7 @@ pub(crate) fn run(options: &RunOptions) -> anyhow::Result<()> {
     run(matrix::workers(rounds))?;
     run(matrix::processes(rounds))?;
     let sessions = run(matrix::sessions(extent.many_sessions, extent.rounds))?;
+    run(matrix::one_session(rounds))?;
     let delayed = run(matrix::delayed(rounds))?;
     if report.is_wanted(contention::TITLE) {
         let table = contention::measure(extent.rounds_of_sweeps, extent.pace.round)?;

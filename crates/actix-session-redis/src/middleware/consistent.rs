@@ -67,7 +67,8 @@ impl<M> ConsistentSessions<M> {
     ///
     /// Default: an empty 503 with `Retry-After: 1`, since requests are served again as soon as
     /// Redis is back ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-15.6.4)). It passes
-    /// through the middlewares around this one as every response does. It sets no session cookie.
+    /// through the middlewares around this one as every response does. It sets no session cookie,
+    /// unless Redis did not say what came of a renewal: then, that of the new session.
     ///
     /// ```
     /// # use actix_session_redis::ConsistentSessions;

@@ -1,52 +1,6 @@
 use actix_session::config::TtlExtensionPolicy;
 
-use crate::support::{
-    app::{Setup, TestApp},
-    browser::Browser,
-    redis::TestRedis,
-};
-
-/// A visitor who has a session.
-struct Visit {
-    redis: TestRedis,
-    app: TestApp,
-    cookie: String,
-    session: String,
-}
-
-impl Visit {
-    async fn begin() -> Self {
-        Self::begin_with(&Setup::consistent()).await
-    }
-
-    async fn begin_with(setup: &Setup) -> Self {
-        let redis = TestRedis::start().await;
-        let app = TestApp::with(redis.store_with(|options| options.counter("n")), setup);
-        let browser = app.browser();
-        browser.get("/set/secret/old").await.text();
-        Self {
-            cookie: browser.cookie(),
-            session: redis.only_session(),
-            redis,
-            app,
-        }
-    }
-
-    fn browser(&self) -> Browser<'_> {
-        self.app.browser_with_cookie(&self.cookie)
-    }
-
-    /// Nobody gets at the session that the visit began with, and Redis has nothing of it but the
-    /// documented tombstone, and for a minute its last state if it was renewed.
-    async fn assert_first_session_has_ended(&self) {
-        assert_eq!(self.browser().get("/read").await.text(), "empty");
-        let tombstone = format!("session:ended:{{{}}}", self.session);
-        let last_state = format!("session:late:{{{}}}", self.session);
-        let mut traces = self.redis.keys();
-        traces.retain(|key| key.contains(&self.session) && *key != last_state);
-        assert_eq!(traces, [tombstone]);
-    }
-}
+use crate::support::{app::Setup, visit::Visit};
 
 /// Every way in which a request can end: read only, changed, counted, removed, cleared, renewed,
 /// logged in, purged, failed.

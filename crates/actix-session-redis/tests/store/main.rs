@@ -50,6 +50,8 @@ mod lost_replies;
 mod metrics;
 /// `ConsistentSessions` wherever an app may wrap it, and `CurrentSession` inside and outside of it.
 mod middleware;
+/// A session is changed from outside of its requests, by one atomic change.
+mod modify;
 /// Redis says that it cannot answer now: it is asked again until the deadline, and not too often.
 mod not_now;
 /// The five operations do what they say, however the store is connected.

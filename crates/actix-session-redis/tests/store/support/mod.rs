@@ -8,6 +8,7 @@ pub(crate) mod routes;
 pub(crate) mod scope;
 pub(crate) mod sessions;
 pub(crate) mod tally;
+pub(crate) mod visit;
 
 use std::{
     fmt::Display,
