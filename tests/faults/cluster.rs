@@ -1,5 +1,6 @@
 use std::{
     collections::BTreeSet,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -8,8 +9,9 @@ use demo::RedisAddress;
 use redis_fixtures::{Cluster, Server};
 
 use crate::{
-    figures::Figures,
+    figures::{Figures, Requests},
     trial::{DEADLINE, Trial, Turn, VISITORS},
+    visitor::Visitor,
 };
 
 /// Visitors come while one of the masters fails and its replica takes over. Returns what happened,
@@ -65,6 +67,36 @@ fn a_master_that_hangs_concerns_only_the_sessions_in_its_slots() {
     let without_reason = held_up.len() - held_up.iter().filter(was_there).count();
     // None, but for a machine that is busy with other things.
     assert!(without_reason < VISITORS / 8, "{without_reason} of them");
+}
+
+/// Nobody has noticed anything: every connection still leads to the master that hangs.
+#[test]
+fn who_comes_first_after_a_failover_is_served() {
+    let turn = Turn::wait();
+    let redis = Cluster::start();
+    let address = RedisAddress::cluster(redis.urls());
+    let trial = Trial::on("Cluster: first after a failover", address, turn);
+    let url = trial.stack.url();
+    let arrive = |i| Visitor::arrive(&url, format!("visitor-{i}"), true);
+    let mut visitors: Vec<_> = (0..VISITORS).map(arrive).collect();
+
+    let master = redis.masters()[0];
+    let held = names(master).len();
+    master.pause();
+    redis.wait_for_failover_of(master);
+    let visits: Vec<_> = thread::scope(|scope| {
+        let visits = visitors.iter_mut().map(|it| scope.spawn(|| it.refresh()));
+        let visits: Vec<_> = visits.collect();
+        visits.into_iter().map(|it| it.join().unwrap()).collect()
+    });
+    let visits = Requests::from(visits);
+    trial.say(format!(
+        "{held} of {VISITORS} sessions were on that master; longest {} ms",
+        visits.longest().as_millis()
+    ));
+    assert_eq!(visits.failed().count(), 0);
+    let surprises: Vec<_> = visitors.iter().filter_map(Visitor::surprise).collect();
+    assert!(surprises.is_empty(), "{surprises:#?}");
 }
 
 /// Of the sessions, not of what is beside them.

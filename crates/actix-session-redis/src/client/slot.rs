@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join;
 use thread_local::ThreadLocal;
 use tokio::{
     sync::watch,
@@ -169,14 +170,16 @@ impl Lease {
 
     /// Has the servers of a cluster looked at from now on: one of them may be silent, and the
     /// connection is of use to those who need the others.
+    ///
+    /// The other connection does not wait for what is seen here. Another master may have taken over
+    /// long ago, and it takes half of the default deadline to connect while the old one hangs.
     pub(crate) fn look_after(&self, connector: &Arc<Connector>) {
         let (lease, connector) = (self.clone(), Arc::clone(connector));
         if let Some(ready) = lock(&self.slot).holding(&self.connection) {
             ready.succeed(async move {
-                let limit = connector.deadline / 4;
-                if lease.connection.look(&lease.connection, limit).await.ok() != Some(true) {
-                    lease.until_replaced(connector).await;
-                }
+                let connection = Arc::clone(&lease.connection);
+                let seen_here = connection.look(&connection, connector.deadline / 4);
+                let _ = join(seen_here, lease.until_replaced(connector)).await;
             });
         }
     }
