@@ -14,12 +14,13 @@ use std::{
     },
 };
 
-use super::keyspace::{SessionId, draw_token};
+use super::keyspace::SessionId;
 use crate::lock::lock;
 
 #[derive(Debug)]
 pub(crate) struct IdempotencyKeys {
-    writer: String,
+    /// Drawn by chance: tells some thousands of writers of one session from each other.
+    writer: [u8; 6],
     writes: AtomicU64,
     /// Which lanes of a session are taken.
     lanes: Mutex<HashMap<SessionId, Vec<bool>>>,
@@ -37,7 +38,7 @@ pub(crate) struct IdempotencyKey<'a> {
 impl IdempotencyKeys {
     pub(crate) fn new() -> Self {
         Self {
-            writer: draw_token(),
+            writer: rand::random(),
             writes: AtomicU64::new(0),
             lanes: Mutex::default(),
         }
@@ -61,14 +62,17 @@ impl IdempotencyKeys {
 }
 
 impl IdempotencyKey<'_> {
-    /// As `write.lua` finds it among others.
-    pub(crate) fn lane(&self) -> String {
-        format!(";{}{:04x}", self.keys.writer, self.lane)
+    /// Of a fixed length, as `write.lua` looks for it among others. Every byte counts: each reader
+    /// of the session gets them all.
+    pub(crate) fn lane(&self) -> [u8; 8] {
+        let mut lane = [0; 8];
+        lane[..6].copy_from_slice(&self.keys.writer);
+        lane[6..].copy_from_slice(&(self.lane as u16).to_be_bytes());
+        lane
     }
 
-    /// Of a fixed length, so that texts compare as numbers do.
-    pub(crate) fn number(&self) -> String {
-        format!("{:016x}", self.number)
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 }
 

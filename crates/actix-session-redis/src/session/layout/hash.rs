@@ -138,8 +138,10 @@ impl Hash<'_> {
         let ttl_ms = ttl_ms.map(|ttl_ms| ttl_ms.to_string()).unwrap_or_default();
         let add_arguments = |command: &mut Cmd| {
             command.arg(&ttl_ms);
-            command.arg(key.map(IdempotencyKey::lane).unwrap_or_default());
-            command.arg(key.map(IdempotencyKey::number).unwrap_or_default());
+            match key {
+                Some(key) => command.arg(&key.lane()).arg(key.number()),
+                None => command.arg("").arg(""),
+            };
             command
                 .arg(2 * set.len())
                 .arg(removed.len())

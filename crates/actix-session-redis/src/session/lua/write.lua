@@ -10,7 +10,7 @@
 -- (What is expected has a '=' before it, or is '' if the field has to be missing.)
 -- Returns 1 when they are written, 0 when there is no such session, else the fields that do not hold
 -- what is expected, each with what they hold; none if only their number is another one.
-local key, ttl, lane, number = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local key, ttl, lane, number = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
 local last_set = 7 + ARGV[4]
 local last_removed = last_set + ARGV[5]
 local guarded = tonumber(ARGV[6])
@@ -27,11 +27,14 @@ for from = first + 1000, last, 1000 do
     end
 end
 
--- For each lane, the number of its last write.
-local written = held[2] or ''
-local at = lane ~= '' and string.find(written, lane, 1, true)
-local behind = at and at + #lane + #number
-if not at or string.sub(written, at + #lane, behind - 1) < number then
+-- For each lane, the number of its last write: 8 bytes and 6.
+local written, at = held[2] or '', nil
+if number then
+    repeat
+        at = string.find(written, lane, (at or 0) + 1, true)
+    until not at or at % 14 == 1
+end
+if not at or struct.unpack('>I6', written, at + 8) < number then
     if ARGV[7] ~= '' and redis.call('HLEN', key) - (held[2] and 2 or 1) ~= tonumber(ARGV[7]) then
         return {}
     end
@@ -79,10 +82,10 @@ if not at or string.sub(written, at + #lane, behind - 1) < number then
     end
     in_chunks('HSET', key, ARGV, 8, last_set)
     in_chunks('HDEL', key, ARGV, last_set + 1, last_removed)
-    if lane ~= '' then
-        written = at and string.sub(written, 1, at - 1) .. string.sub(written, behind) or written
+    if number then
+        written = at and string.sub(written, 1, at - 1) .. string.sub(written, at + 14) or written
         -- Those of the last 64 lanes.
-        written = string.sub(written, -63 * (#lane + #number)) .. lane .. number
+        written = string.sub(written, -63 * 14) .. lane .. struct.pack('>I6', number)
         redis.call('HSET', key, WRITTEN, written)
     end
 end
