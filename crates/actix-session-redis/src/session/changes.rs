@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::state::{State, is_same};
+use super::state::{State, field, fields, is_same, is_unchanged, set_field};
 use crate::error::Error;
 
 /// Decides what a field becomes that two requests have changed: the value both started from, the
@@ -33,7 +33,7 @@ enum Rule {
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Changes<'a> {
     /// Whatever others have made of these fields.
-    pub(crate) set: Vec<(&'a str, &'a str)>,
+    pub(crate) set: Vec<(&'a str, Cow<'a, str>)>,
     pub(crate) removed: Vec<&'a str>,
     /// All of them, and all other changes, or nothing.
     pub(crate) guarded: Vec<(&'a str, Guarded<'a>)>,
@@ -61,11 +61,12 @@ impl<'a> Changes<'a> {
 
     /// The difference, on condition that all that was seen is still there.
     pub(crate) fn exactly(base: &'a State, ours: &'a State) -> Self {
-        let all: BTreeSet<&String> = base.keys().chain(ours.keys()).collect();
-        let guarded = all.into_iter().map(|field| {
-            let expected = base.get(field).cloned();
-            let value = ours.get(field).map(|value| value.as_str().into());
-            (&**field, Guarded::Swap { expected, value })
+        let all = fields(base).chain(fields(ours)).map(|(name, _)| name);
+        let all: BTreeSet<_> = all.collect();
+        let guarded = all.into_iter().map(|name| {
+            let expected = field(base, name).map(Cow::into_owned);
+            let value = field(ours, name);
+            (name, Guarded::Swap { expected, value })
         });
         Self {
             guarded: guarded.collect(),
@@ -91,36 +92,36 @@ impl MergeRules {
     /// What was made of `base`.
     pub(crate) fn changes<'a>(&self, base: &'a State, ours: &'a State) -> Changes<'a> {
         let mut changes = Changes::default();
-        for (field, value) in ours {
-            let before = base.get(field);
-            if before.is_some_and(|before| is_same(before, value)) {
+        for (name, value) in fields(ours) {
+            if is_unchanged(name, base, ours) {
                 continue;
             }
-            match self.guarded(field, before, value) {
-                Some(guarded) => changes.guarded.push((field, guarded)),
-                None => changes.set.push((field, value)),
+            match self.guarded(name, field(base, name), &value) {
+                Some(guarded) => changes.guarded.push((name, guarded)),
+                None => changes.set.push((name, value)),
             }
         }
-        let removed = base.keys().filter(|field| !ours.contains_key(*field));
-        changes.removed.extend(removed.map(String::as_str));
+        let names = fields(base).map(|(name, _)| name);
+        let removed = names.filter(|name| !ours.contains_key(*name));
+        changes.removed.extend(removed);
         changes
     }
 
     fn guarded<'a>(
         &self,
-        field: &str,
-        base: Option<&String>,
-        ours: &'a str,
+        name: &str,
+        base: Option<Cow<'_, str>>,
+        ours: &Cow<'a, str>,
     ) -> Option<Guarded<'a>> {
-        let difference = match self.0.get(field)? {
-            Rule::Counter => Some(difference(base, ours)?),
+        let difference = match self.0.get(name)? {
+            Rule::Counter => Some(difference(base.as_deref(), ours)?),
             Rule::Field(_) => None,
         };
         Some(match difference.and_then(|it| i64::try_from(it).ok()) {
             Some(difference) => Guarded::Add(difference),
             None => Guarded::Swap {
-                expected: base.cloned(),
-                value: Some(ours.into()),
+                expected: base.map(Cow::into_owned),
+                value: Some(ours.clone()),
             },
         })
     }
@@ -137,15 +138,16 @@ impl MergeRules {
         ours: &State,
         theirs: Vec<(String, Option<String>)>,
     ) -> Result<(), Error> {
-        for (field, theirs) in theirs {
-            let guarded = changes.guarded.iter_mut().find(|(name, _)| *name == field);
-            let (Some((_, guarded)), Some(value)) = (guarded, ours.get(&field)) else {
+        for (name, theirs) in theirs {
+            let guarded = changes.guarded.iter_mut().find(|(it, _)| *it == name);
+            let (Some((_, guarded)), Some(value)) = (guarded, field(ours, &name)) else {
                 continue;
             };
-            let value = self.resolve(&field, base.get(&field), theirs.as_ref(), value)?;
+            let base = field(base, &name);
+            let value = self.resolve(&name, base.as_deref(), theirs.as_deref(), value)?;
             *guarded = Guarded::Swap {
                 expected: theirs,
-                value: Some(value.into()),
+                value: Some(value.into_owned().into()),
             };
         }
         Ok(())
@@ -154,78 +156,66 @@ impl MergeRules {
     /// Both changes of `base`, field by field: a change of one side is kept, and removal is a
     /// change. What both have changed goes by its rule, or else to `ours`, the later writer.
     pub(crate) fn merge(&self, base: &State, theirs: &State, ours: &State) -> Result<State, Error> {
-        let Changes {
-            set,
-            removed,
-            guarded,
-            ..
-        } = self.changes(base, ours);
+        let changes = self.changes(base, ours);
         let mut merged = theirs.clone();
-        for field in removed {
-            merged.remove(field);
+        for name in changes.removed {
+            merged.remove(name);
         }
-        for (field, value) in set {
-            merged.insert(field.to_owned(), value.to_owned());
-        }
-        for (field, _) in guarded {
-            let value = self.resolve(field, base.get(field), theirs.get(field), &ours[field])?;
-            merged.insert(field.to_owned(), value);
+        let guarded = changes.guarded.into_iter().map(|(name, _)| name);
+        let guarded = guarded.filter_map(|name| Some((name, field(ours, name)?)));
+        for (name, value) in changes.set.into_iter().chain(guarded) {
+            let (base, theirs) = (field(base, name), field(theirs, name));
+            let value = self.resolve(name, base.as_deref(), theirs.as_deref(), value)?;
+            set_field(&mut merged, name, value);
         }
         Ok(merged)
     }
 
-    fn resolve(
+    fn resolve<'a>(
         &self,
-        field: &str,
-        base: Option<&String>,
-        theirs: Option<&String>,
-        ours: &str,
-    ) -> Result<String, Error> {
-        let resolved = match self.0.get(field) {
-            _ if is_unchanged(base, theirs) => Ok(None),
+        name: &str,
+        base: Option<&str>,
+        theirs: Option<&str>,
+        ours: Cow<'a, str>,
+    ) -> Result<Cow<'a, str>, Error> {
+        let resolved = match self.0.get(name) {
             None => Ok(None),
-            Some(Rule::Counter) => Ok(add_up(base, theirs, ours)),
-            Some(Rule::Field(merge)) => apply(merge, base, theirs, ours),
+            Some(_) if is_same(base, theirs) => Ok(None),
+            Some(Rule::Counter) => Ok(add_up(base, theirs, &ours)),
+            Some(Rule::Field(merge)) => apply(merge, base, theirs, &ours),
         };
         let resolved = resolved.map_err(|_| Error::MergePanicked {
-            field: field.to_owned(),
+            field: name.to_owned(),
         })?;
-        Ok(resolved.unwrap_or_else(|| ours.to_owned()))
-    }
-}
-
-fn is_unchanged(before: Option<&String>, after: Option<&String>) -> bool {
-    match (before, after) {
-        (Some(before), Some(after)) => is_same(before, after),
-        (before, after) => before == after,
+        Ok(resolved.map_or(ours, Cow::Owned))
     }
 }
 
 /// `None` when one of them is no integer, or the sum does not fit JSON integers as Rust reads
 /// them.
-fn add_up(base: Option<&String>, theirs: Option<&String>, ours: &str) -> Option<String> {
+fn add_up(base: Option<&str>, theirs: Option<&str>, ours: &str) -> Option<String> {
     let sum = integer(theirs)?.checked_add(difference(base, ours)?)?;
     (i64::MIN.into()..=u64::MAX.into())
         .contains(&sum)
         .then(|| sum.to_string())
 }
 
-fn difference(base: Option<&String>, ours: &str) -> Option<i128> {
+fn difference(base: Option<&str>, ours: &str) -> Option<i128> {
     ours.parse::<i128>().ok()?.checked_sub(integer(base)?)
 }
 
-fn integer(text: Option<&String>) -> Option<i128> {
+fn integer(text: Option<&str>) -> Option<i128> {
     text.map_or(Some(0), |text| text.parse().ok())
 }
 
 /// `None` when one of them is not JSON; an error when the function panics.
 fn apply(
     merge: &MergeField,
-    base: Option<&String>,
-    theirs: Option<&String>,
+    base: Option<&str>,
+    theirs: Option<&str>,
     ours: &str,
 ) -> thread::Result<Option<String>> {
-    let json = |text: Option<&String>| text.map(|text| serde_json::from_str(text)).transpose();
+    let json = |text: Option<&str>| text.map(serde_json::from_str).transpose();
     let (Ok(base), Ok(theirs), Ok(ours)) = (json(base), json(theirs), serde_json::from_str(ours))
     else {
         return Ok(None);

@@ -1,24 +1,54 @@
 //! The state of a session as actix-session has it: all that knows its type is in this file.
+//! Everybody else goes by the JSON texts of the fields.
 
-use std::{collections::HashMap, string::FromUtf8Error};
+use std::{borrow::Cow, collections::HashMap, str};
+
+use crate::error::Error;
 
 /// Field name to JSON text.
-pub(crate) type State = HashMap<String, String>;
+pub(crate) type State = HashMap<String, FieldValue>;
+
+type FieldValue = String;
+
+pub(crate) const NOT_UTF8: &str = "it is not UTF-8";
 
 /// So much more room have the names of fields that were loaded, which tells them from others.
 const MARGIN: usize = 29;
 
 /// Adds a field that was loaded.
-pub(crate) fn load_field(
-    state: &mut State,
-    name: Vec<u8>,
-    json: Vec<u8>,
-) -> Result<(), FromUtf8Error> {
-    let name = String::from_utf8(name)?;
+///
+/// # Errors
+///
+/// [`Error::Unreadable`] when it is not UTF-8.
+pub(crate) fn load_field(state: &mut State, name: &[u8], json: Vec<u8>) -> Result<(), Error> {
+    let not_utf8 = || Error::Unreadable { reason: NOT_UTF8 };
+    let name = str::from_utf8(name).map_err(|_| not_utf8())?;
+    let json = String::from_utf8(json).map_err(|_| not_utf8())?;
     let mut marked = String::with_capacity(name.len() + MARGIN);
-    marked.push_str(&name);
-    state.insert(marked, String::from_utf8(json)?);
+    marked.push_str(name);
+    state.insert(marked, json);
     Ok(())
+}
+
+pub(crate) fn fields(state: &State) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+    state.iter().map(|(name, value)| (&**name, json(value)))
+}
+
+pub(crate) fn field<'a>(state: &'a State, name: &str) -> Option<Cow<'a, str>> {
+    state.get(name).map(json)
+}
+
+fn json(value: &FieldValue) -> Cow<'_, str> {
+    value.into()
+}
+
+pub(crate) fn set_field(state: &mut State, name: &str, json: Cow<'_, str>) {
+    state.insert(name.to_owned(), json.into_owned());
+}
+
+/// Whether a field is the same in both, or in neither.
+pub(crate) fn is_unchanged(name: &str, base: &State, ours: &State) -> bool {
+    is_same(field(base, name).as_deref(), field(ours, name).as_deref())
 }
 
 /// Whether all fields that were `loaded` have been removed, even if some were set anew: by
@@ -33,12 +63,12 @@ pub(crate) fn was_cleared(loaded: &State, left: &State) -> bool {
 
 /// In bytes, names and values together.
 pub(crate) fn size(state: &State) -> usize {
-    let sizes = state.iter().map(|(name, json)| name.len() + json.len());
+    let sizes = fields(state).map(|(name, json)| name.len() + json.len());
     sizes.sum()
 }
 
 /// Whether two JSON texts say the same, although they may be spelled differently.
-pub(crate) fn is_same(one: &str, other: &str) -> bool {
+pub(crate) fn is_same(one: Option<&str>, other: Option<&str>) -> bool {
     // `serde_json` rounds numbers that have more digits, a fraction or an exponent.
     let is_exact = |text: &str| {
         let mut digits = text.split(|c: char| !c.is_ascii_digit());
@@ -47,10 +77,13 @@ pub(crate) fn is_same(one: &str, other: &str) -> bool {
             && !pairs.any(|pair| pair[0].is_ascii_digit() && b".eE".contains(&pair[1]))
     };
     let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
-    one == other
-        || is_exact(one)
-            && is_exact(other)
-            && value(one).is_some_and(|one| value(other) == Some(one))
+    match (one, other) {
+        _ if one == other => true,
+        (Some(one), Some(other)) if is_exact(one) && is_exact(other) => {
+            value(one).is_some_and(|one| value(other) == Some(one))
+        }
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::{
         idempotency::IdempotencyKey,
         script::{CHECK, CREATE, REPLACE, SWEEP, Script, WRITE},
         snapshot::Snapshot,
-        state::{State, load_field},
+        state::{NOT_UTF8, State, fields, load_field},
     },
 };
 
@@ -69,7 +69,7 @@ impl Hash<'_> {
         let since_1970 = born.duration_since(SystemTime::UNIX_EPOCH);
         let born = since_1970.unwrap_or_default().as_millis().to_string();
         let add_arguments = |command: &mut Cmd| {
-            command.arg(&born).arg(ttl_ms).arg(state);
+            add_fields(command.arg(&born).arg(ttl_ms), fields(state));
         };
         let redis_keys = [self.redis_key, tombstone];
         let created = CREATE.run(&self.redis, &redis_keys, add_arguments).await?;
@@ -79,7 +79,7 @@ impl Hash<'_> {
     /// Gives a session another state, whatever others have made of it; `false` if it is gone.
     pub(crate) async fn replace(self, state: &State, ttl_ms: i64) -> Result<bool, Failure> {
         let replaced = self.run(&REPLACE, |command| {
-            command.arg(ttl_ms).arg(state);
+            add_fields(command.arg(ttl_ms), fields(state));
         });
         is_done(&replaced.await?)
     }
@@ -107,7 +107,12 @@ impl Hash<'_> {
         let mut transaction = Vec::with_capacity(4);
         if !changes.set.is_empty() {
             // redis-rs still says `HMSET`.
-            transaction.push(cmd("HSET").arg(key).arg(&changes.set).take());
+            let mut hset = cmd("HSET");
+            add_fields(
+                hset.arg(key),
+                changes.set.iter().map(|(name, json)| (*name, json)),
+            );
+            transaction.push(hset);
         }
         if !changes.removed.is_empty() {
             transaction.push(Cmd::hdel(key, &changes.removed));
@@ -147,7 +152,8 @@ impl Hash<'_> {
                 .arg(removed.len())
                 .arg(guarded.len())
                 .arg(&seen);
-            command.arg(set).arg(removed);
+            add_fields(command, set.iter().map(|(name, json)| (*name, json)));
+            command.arg(removed);
             for (field, _) in guarded {
                 command.arg(field);
             }
@@ -159,7 +165,8 @@ impl Hash<'_> {
             Value::Int(0) => Ok(Written::Gone),
             Value::Int(_) => Ok(Written::Done),
             others @ Value::Array(_) => {
-                let others = from_redis_value(others).map_err(|_| not_utf8())?;
+                let not_utf8 = |_| Failure::Permanent(Error::Unreadable { reason: NOT_UTF8 });
+                let others = from_redis_value(others).map_err(not_utf8)?;
                 Ok(Written::Conflict(others))
             }
             _ => Err(out_of_step()),
@@ -237,10 +244,16 @@ pub(crate) fn understand(fields: Value) -> Result<Option<State>, Failure> {
         if field.first() == Some(&OURS) {
             is_born |= field == BORN;
         } else {
-            load_field(&mut state, field, value).map_err(|_| not_utf8())?;
+            load_field(&mut state, &field, value).map_err(Failure::Permanent)?;
         }
     }
     Ok(is_born.then_some(state))
+}
+
+fn add_fields<'a>(command: &mut Cmd, fields: impl Iterator<Item = (&'a str, impl AsRef<str>)>) {
+    for (name, json) in fields {
+        command.arg(name).arg(json.as_ref());
+    }
 }
 
 /// As `write.lua` has it.
@@ -263,11 +276,6 @@ fn is_done(reply: &Value) -> Result<bool, Failure> {
         Value::Int(done) => Ok(*done == 1),
         _ => Err(out_of_step()),
     }
-}
-
-fn not_utf8() -> Failure {
-    let reason = "it is not UTF-8";
-    Failure::Permanent(Error::Unreadable { reason })
 }
 
 /// What came is not the reply to what was asked.
