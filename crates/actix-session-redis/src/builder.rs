@@ -9,7 +9,7 @@ use crate::{
     client::{Client, Connector},
     error::Error,
     pool::RedisPool,
-    session::{Keyspace, MergeRules, Sessions},
+    session::{BuiltInNames, Keyspace, MergeRules, Sessions},
     store::RedisSessionStore,
     telemetry::events::{self, Log},
 };
@@ -40,6 +40,8 @@ pub struct RedisSessionStoreBuilder {
     max_state_bytes: usize,
     anonymous_during_outage: bool,
     merge_rules: MergeRules,
+    adopted_prefix: Option<String>,
+    built_in_prefix: Option<String>,
 }
 
 impl RedisSessionStore {
@@ -79,6 +81,8 @@ impl RedisSessionStoreBuilder {
             max_state_bytes: 256 << 10,
             anonymous_during_outage: false,
             merge_rules: MergeRules::default(),
+            adopted_prefix: None,
+            built_in_prefix: None,
         }
     }
 
@@ -215,6 +219,57 @@ impl RedisSessionStoreBuilder {
         self
     }
 
+    /// Sessions of the [store built into actix-session][built-in]
+    /// live on as ours: a session that is not there under its name here is looked up under the one
+    /// that it has there.
+    ///
+    /// `prefix` is what that store's Redis keys start with: the empty text, or what the
+    /// application's `cache_keygen` puts before the session key. (A `cache_keygen` that does anything
+    /// else is not supported.)
+    ///
+    /// With its first write here a session becomes one of ours. The one there is kept as it is, for
+    /// as long as ours lives, and a session that begins here gets a copy there: so nobody is logged
+    /// out when the application goes back to that store, or while some instances run it and others
+    /// this one. But what is written on one side from then on is not seen on the other. Who is
+    /// logged out, or renewed, on one side, is on the other as well.
+    ///
+    /// It costs one look-up more for every request with a session, and one command more for every
+    /// write. The option can go when no instance has used the built-in store for as long as sessions
+    /// live. [How to switch over](crate#coming-from-the-built-in-store) is a chapter of its own.
+    ///
+    /// [built-in]: https://docs.rs/actix-session/0.11/actix_session/storage/struct.RedisSessionStore.html
+    ///
+    /// Default: none are. Together with [`built_in_layout`](Self::built_in_layout), and with a cluster,
+    /// which the built-in store cannot use, it is [invalid](crate::Error::InvalidOption).
+    pub fn adopt_built_in_sessions(mut self, prefix: impl Into<String>) -> Self {
+        self.adopted_prefix = Some(prefix.into());
+        self
+    }
+
+    /// Reads and writes exactly what the
+    /// [store built into actix-session][built-in] does, for a canary:
+    /// some instances run this store, the others that one, and each session is the same on all of
+    /// them.
+    ///
+    /// `prefix` is what that store's Redis keys start with: the empty text, or what the
+    /// application's `cache_keygen` puts before the session key. Both formats of the value are read,
+    /// that of actix-session 0.11 and the one of the release that follows it; the former is written.
+    ///
+    /// A session is one text there, so the last write of all of it wins, also inside
+    /// [`ConsistentSessions`](crate::ConsistentSessions). Whoever is logged out here stays so, as far
+    /// as this store can see; the built-in one saves a session anew under another key when it was
+    /// ended while a request was under way. Session keys stand in Redis as they are.
+    ///
+    /// [built-in]: https://docs.rs/actix-session/0.11/actix_session/storage/struct.RedisSessionStore.html
+    ///
+    /// Default: the [layout of this store](crate#how-it-works). Together with what needs that
+    /// ([`counter`](Self::counter), [`merge_field`](Self::merge_field)), and with a cluster, which the
+    /// built-in store cannot use, it is [invalid](crate::Error::InvalidOption).
+    pub fn built_in_layout(mut self, prefix: impl Into<String>) -> Self {
+        self.built_in_prefix = Some(prefix.into());
+        self
+    }
+
     /// The store. Does no I/O.
     ///
     /// With an option that cannot work, every operation of the store fails with
@@ -235,7 +290,12 @@ impl RedisSessionStoreBuilder {
             },
             invalid,
         );
-        let keyspace = Keyspace::new(self.key_prefix);
+        let built_in = match (self.built_in_prefix, self.adopted_prefix) {
+            (Some(prefix), _) => BuiltInNames::Used { prefix },
+            (None, Some(prefix)) => BuiltInNames::Adopted { prefix },
+            (None, None) => BuiltInNames::Ignored,
+        };
+        let keyspace = Keyspace::new(self.key_prefix, built_in);
         let sessions = Sessions::new(
             Arc::clone(&client),
             keyspace,
@@ -267,11 +327,34 @@ impl RedisSessionStoreBuilder {
                 format!("{age:?} is too short, at least 1 s is needed"),
             );
         }
+        if let Some(reason) = self.not_with_built_in_sessions() {
+            let option = match self.built_in_prefix {
+                Some(_) => "built_in_layout",
+                None => "adopt_built_in_sessions",
+            };
+            return invalid(option, reason.to_owned());
+        }
         match &self.client_name {
             Some(name) if !name.bytes().all(|byte| byte.is_ascii_graphic()) => invalid(
                 "client_name",
                 format!("{name:?} has other characters than printable ASCII without spaces"),
             ),
+            _ => None,
+        }
+    }
+
+    fn not_with_built_in_sessions(&self) -> Option<&'static str> {
+        match (&self.built_in_prefix, &self.adopted_prefix) {
+            (None, None) => None,
+            (Some(_), Some(_)) => {
+                Some("adopt_built_in_sessions is for the layout of this store; choose one of them")
+            }
+            _ if self.pool.is_cluster() => {
+                Some("the built-in store cannot use a cluster, so none of its sessions is there")
+            }
+            (Some(_), None) if !self.merge_rules.is_empty() => {
+                Some("fields have no rules there: leave out counter and merge_field")
+            }
             _ => None,
         }
     }

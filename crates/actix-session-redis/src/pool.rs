@@ -124,6 +124,14 @@ impl RedisPool {
         status.size + status.waiting > status.max_size
     }
 
+    pub(crate) fn is_cluster(&self) -> bool {
+        match self.0 {
+            #[cfg(feature = "cluster")]
+            Topology::Cluster(_) => true,
+            _ => false,
+        }
+    }
+
     /// How long a connect may take, where an operation may take as long as `deadline`.
     pub(crate) fn time_to_connect(&self, deadline: Duration) -> Duration {
         match &self.0 {

@@ -8,7 +8,7 @@ use crate::{
     error::Error,
     middleware::{Cookie, CurrentKey, Loaded, LoadedSession, RequestScope},
     session::{
-        Effect, Renewal, SessionId, Sessions, Snapshot, State, draw_session_key, is_session_key,
+        Effect, Names, Renewal, Sessions, Snapshot, State, draw_session_key, is_session_key,
     },
     telemetry::{events, outcome::Outcome},
 };
@@ -140,8 +140,8 @@ impl RedisSessionStore {
     ) -> Result<T, Error> {
         let op = self.client.operation("modify");
         let modified = async {
-            let id = SessionId::of(session_key);
-            let modified = self.sessions.modify(&op, &id, change).await?;
+            let names = self.sessions.names(session_key);
+            let modified = self.sessions.modify(&op, &names, change).await?;
             modified.ok_or(Error::Gone)
         };
         op.observation.of(modified).await
@@ -153,12 +153,12 @@ impl RedisSessionStore {
         session_key: &SessionKey,
     ) -> Result<Option<State>, Error> {
         let scope = RequestScope::of_middleware(&self.sessions);
-        let id = SessionId::of(session_key);
-        match self.find(op, &id, scope.is_some()).await {
+        let names = self.sessions.names(session_key);
+        match self.find(op, &names, scope.is_some()).await {
             Ok(Found::Session(snapshot)) => Ok(Some(match scope {
                 Some(scope) => {
                     self.warn_if(scope.is_nested);
-                    remember(&scope, session_key, id, snapshot)
+                    remember(&scope, session_key, names, snapshot)
                 }
                 None => snapshot.state,
             })),
@@ -190,21 +190,21 @@ impl RedisSessionStore {
     async fn find(
         &self,
         op: &Operation<'_>,
-        id: &SessionId,
+        names: &Names,
         in_scope: bool,
     ) -> Result<Found, Error> {
-        match self.sessions.read(op, id, in_scope).await {
+        match self.sessions.read(op, names, in_scope).await {
             Ok(Some(snapshot)) => return Ok(Found::Session(snapshot)),
             Ok(None) => {}
             Err(Error::Unreadable { reason }) => {
-                events::unreadable(id, reason);
+                events::unreadable(&names.id, reason);
                 op.observation.turns_out(Outcome::Unreadable);
                 return Ok(Found::Nothing);
             }
             Err(error) => return Err(error),
         }
         let ended_ago = match in_scope {
-            true => self.sessions.ended_ago(op, id).await?,
+            true => self.sessions.ended_ago(op, names).await?,
             false => None,
         };
         op.observation.turns_out(match ended_ago {
@@ -227,8 +227,10 @@ impl RedisSessionStore {
         let saved = match scope.loaded() {
             Loaded::Unavailable { error, .. } => Err(error),
             Loaded::Session(loaded) if scope.renews() => {
-                let LoadedSession { id, snapshot, .. } = &*loaded;
-                self.sessions.renew(op, id, snapshot, state, ttl).await
+                let LoadedSession {
+                    names, snapshot, ..
+                } = &*loaded;
+                self.sessions.renew(op, names, snapshot, state, ttl).await
             }
             // It has come too late, and brings nothing of its own.
             Loaded::Ended { late: true } if state.is_empty() => Ok(Renewal::Undone),
@@ -262,18 +264,20 @@ impl RedisSessionStore {
         state: &State,
         ttl: &Duration,
     ) -> Result<Option<SessionKey>, Error> {
-        let id = SessionId::of(session_key);
+        let names = self.sessions.names(session_key);
         let Some(scope) = RequestScope::of_middleware(&self.sessions) else {
-            self.warn_if(RequestScope::is_around(&self.sessions, &id));
-            if self.sessions.replace(op, &id, state, ttl).await? == Effect::Gone {
+            self.warn_if(RequestScope::is_around(&self.sessions, &names.id));
+            if self.sessions.replace(op, &names, state, ttl).await? == Effect::Gone {
                 events::write_dropped();
                 op.observation.turns_out(Outcome::Ended);
             }
             return Ok(None);
         };
-        let written = match scope.loaded_as(&id) {
+        let written = match scope.loaded_as(&names.id) {
             Loaded::Session(loaded) => {
-                let updated = self.sessions.update(op, &id, &loaded.snapshot, state, ttl);
+                let updated = self
+                    .sessions
+                    .update(op, &names, &loaded.snapshot, state, ttl);
                 updated.await
             }
             Loaded::Ended { late: true } => Ok(Effect::Gone),
@@ -285,7 +289,7 @@ impl RedisSessionStore {
                 };
             }
             Loaded::Unavailable { error, .. } => Err(error),
-            Loaded::Nothing => self.sessions.replace(op, &id, state, ttl).await,
+            Loaded::Nothing => self.sessions.replace(op, &names, state, ttl).await,
         };
         match written {
             Ok(Effect::Done) => scope.set_cookie(Cookie::Repeats),
@@ -303,9 +307,9 @@ impl RedisSessionStore {
         session_key: &SessionKey,
         ttl: &Duration,
     ) -> Result<(), Error> {
-        let id = SessionId::of(session_key);
+        let names = self.sessions.names(session_key);
         let scope = RequestScope::of_middleware(&self.sessions);
-        let loaded = scope.as_ref().map(|scope| scope.loaded_as(&id));
+        let loaded = scope.as_ref().map(|scope| scope.loaded_as(&names.id));
         let snapshot = match &loaded {
             Some(Loaded::Session(loaded)) => Some(&loaded.snapshot),
             Some(Loaded::Nothing) | None => None,
@@ -315,7 +319,7 @@ impl RedisSessionStore {
                 return Ok(());
             }
         };
-        let refreshed = self.sessions.refresh(op, &id, snapshot, ttl).await;
+        let refreshed = self.sessions.refresh(op, &names, snapshot, ttl).await;
         if let Ok(Effect::Gone) = refreshed {
             op.observation.turns_out(Outcome::Missing);
         }
@@ -331,16 +335,16 @@ impl RedisSessionStore {
     }
 
     async fn delete_in(&self, op: &Operation<'_>, session_key: &SessionKey) -> Result<(), Error> {
-        let id = SessionId::of(session_key);
+        let names = self.sessions.names(session_key);
         let scope = RequestScope::of_middleware(&self.sessions);
         let ended = match &scope {
             // `save` follows, and ends it when the new one is there.
             Some(scope) if scope.renews() => return Ok(()),
             Some(scope) => match scope.loaded() {
                 Loaded::Unavailable { error, .. } => Err(error),
-                _ => self.sessions.end(op, &id).await,
+                _ => self.sessions.end(op, &names).await,
             },
-            None => self.sessions.end(op, &id).await,
+            None => self.sessions.end(op, &names).await,
         };
         if let Ok(false) = ended {
             op.observation.turns_out(Outcome::Ended);
@@ -421,7 +425,7 @@ impl SessionStore for RedisSessionStore {
 fn remember(
     scope: &RequestScope,
     session_key: &SessionKey,
-    id: SessionId,
+    names: Names,
     mut snapshot: Snapshot,
 ) -> State {
     let copy = snapshot.state.clone();
@@ -429,7 +433,7 @@ fn remember(
     let session_key = CurrentKey::copy(session_key);
     scope.has_loaded(Loaded::Session(Arc::new(LoadedSession {
         session_key,
-        id,
+        names,
         snapshot,
     })));
     state

@@ -51,7 +51,7 @@ impl CurrentSession {
     /// The session's name in Redis and in logs, if the request came with one that is there. It is no
     /// secret.
     pub fn handle(&self) -> Option<&SessionId> {
-        self.loaded().map(|loaded| &loaded.id)
+        self.loaded().map(|loaded| &loaded.names.id)
     }
 
     /// Whether there may be a session that could not be loaded: Redis is away, and the request was

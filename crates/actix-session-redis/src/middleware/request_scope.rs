@@ -14,7 +14,7 @@ use super::current_session::CurrentKey;
 use crate::{
     error::Error,
     lock::lock,
-    session::{SessionId, Sessions, Snapshot},
+    session::{Names, SessionId, Sessions, Snapshot},
 };
 
 tokio::task_local! {
@@ -66,7 +66,7 @@ pub(crate) enum Loaded {
 
 pub(crate) struct LoadedSession {
     pub(crate) session_key: CurrentKey,
-    pub(crate) id: SessionId,
+    pub(crate) names: Names,
     pub(crate) snapshot: Snapshot,
 }
 
@@ -129,7 +129,7 @@ impl RequestScope {
         Self::current().is_some_and(|current| {
             let scope = lock(&current.scope);
             let is_ours = |ours| Arc::ptr_eq(ours, store);
-            matches!(&scope.loaded, Loaded::Session(loaded) if loaded.id == *id)
+            matches!(&scope.loaded, Loaded::Session(loaded) if loaded.names.id == *id)
                 && scope.store.as_ref().is_some_and(is_ours)
                 && scope.stage == Stage::ApplicationRuns
         })
@@ -153,7 +153,7 @@ impl RequestScope {
     /// What was loaded, unless it is another session that this is about.
     pub(crate) fn loaded_as(&self, id: &SessionId) -> Loaded {
         match self.loaded() {
-            Loaded::Session(loaded) if loaded.id != *id => Loaded::Nothing,
+            Loaded::Session(loaded) if loaded.names.id != *id => Loaded::Nothing,
             loaded => loaded,
         }
     }

@@ -81,6 +81,10 @@ impl<'a> Changes<'a> {
 }
 
 impl MergeRules {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn counter(&mut self, field: String) {
         self.0.insert(field, Rule::Counter);
     }

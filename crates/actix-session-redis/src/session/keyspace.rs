@@ -55,22 +55,111 @@ impl FromStr for SessionId {
 #[non_exhaustive]
 pub struct InvalidSessionId;
 
+/// What a session is called.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Names {
+    pub(crate) id: SessionId,
+    /// Its Redis key in the layout of the store built into actix-session, as long as that matters
+    /// and is known. The session key is in it.
+    pub(crate) built_in: Option<String>,
+}
+
 /// The Redis keys of one store. Those of one session are in one slot of a cluster: what is kept
 /// beside it names its Redis key as a [hash tag]. (A prefix with a hash tag of its own already does
 /// that; one with a single brace cannot.)
 ///
 /// [hash tag]: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags
 #[derive(Debug)]
-pub(crate) struct Keyspace(String);
+pub(crate) struct Keyspace {
+    prefix: String,
+    built_in: BuiltInNames,
+}
+
+/// What the names of the store built into actix-session are for.
+#[derive(Debug)]
+pub(crate) enum BuiltInNames {
+    Ignored,
+    /// Sessions that have one of these names are ours from their first write.
+    Adopted {
+        prefix: String,
+    },
+    /// Ours have these names.
+    Used {
+        prefix: String,
+    },
+}
+
+/// How sessions are laid out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Layout {
+    /// As ours.
+    Hash,
+    /// As those of the store built into actix-session.
+    BuiltIn,
+}
 
 impl Keyspace {
-    pub(crate) fn new(prefix: String) -> Self {
-        Self(prefix)
+    pub(crate) fn new(prefix: String, built_in: BuiltInNames) -> Self {
+        Self { prefix, built_in }
+    }
+
+    pub(crate) fn layout(&self) -> Layout {
+        match self.built_in {
+            BuiltInNames::Used { .. } => Layout::BuiltIn,
+            _ => Layout::Hash,
+        }
+    }
+
+    /// Whether sessions of the built-in store become ours.
+    pub(crate) fn adopts(&self) -> bool {
+        matches!(self.built_in, BuiltInNames::Adopted { .. })
+    }
+
+    pub(crate) fn names(&self, session_key: &SessionKey) -> Names {
+        let built_in = match &self.built_in {
+            BuiltInNames::Ignored => None,
+            BuiltInNames::Adopted { prefix } | BuiltInNames::Used { prefix } => {
+                Some([prefix, session_key.as_ref()].concat())
+            }
+        };
+        let id = SessionId::of(session_key);
+        Names { id, built_in }
+    }
+
+    /// The Redis key of the copy of a session, while sessions are adopted.
+    pub(crate) fn copy<'a>(&self, names: &'a Names) -> Option<&'a str> {
+        match self.built_in {
+            BuiltInNames::Adopted { .. } => names.built_in.as_deref(),
+            _ => None,
+        }
     }
 
     /// The session itself.
-    pub(crate) fn session(&self, id: &SessionId) -> String {
-        [&self.0, id.as_ref()].concat()
+    pub(crate) fn session(&self, names: &Names) -> String {
+        match (&self.built_in, &names.built_in) {
+            (BuiltInNames::Used { .. }, Some(name)) => name.clone(),
+            _ => [&self.prefix, names.id.as_ref()].concat(),
+        }
+    }
+
+    /// What a tombstone says of a successor.
+    pub(crate) fn tell<'a>(&self, successor: &'a Names) -> &'a str {
+        match (&self.built_in, &successor.built_in) {
+            (BuiltInNames::Used { prefix }, Some(name)) => &name[prefix.len()..],
+            _ => successor.id.as_ref(),
+        }
+    }
+
+    /// Of which successor a tombstone has [told](Self::tell).
+    pub(crate) fn told(&self, successor: Vec<u8>) -> Option<Names> {
+        let successor = String::from_utf8(successor).ok()?;
+        match self.built_in {
+            BuiltInNames::Used { .. } => Some(self.names(&successor.try_into().ok()?)),
+            _ => Some(Names {
+                id: successor.parse().ok()?,
+                built_in: None,
+            }),
+        }
     }
 
     /// What remains of a session that has ended.
@@ -83,13 +172,19 @@ impl Keyspace {
         self.beside("late:{", id)
     }
 
-    /// A Redis key that is no session's, and may be written by whoever may write sessions.
-    pub(crate) fn check(&self) -> String {
-        [&self.0, "check:"].concat()
+    /// Redis keys that are no session's, and may be written by whoever may write sessions: one under
+    /// our prefix, and one under that of the built-in store, as long as that matters.
+    pub(crate) fn check(&self) -> (String, Option<String>) {
+        let below = |prefix: &str| [prefix, "check:"].concat();
+        let built_in = match &self.built_in {
+            BuiltInNames::Ignored => None,
+            BuiltInNames::Adopted { prefix } | BuiltInNames::Used { prefix } => Some(below(prefix)),
+        };
+        (below(&self.prefix), built_in)
     }
 
     fn beside(&self, before: &str, id: &SessionId) -> String {
-        [&self.0, before, &self.0, id.as_ref(), "}"].concat()
+        [&self.prefix, before, &self.prefix, id.as_ref(), "}"].concat()
     }
 }
 

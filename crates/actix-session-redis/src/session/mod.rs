@@ -1,12 +1,11 @@
 //! What Redis holds for a session: [`Sessions`] is the only writer. It knows neither HTTP nor
 //! the trait of actix-session.
 
+mod adopt;
 mod changes;
 mod idempotency;
 mod keyspace;
-mod layout {
-    pub(super) mod hash;
-}
+mod layout;
 mod script;
 mod snapshot;
 mod state;
@@ -14,6 +13,7 @@ mod tombstone;
 mod ttl;
 
 use std::{
+    borrow::Cow,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -23,25 +23,31 @@ use std::{
 
 use actix_session::storage::SessionKey;
 use actix_web::cookie::time;
+use futures_util::future::{FutureExt as _, OptionFuture, try_join};
 
 pub use self::keyspace::{InvalidSessionId, SessionId};
 use self::{
+    adopt::Copy,
     changes::Changes,
     idempotency::IdempotencyKeys,
-    keyspace::draw_token,
-    layout::hash::{Hash, Written},
+    keyspace::{Layout, draw_token},
+    layout::{
+        built_in::BuiltIn,
+        hash::{Birth, Hash, Written},
+    },
+    snapshot::Origin,
     state::was_cleared,
     tombstone::{Ended, Ending},
     ttl::whole_milliseconds,
 };
 pub(crate) use self::{
     changes::MergeRules,
-    keyspace::{Keyspace, draw_session_key, is_session_key},
+    keyspace::{BuiltInNames, Keyspace, Names, draw_session_key, is_session_key},
     snapshot::Snapshot,
     state::State,
 };
 use crate::{
-    client::{Client, Failure, Operation},
+    client::{Client, Connection, Failure, Operation},
     error::Error,
     telemetry::events,
 };
@@ -105,6 +111,10 @@ impl Sessions {
         }
     }
 
+    pub(crate) fn names(&self, session_key: &SessionKey) -> Names {
+        self.keyspace.names(session_key)
+    }
+
     /// `may_refresh`: the session may be prolonged, so it pays to know how long it lives.
     ///
     /// # Errors
@@ -113,22 +123,30 @@ impl Sessions {
     pub(crate) async fn read(
         &self,
         op: &Operation<'_>,
-        id: &SessionId,
+        names: &Names,
         may_refresh: bool,
     ) -> Result<Option<Snapshot>, Error> {
-        let redis_key = &*self.keyspace.session(id);
+        let (layout, redis_key) = (self.keyspace.layout(), &*self.keyspace.session(names));
         let with_ttl = may_refresh && self.refreshes.load(Relaxed);
-        let read = |redis| Hash { redis, redis_key }.read(with_ttl);
-        self.client.run(op, read).await
+        let read = |redis| layout.read(redis, redis_key, with_ttl);
+        let found = self.client.run(op, read).await?;
+        match (found, self.copy(op, names)) {
+            (None, Some(copy)) if self.ended_ago(op, names).await?.is_none() => copy.read().await,
+            (Some(ours), Some(copy)) if ours.origin == Origin::Copied && !copy.exists().await? => {
+                self.end(op, names).await?;
+                Ok(None)
+            }
+            (found, _) => Ok(found),
+        }
     }
 
     /// How long ago the session has ended, as far as that is remembered.
     pub(crate) async fn ended_ago(
         &self,
         op: &Operation<'_>,
-        id: &SessionId,
+        names: &Names,
     ) -> Result<Option<Duration>, Error> {
-        let redis_key = &*self.keyspace.tombstone(id);
+        let redis_key = &*self.keyspace.tombstone(&names.id);
         let age = |redis| tombstone::age(redis, redis_key);
         self.client.run(op, age).await
     }
@@ -142,15 +160,80 @@ impl Sessions {
     ) -> Result<SessionKey, Error> {
         let ttl_ms = whole_milliseconds(ttl)?;
         self.check_size(state)?;
-        let born = SystemTime::now();
         loop {
             let session_key = draw_session_key();
-            let id = SessionId::of(&session_key);
-            let redis_key = &*self.keyspace.session(&id);
-            let tombstone = &*self.keyspace.tombstone(&id);
-            let create = |redis| Hash { redis, redis_key }.create(tombstone, born, state, ttl_ms);
-            if self.client.run(op, create).await? {
+            let names = self.names(&session_key);
+            if let Some(copy) = self.copy(op, &names) {
+                copy.write(state, ttl_ms).await?;
+            }
+            if self.begin(op, &names, state, ttl_ms).await? {
                 return Ok(session_key);
+            }
+        }
+    }
+
+    /// `false` if the key is taken.
+    async fn begin(
+        &self,
+        op: &Operation<'_>,
+        names: &Names,
+        state: &State,
+        ttl_ms: i64,
+    ) -> Result<bool, Error> {
+        let (layout, redis_key) = (self.keyspace.layout(), &*self.keyspace.session(names));
+        let birth = &Birth {
+            tombstone: &self.keyspace.tombstone(&names.id),
+            born: SystemTime::now(),
+            state,
+            ttl_ms,
+            copy: self.keyspace.copy(names),
+        };
+        let create = |redis| layout.create(redis, redis_key, birth);
+        self.client.run(op, create).await
+    }
+
+    /// While sessions are adopted.
+    fn copy<'a>(&'a self, op: &'a Operation<'a>, names: &'a Names) -> Option<Copy<'a>> {
+        let client = &self.client;
+        let redis_key = self.keyspace.copy(names)?;
+        Some(Copy {
+            client,
+            op,
+            redis_key,
+        })
+    }
+
+    /// Before a session is written: makes it one of ours, if it is the built-in store's, and lets
+    /// its copy live on. `false` if that store has ended it.
+    async fn adopt(
+        &self,
+        op: &Operation<'_>,
+        names: &Names,
+        snapshot: Option<&Snapshot>,
+        ttl_ms: i64,
+    ) -> Result<bool, Error> {
+        let Some(copy) = self.copy(op, names) else {
+            return Ok(true);
+        };
+        let copy_lives = copy.prolong(ttl_ms).await?;
+        match snapshot {
+            Some(snapshot) if snapshot.origin == Origin::Copy => {
+                if copy_lives {
+                    events::adopted();
+                    // If its key is taken, another request has adopted it.
+                    self.begin(op, names, &snapshot.state, ttl_ms).await?;
+                }
+                Ok(copy_lives)
+            }
+            _ if copy_lives => Ok(true),
+            _ => {
+                let redis_key = &*self.keyspace.session(names);
+                let had_copy = |redis| Hash { redis, redis_key }.copy();
+                let was_ended = self.client.run(op, had_copy).await?.is_some();
+                if was_ended {
+                    self.end(op, names).await?;
+                }
+                Ok(!was_ended)
             }
         }
     }
@@ -159,23 +242,26 @@ impl Sessions {
     pub(crate) async fn update(
         &self,
         op: &Operation<'_>,
-        id: &SessionId,
+        names: &Names,
         snapshot: &Snapshot,
         ours: &State,
         ttl: &time::Duration,
     ) -> Result<Effect, Error> {
-        if was_cleared(&snapshot.state, ours) {
-            return self.replace(op, id, ours, ttl).await;
-        }
         let mut changes = self.merge_rules.changes(&snapshot.state, ours);
         if changes.is_empty() {
-            return self.refresh(op, id, Some(snapshot), ttl).await;
+            return self.refresh(op, names, Some(snapshot), ttl).await;
         }
         let ttl_ms = whole_milliseconds(ttl)?;
         self.check_size(ours)?;
+        if !self.adopt(op, names, Some(snapshot), ttl_ms).await? {
+            return Ok(Effect::Gone);
+        }
+        if self.keyspace.layout() == Layout::BuiltIn || was_cleared(&snapshot.state, ours) {
+            return self.store(op, names, ours, Some(ttl_ms)).await;
+        }
         let mut tries = 1;
         loop {
-            let theirs = match self.write(op, id, &changes, Some(ttl_ms)).await? {
+            let theirs = match self.write(op, names, &changes, Some(ttl_ms)).await? {
                 Written::Done => break,
                 Written::Gone => return Ok(Effect::Gone),
                 Written::Conflict(theirs) => theirs,
@@ -194,14 +280,35 @@ impl Sessions {
     pub(crate) async fn replace(
         &self,
         op: &Operation<'_>,
-        id: &SessionId,
+        names: &Names,
         state: &State,
         ttl: &time::Duration,
     ) -> Result<Effect, Error> {
         let ttl_ms = whole_milliseconds(ttl)?;
         self.check_size(state)?;
-        let redis_key = &*self.keyspace.session(id);
-        let replace = |redis| Hash { redis, redis_key }.replace(state, ttl_ms);
+        if !self.adopt(op, names, None, ttl_ms).await? {
+            return Ok(Effect::Gone);
+        }
+        let replaced = self.store(op, names, state, Some(ttl_ms)).await?;
+        match self.copy(op, names) {
+            Some(copy) if replaced == Effect::Gone && copy.exists().await? => {
+                events::adopted();
+                self.begin(op, names, state, ttl_ms).await.map(Effect::done)
+            }
+            _ => Ok(replaced),
+        }
+    }
+
+    /// Without `ttl_ms` its TTL stays.
+    async fn store(
+        &self,
+        op: &Operation<'_>,
+        names: &Names,
+        state: &State,
+        ttl_ms: Option<i64>,
+    ) -> Result<Effect, Error> {
+        let (layout, redis_key) = (self.keyspace.layout(), &*self.keyspace.session(names));
+        let replace = |redis| layout.replace(redis, redis_key, state, ttl_ms);
         let replaced = self.client.run(op, replace).await;
         or_if_unreadable(replaced, false).map(Effect::done)
     }
@@ -210,7 +317,7 @@ impl Sessions {
     pub(crate) async fn refresh(
         &self,
         op: &Operation<'_>,
-        id: &SessionId,
+        names: &Names,
         snapshot: Option<&Snapshot>,
         ttl: &time::Duration,
     ) -> Result<Effect, Error> {
@@ -219,9 +326,21 @@ impl Sessions {
         if snapshot.is_some_and(|snapshot| snapshot.is_fresh(ttl_ms)) {
             return Ok(Effect::Fresh);
         }
-        let redis_key = &*self.keyspace.session(id);
+        if snapshot.is_some_and(|snapshot| snapshot.origin == Origin::Copy)
+            && let Some(copy) = self.copy(op, names)
+        {
+            return copy.prolong(ttl_ms).await.map(Effect::done);
+        }
+        if !self.adopt(op, names, snapshot, ttl_ms).await? {
+            return Ok(Effect::Gone);
+        }
+        let redis_key = &*self.keyspace.session(names);
         let refresh = |redis| Hash { redis, redis_key }.refresh(ttl_ms);
-        self.client.run(op, refresh).await.map(Effect::done)
+        let refreshed = self.client.run(op, refresh).await?;
+        match self.copy(op, names) {
+            Some(copy) if !refreshed => copy.exists().await.map(Effect::done),
+            _ => Ok(Effect::done(refreshed)),
+        }
     }
 
     /// One change of a session from outside of its requests: `change` is called again with what is
@@ -229,12 +348,12 @@ impl Sessions {
     pub(crate) async fn modify<T>(
         &self,
         op: &Operation<'_>,
-        id: &SessionId,
+        names: &Names,
         mut change: impl FnMut(&mut State) -> T,
     ) -> Result<Option<T>, Error> {
         let mut tries = 1;
         loop {
-            let Some(snapshot) = self.read(op, id, false).await? else {
+            let Some(snapshot) = self.read(op, names, false).await? else {
                 return Ok(None);
             };
             let mut ours = snapshot.state.clone();
@@ -243,8 +362,18 @@ impl Sessions {
                 return Ok(Some(output));
             }
             self.check_size(&ours)?;
+            if self.keyspace.layout() == Layout::BuiltIn {
+                let stored = self.store(op, names, &ours, None).await?;
+                return Ok((stored == Effect::Done).then_some(output));
+            }
+            if snapshot.origin == Origin::Copy
+                && let Some(ttl_ms) = snapshot.ttl_left_ms()
+                && !self.adopt(op, names, Some(&snapshot), ttl_ms).await?
+            {
+                return Ok(None);
+            }
             let changes = Changes::exactly(&snapshot.state, &ours);
-            match self.write(op, id, &changes, None).await? {
+            match self.write(op, names, &changes, None).await? {
                 Written::Done => return Ok(Some(output)),
                 Written::Gone => return Ok(None),
                 Written::Conflict(_) => self.goes_on_after(op, &mut tries)?,
@@ -255,13 +384,13 @@ impl Sessions {
     async fn write(
         &self,
         op: &Operation<'_>,
-        id: &SessionId,
+        names: &Names,
         changes: &Changes<'_>,
         ttl_ms: Option<i64>,
     ) -> Result<Written, Error> {
-        let redis_key = &*self.keyspace.session(id);
+        let redis_key = &*self.keyspace.session(names);
         let is_guarded = !changes.guarded.is_empty();
-        let key = &is_guarded.then(|| self.idempotency_keys.draw(id));
+        let key = &is_guarded.then(|| self.idempotency_keys.draw(&names.id));
         let write = |redis| Hash { redis, redis_key }.write(changes, ttl_ms, key.as_ref());
         or_if_unreadable(self.client.run(op, write).await, Written::Gone)
     }
@@ -282,16 +411,19 @@ impl Sessions {
     pub(crate) async fn renew(
         &self,
         op: &Operation<'_>,
-        id: &SessionId,
+        names: &Names,
         snapshot: &Snapshot,
         ours: &State,
         ttl: &time::Duration,
     ) -> Result<Renewal, Error> {
+        // If the built-in store has ended the old one, it is gone like any other.
+        self.adopt(op, names, Some(snapshot), whole_milliseconds(ttl)?)
+            .await?;
         let session_key = self.create(op, ours, ttl).await?;
-        let new = SessionId::of(&session_key);
+        let new = self.names(&session_key);
         let cleared = was_cleared(&snapshot.state, ours);
         let ending = Ending {
-            id,
+            names,
             who: &draw_token(),
             successor: Some(&new),
             keep_last_state: (!cleared).then_some(self.client.deadline + RETRY_SLACK),
@@ -321,7 +453,7 @@ impl Sessions {
     async fn bring_along(
         &self,
         op: &Operation<'_>,
-        new: &SessionId,
+        new: &Names,
         snapshot: &Snapshot,
         ours: &State,
         last_state: Option<State>,
@@ -345,17 +477,17 @@ impl Sessions {
 
     /// Ends the session, or what has taken its place. `false` if nothing was left to end, for
     /// somebody else had done it.
-    pub(crate) async fn end(&self, op: &Operation<'_>, id: &SessionId) -> Result<bool, Error> {
+    pub(crate) async fn end(&self, op: &Operation<'_>, names: &Names) -> Result<bool, Error> {
         let who = &*draw_token();
-        let mut id = id.clone();
+        let mut names = names.clone();
         loop {
             let ending = Ending {
-                id: &id,
+                names: &names,
                 who,
                 successor: None,
                 keep_last_state: None,
             };
-            id = match self.carry_out(op, &ending).await? {
+            names = match self.carry_out(op, &ending).await? {
                 Ended::ByUs(_) => return Ok(true),
                 Ended::BySomebodyElse(None) => return Ok(false),
                 Ended::BySomebodyElse(Some(successor)) => successor,
@@ -364,13 +496,30 @@ impl Sessions {
     }
 
     async fn carry_out(&self, op: &Operation<'_>, ending: &Ending<'_>) -> Result<Ended, Error> {
+        self.remove_copy(op, ending.names).await?;
         let end = |redis| ending.carry_out(redis, &self.keyspace);
         self.client.run(op, end).await
     }
 
+    /// Of a successor only the session knows where its copy is.
+    async fn remove_copy(&self, op: &Operation<'_>, names: &Names) -> Result<(), Error> {
+        let mut names = Cow::Borrowed(names);
+        if self.keyspace.adopts() && names.built_in.is_none() {
+            let redis_key = &*self.keyspace.session(&names);
+            let copy = |redis| Hash { redis, redis_key }.copy();
+            let copy = self.client.run(op, copy).await;
+            names.to_mut().built_in = or_if_unreadable(copy, None)?;
+        }
+        match self.copy(op, &names) {
+            Some(copy) => copy.remove().await,
+            None => Ok(()),
+        }
+    }
+
     /// Without a tombstone: nobody has known of it.
-    async fn remove(&self, op: &Operation<'_>, id: &SessionId) -> Result<(), Error> {
-        let redis_key = &*self.keyspace.session(id);
+    async fn remove(&self, op: &Operation<'_>, names: &Names) -> Result<(), Error> {
+        self.remove_copy(op, names).await?;
+        let redis_key = &*self.keyspace.session(names);
         let remove = |redis| Hash { redis, redis_key }.remove();
         self.client.run(op, remove).await
     }
@@ -379,12 +528,20 @@ impl Sessions {
     /// stands, even if it would reply something else in a moment: unless another connection may
     /// lead to another server.
     pub(crate) async fn check(&self, op: &Operation<'_>) -> Result<(), Error> {
-        let redis_key = &*self.keyspace.check();
-        let check = |redis| async move {
-            let hash = Hash { redis, redis_key };
-            hash.check().await.map_err(|failure| match failure {
+        let (redis_key, built_in) = &self.keyspace.check();
+        let check = |redis: Arc<Connection>| async move {
+            let checked = async {
+                let of_built_in = built_in.as_ref().map(|redis_key| {
+                    let redis = Arc::clone(&redis);
+                    BuiltIn { redis, redis_key }.check()
+                });
+                let redis = Arc::clone(&redis);
+                let ours = Hash { redis, redis_key }.check();
+                try_join(OptionFuture::from(of_built_in).map(Option::transpose), ours).await
+            };
+            checked.await.map(drop).map_err(|failure| match failure {
                 Failure::Transient(fault)
-                    if fault.reply().is_some() && !hash.redis.is_given_up_for(&fault) =>
+                    if fault.reply().is_some() && !redis.is_given_up_for(&fault) =>
                 {
                     Failure::Permanent(op.unavailable(fault))
                 }

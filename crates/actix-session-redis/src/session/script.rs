@@ -25,6 +25,8 @@ pub(super) static REPLACE: LazyLock<Script> = script!("lua/replace.lua");
 pub(super) static WRITE: LazyLock<Script> = script!("lua/write.lua");
 pub(super) static SWEEP: LazyLock<Script> = script!("lua/sweep.lua");
 pub(super) static END: LazyLock<Script> = script!("lua/end.lua");
+pub(super) static BUILT_IN_CREATE: LazyLock<Script> = script!("lua/built_in_create.lua");
+pub(super) static BUILT_IN_END: LazyLock<Script> = script!("lua/built_in_end.lua");
 pub(super) static CHECK: LazyLock<Script> = script!("lua/check.lua");
 
 impl Script {

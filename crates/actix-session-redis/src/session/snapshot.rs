@@ -9,18 +9,34 @@ use super::state::State;
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) state: State,
+    pub(crate) origin: Origin,
     read: Instant,
     /// Unknown when nobody asked.
     ttl_left_ms: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Origin {
+    Ours,
+    /// With a copy in the layout of the store built into actix-session.
+    Copied,
+    /// From that copy, which is all that there is of it.
+    Copy,
 }
 
 impl Snapshot {
     pub(crate) fn now(state: State, ttl_left_ms: Option<u64>) -> Self {
         Self {
             state,
+            origin: Origin::Ours,
             read: Instant::now(),
             ttl_left_ms,
         }
+    }
+
+    /// In milliseconds, when it was read.
+    pub(crate) fn ttl_left_ms(&self) -> Option<i64> {
+        self.ttl_left_ms.and_then(|left| left.try_into().ok())
     }
 
     /// Whether so little of the TTL has passed since it was set that setting it again can wait:

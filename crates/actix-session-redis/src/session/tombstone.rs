@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use deadpool_redis::redis::{Cmd, Value};
 
 use super::{
-    keyspace::{Keyspace, SessionId},
-    layout::hash,
-    script::END,
+    keyspace::{Keyspace, Layout, Names},
+    layout::{built_in, hash},
+    script::{BUILT_IN_END, END},
     state::State,
 };
 use crate::client::{Connection, Failure};
@@ -17,10 +17,10 @@ pub(crate) const LIFETIME: Duration = Duration::from_secs(5 * 60);
 
 /// How a session ends.
 pub(crate) struct Ending<'a> {
-    pub(crate) id: &'a SessionId,
+    pub(crate) names: &'a Names,
     /// Tells this end from others: of a retry after a lost reply, it is the same.
     pub(crate) who: &'a str,
-    pub(crate) successor: Option<&'a SessionId>,
+    pub(crate) successor: Option<&'a Names>,
     /// How long its last state is kept for a retry, if that is asked for.
     pub(crate) keep_last_state: Option<Duration>,
 }
@@ -29,7 +29,7 @@ pub(crate) enum Ended {
     /// What it held, if that was asked for and it was not gone.
     ByUs(Option<State>),
     /// And its successor.
-    BySomebodyElse(Option<SessionId>),
+    BySomebodyElse(Option<Names>),
 }
 
 impl Ending<'_> {
@@ -38,32 +38,36 @@ impl Ending<'_> {
         redis: Arc<Connection>,
         keyspace: &Keyspace,
     ) -> Result<Ended, Failure> {
-        let (session, tombstone) = (keyspace.session(self.id), keyspace.tombstone(self.id));
-        let redis_keys = [&*session, &tombstone, &keyspace.late(self.id)];
+        let (session, id) = (keyspace.session(self.names), &self.names.id);
+        let redis_keys = [&*session, &keyspace.tombstone(id), &keyspace.late(id)];
         let milliseconds = |time: Duration| time.as_millis().to_string();
-        let (lifetime, kept) = (
-            milliseconds(LIFETIME),
-            self.keep_last_state.map(milliseconds),
-        );
+        let successor = self.successor.map(|it| keyspace.tell(it));
         let add_arguments = |command: &mut Cmd| {
-            command.arg(self.who);
-            command.arg(self.successor.map_or("", AsRef::as_ref));
-            command
-                .arg(&lifetime)
-                .arg(kept.as_deref().unwrap_or_default());
+            command.arg(self.who).arg(successor.unwrap_or_default());
+            command.arg(milliseconds(LIFETIME));
+            command.arg(self.keep_last_state.map(milliseconds).unwrap_or_default());
         };
-        Ok(match END.run(&redis, &redis_keys, add_arguments).await? {
+        let script = match keyspace.layout() {
+            Layout::Hash => &END,
+            Layout::BuiltIn => &BUILT_IN_END,
+        };
+        let last_state = match script.run(&redis, &redis_keys, add_arguments).await? {
             Value::BulkString(successor) => {
-                let successor = String::from_utf8(successor).ok();
-                Ended::BySomebodyElse(successor.and_then(|id| id.parse().ok()))
+                return Ok(Ended::BySomebodyElse(keyspace.told(successor)));
             }
-            Value::Int(_) => Ended::ByUs(None),
-            last_state => match hash::understand(last_state) {
-                // What nobody can read holds no change that could be lost.
-                Err(Failure::Permanent(_)) => Ended::ByUs(None),
-                last_state => Ended::ByUs(last_state?),
+            Value::Int(_) => return Ok(Ended::ByUs(None)),
+            last_state => match keyspace.layout() {
+                Layout::Hash => {
+                    hash::understand(last_state).map(|(state, ours)| ours.is_born.then_some(state))
+                }
+                Layout::BuiltIn => built_in::understand(last_state),
             },
-        })
+        };
+        match last_state {
+            // What nobody can read holds no change that could be lost.
+            Err(Failure::Permanent(_)) => Ok(Ended::ByUs(None)),
+            last_state => Ok(Ended::ByUs(last_state?)),
+        }
     }
 }
 

@@ -36,6 +36,7 @@ named! {
     MERGES = "merges_total";
     CONFLICTS = "conflicts_total";
     DROPPED_WRITES = "dropped_writes_total";
+    ADOPTED = "adopted_sessions_total";
 }
 
 /// Tells the recorder what the metrics mean. Those without labels are there from now on, so that
@@ -66,6 +67,10 @@ pub(crate) fn describe() {
             (MERGES, "Writes merged with what others had written"),
             (CONFLICTS, "Writes that met what others had written"),
             (DROPPED_WRITES, "Writes to sessions that were gone"),
+            (
+                ADOPTED,
+                "Sessions of the built-in store that live on as ours",
+            ),
         ] {
             describe_counter!(name, meaning);
             counter!(name).increment(0);
@@ -125,6 +130,11 @@ pub(crate) fn merged() {
 pub(crate) fn write_dropped() {
     tracing::debug!(target: TARGET, "dropped a write to a session that is gone");
     count(DROPPED_WRITES);
+}
+
+pub(crate) fn adopted() {
+    tracing::debug!(target: TARGET, "adopted a session of the store built into actix-session");
+    count(ADOPTED);
 }
 
 pub(crate) fn unreadable(session: &dyn fmt::Display, reason: &str) {

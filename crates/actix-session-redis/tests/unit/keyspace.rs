@@ -23,13 +23,15 @@ fn what_is_no_session_id_is_refused() {
 
 #[test]
 fn names_start_with_the_prefix_and_what_is_beside_a_session_is_in_its_slot() {
-    let (keyspace, id) = (Keyspace::new("app:".into()), SessionId::of(&key("abc")));
-    assert_eq!(keyspace.session(&id), format!("app:{ID_OF_ABC}"));
+    let keyspace = Keyspace::new("app:".into(), BuiltInNames::Ignored);
+    let names = keyspace.names(&key("abc"));
+    let id = &names.id;
+    assert_eq!(keyspace.session(&names), format!("app:{ID_OF_ABC}"));
     assert_eq!(
-        keyspace.tombstone(&id),
+        keyspace.tombstone(id),
         format!("app:ended:{{app:{ID_OF_ABC}}}")
     );
-    assert_eq!(keyspace.late(&id), format!("app:late:{{app:{ID_OF_ABC}}}"));
+    assert_eq!(keyspace.late(id), format!("app:late:{{app:{ID_OF_ABC}}}"));
 }
 
 #[test]

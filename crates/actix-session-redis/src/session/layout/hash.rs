@@ -16,13 +16,17 @@ use crate::{
         changes::{Changes, Guarded},
         idempotency::IdempotencyKey,
         script::{CHECK, CREATE, REPLACE, SWEEP, Script, WRITE},
-        snapshot::Snapshot,
+        snapshot::{Origin, Snapshot},
         state::{NOT_UTF8, State, fields, load_field},
     },
 };
 
 /// When the session has begun, in milliseconds since 1970.
 const BORN: &[u8] = b"\xFFborn";
+
+/// The Redis key of the copy that the session has in the layout of the store built into
+/// actix-session, if it has one.
+const COPY: &[u8] = b"\xFFcopy";
 
 /// With which bytes the names of our own fields begin: no name of the application's does, for they
 /// are UTF-8. `fields.lua` knows them, too.
@@ -32,6 +36,16 @@ const OURS: u8 = 0xFF;
 pub(crate) struct Hash<'a> {
     pub(crate) redis: Arc<Connection>,
     pub(crate) redis_key: &'a str,
+}
+
+/// How a session begins.
+pub(crate) struct Birth<'a> {
+    pub(crate) tombstone: &'a str,
+    pub(crate) born: SystemTime,
+    pub(crate) state: &'a State,
+    pub(crate) ttl_ms: i64,
+    /// The Redis key of its copy.
+    pub(crate) copy: Option<&'a str>,
 }
 
 pub(crate) enum Written {
@@ -53,35 +67,41 @@ impl Hash<'_> {
         } else {
             (redis.query(&hgetall).await?, -1)
         };
-        let state = understand(fields)?;
+        let (state, ours) = understand(fields)?;
         // Negative: the key is missing, or has no TTL.
-        Ok(state.map(|state| Snapshot::now(state, ttl_left_ms.try_into().ok())))
+        let mut snapshot = Snapshot::now(state, ttl_left_ms.try_into().ok());
+        if ours.has_copy {
+            snapshot.origin = Origin::Copied;
+        }
+        Ok(ours.is_born.then_some(snapshot))
     }
 
-    /// Begins a session; `false` if the key is taken.
-    pub(crate) async fn create(
-        self,
-        tombstone: &str,
-        born: SystemTime,
-        state: &State,
-        ttl_ms: i64,
-    ) -> Result<bool, Failure> {
-        let since_1970 = born.duration_since(SystemTime::UNIX_EPOCH);
+    pub(crate) async fn create(self, birth: &Birth<'_>) -> Result<bool, Failure> {
+        let since_1970 = birth.born.duration_since(SystemTime::UNIX_EPOCH);
         let born = since_1970.unwrap_or_default().as_millis().to_string();
         let add_arguments = |command: &mut Cmd| {
-            add_fields(command.arg(&born).arg(ttl_ms), fields(state));
+            command.arg(&born).arg(birth.ttl_ms);
+            if let Some(copy) = birth.copy {
+                command.arg(COPY).arg(copy);
+            }
+            add_fields(command, fields(birth.state));
         };
-        let redis_keys = [self.redis_key, tombstone];
+        let redis_keys = [self.redis_key, birth.tombstone];
         let created = CREATE.run(&self.redis, &redis_keys, add_arguments).await?;
         is_done(&created)
     }
 
-    /// Gives a session another state, whatever others have made of it; `false` if it is gone.
-    pub(crate) async fn replace(self, state: &State, ttl_ms: i64) -> Result<bool, Failure> {
+    pub(crate) async fn replace(self, state: &State, ttl_ms: Option<i64>) -> Result<bool, Failure> {
+        let ttl_ms = ttl_ms.map(|ttl_ms| ttl_ms.to_string()).unwrap_or_default();
         let replaced = self.run(&REPLACE, |command| {
-            add_fields(command.arg(ttl_ms), fields(state));
+            add_fields(command.arg(&ttl_ms), fields(state));
         });
         is_done(&replaced.await?)
+    }
+
+    /// The Redis key of the copy that the session has, if it has one.
+    pub(crate) async fn copy(self) -> Result<Option<String>, Failure> {
+        self.redis.query(&Cmd::hget(self.redis_key, COPY)).await
     }
 
     /// Without a `key` it may be carried out again. Without `ttl_ms` its TTL stays.
@@ -185,7 +205,7 @@ impl Hash<'_> {
     }
 
     /// Does all that requests do, in one round trip, under a Redis key that is no session's.
-    pub(crate) async fn check(&self) -> Result<(), Failure> {
+    pub(crate) async fn check(self) -> Result<(), Failure> {
         let Self {
             redis,
             redis_key: key,
@@ -229,25 +249,33 @@ impl Hash<'_> {
     }
 }
 
+/// What is told of the session by fields of ours.
+#[derive(Default)]
+pub(crate) struct OwnFields {
+    pub(crate) is_born: bool,
+    pub(crate) has_copy: bool,
+}
+
 /// From the reply to [`HGETALL`](https://redis.io/docs/latest/commands/hgetall/).
 ///
 /// # Errors
 ///
 /// [`Error::Unreadable`] when something in it is not UTF-8. That it is no hash at all says nothing of
 /// the session: the connection is out of step, and what it brings is the reply to something else.
-pub(crate) fn understand(fields: Value) -> Result<Option<State>, Failure> {
-    let (mut state, mut is_born) = (State::new(), false);
+pub(crate) fn understand(fields: Value) -> Result<(State, OwnFields), Failure> {
+    let (mut state, mut ours) = (State::new(), OwnFields::default());
     for pair in fields.into_map_iter().map_err(|_| out_of_step())? {
         let (Value::BulkString(field), Value::BulkString(value)) = pair else {
             return Err(out_of_step());
         };
         if field.first() == Some(&OURS) {
-            is_born |= field == BORN;
+            ours.is_born |= field == BORN;
+            ours.has_copy |= field == COPY;
         } else {
             load_field(&mut state, &field, value).map_err(Failure::Permanent)?;
         }
     }
-    Ok(is_born.then_some(state))
+    Ok((state, ours))
 }
 
 fn add_fields<'a>(command: &mut Cmd, fields: impl Iterator<Item = (&'a str, impl AsRef<str>)>) {
@@ -271,7 +299,7 @@ fn add_guarded(command: &mut Cmd, guarded: &Guarded<'_>) {
     };
 }
 
-fn is_done(reply: &Value) -> Result<bool, Failure> {
+pub(super) fn is_done(reply: &Value) -> Result<bool, Failure> {
     match reply {
         Value::Int(done) => Ok(*done == 1),
         _ => Err(out_of_step()),
@@ -279,7 +307,7 @@ fn is_done(reply: &Value) -> Result<bool, Failure> {
 }
 
 /// What came is not the reply to what was asked.
-fn out_of_step() -> Failure {
+pub(super) fn out_of_step() -> Failure {
     let error = (
         ErrorKind::UnexpectedReturnType,
         "the reply to something else",

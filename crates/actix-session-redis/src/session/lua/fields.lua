@@ -1,6 +1,6 @@
 -- Fields of ours. No field of an application has such a name: its names are UTF-8, and no byte of
 -- UTF-8 is 255.
-local BORN, WRITTEN = '\255born', '\255written'
+local BORN, WRITTEN, COPY = '\255born', '\255written', '\255copy'
 
 -- Runs a command with these of the arguments; `unpack` gives up at about 8,000.
 local function in_chunks(command, key, arguments, first, last)
@@ -9,3 +9,12 @@ local function in_chunks(command, key, arguments, first, last)
     end
 end
 
+
+-- Whether a session has begun, and how many of these fields it has.
+local function own_fields(key)
+    local held, count = redis.call('HMGET', key, BORN, WRITTEN, COPY), 0
+    for i = 1, 3 do
+        count = held[i] and count + 1 or count
+    end
+    return held[1], count
+end

@@ -1,15 +1,14 @@
 -- Gives a session another state.
--- KEYS: the session. ARGV: its TTL; fields and their values.
+-- KEYS: the session. ARGV: its TTL, or '' if that stays; fields and their values.
 -- Returns 1, or 0 if there is no such session.
-local ours = redis.call('HMGET', KEYS[1], BORN, WRITTEN)
-if not ours[1] then
+local born, ours = own_fields(KEYS[1])
+if not born then
     return 0
 end
 -- Sets first: Redis that is full refuses that, before anything is lost.
 in_chunks('HSET', KEYS[1], ARGV, 2, #ARGV)
-local fields = (#ARGV - 1) / 2 + (ours[2] and 2 or 1)
-if redis.call('HLEN', KEYS[1]) > fields then
-    local stays = {[BORN] = true, [WRITTEN] = true}
+if redis.call('HLEN', KEYS[1]) > (#ARGV - 1) / 2 + ours then
+    local stays = {[BORN] = true, [WRITTEN] = true, [COPY] = true}
     for i = 2, #ARGV, 2 do
         stays[ARGV[i]] = true
     end
@@ -21,5 +20,7 @@ if redis.call('HLEN', KEYS[1]) > fields then
     end
     in_chunks('HDEL', KEYS[1], stale, 1, #stale)
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[1])
+if ARGV[1] ~= '' then
+    redis.call('PEXPIRE', KEYS[1], ARGV[1])
+end
 return 1

@@ -35,8 +35,11 @@ if number then
     until not at or at % 14 == 1
 end
 if not at or struct.unpack('>I6', written, at + 8) < number then
-    if ARGV[7] ~= '' and redis.call('HLEN', key) - (held[2] and 2 or 1) ~= tonumber(ARGV[7]) then
-        return {}
+    if ARGV[7] ~= '' then
+        local _, ours = own_fields(key)
+        if redis.call('HLEN', key) - ours ~= tonumber(ARGV[7]) then
+            return {}
+        end
     end
     local others
     for i = 1, guarded do
