@@ -14,6 +14,9 @@ mod black_hole;
 mod blocked_worker;
 /// Whatever happens to a connection, each request gets the reply that is its own.
 mod broken_replies;
+/// Beside the store built into actix-session, on the same sessions: nobody is logged out, and nobody
+/// who has logged out is logged in.
+mod built_in;
 /// `check()` fails for all that would fail requests, at once, and leaves nothing behind.
 mod check;
 /// Sessions on all masters of a Redis Cluster, also while slots move between them.

@@ -67,6 +67,22 @@ async fn assert_invalid(
 }
 
 #[actix_web::test]
+async fn what_the_layout_of_the_built_in_store_cannot_do_is_invalid() {
+    let redis = TestRedis::start().await;
+    let layout = "built_in_layout";
+    assert_invalid(&redis, layout, |it| it.built_in_layout("").counter("n")).await;
+    assert_invalid(&redis, layout, |it| {
+        it.merge_field("n", |_, _, ours| ours.clone())
+            .built_in_layout("")
+    })
+    .await;
+    assert_invalid(&redis, layout, |it| {
+        it.built_in_layout("").adopt_built_in_sessions("")
+    })
+    .await;
+}
+
+#[actix_web::test]
 async fn a_deadline_below_a_millisecond_is_invalid() {
     let redis = TestRedis::start().await;
     for deadline in [

@@ -1,0 +1,262 @@
+use actix_session::{config::TtlExtensionPolicy, storage::SessionStore as _};
+use futures_util::future::join_all;
+
+use super::{Both, session_key_of};
+use crate::support::{
+    app::{Setup, TestApp},
+    redis::commands,
+    sessions::{hash_of, session_key},
+};
+
+const LOGGED_IN: &str = "n=1 user=\"ada\"";
+
+async fn both() -> Both {
+    Both::start(|options| options.counter("n").adopt_built_in_sessions("")).await
+}
+
+#[actix_web::test]
+async fn whoever_is_logged_in_there_is_logged_in_here_and_after_going_back() {
+    let both = both().await;
+    let user = both.user().await;
+    assert_eq!(both.read_here(&user).await, LOGGED_IN);
+    let here = user.at(&both.ours);
+    assert_eq!(here.get("/count").await.text(), "n=2 user=\"ada\"");
+    assert_eq!(both.read_here(&user).await, "n=2 user=\"ada\"");
+    // What was written here is not seen there.
+    assert_eq!(both.read_there(&user).await, LOGGED_IN);
+    assert_eq!(both.read_here(&user).await, "n=2 user=\"ada\"");
+}
+
+#[actix_web::test]
+async fn whoever_logs_in_here_is_logged_in_there() {
+    let both = both().await;
+    let newcomer = both.ours.browser();
+    newcomer.get("/login/eve").await.text();
+    assert_eq!(both.read_there(&newcomer).await, "user=\"eve\"");
+    newcomer.get("/login/ada").await.text();
+    assert_eq!(both.read_there(&newcomer).await, "user=\"ada\"");
+    assert_eq!(both.read_here(&newcomer).await, "user=\"ada\"");
+}
+
+#[actix_web::test]
+async fn a_logout_on_either_side_is_one_on_both_before_and_after_the_first_write() {
+    let both = both().await;
+    for first in ["/read", "/count", "/set/name/Ada", "/clear"] {
+        for logout in [&both.ours, &both.theirs] {
+            let user = both.user().await;
+            user.at(&both.ours).get(first).await.text();
+            let thief = both.copy_of(&user);
+            user.at(logout).get("/purge").await.text();
+            both.assert_ended(&thief).await;
+            assert!(!user.has_cookie());
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_renewal_on_either_side_is_one_on_both() {
+    let both = both().await;
+    for first in ["/read", "/count"] {
+        for renewal in [&both.ours, &both.theirs] {
+            let user = both.user().await;
+            user.at(&both.ours).get(first).await.text();
+            let thief = both.copy_of(&user);
+            user.at(renewal).get("/login/eve").await.text();
+            both.assert_ended(&thief).await;
+            for seen in [both.read_here(&user).await, both.read_there(&user).await] {
+                assert!(seen.ends_with("user=\"eve\""), "{seen}");
+            }
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_logout_with_the_key_from_before_a_renewal_takes_the_copy_of_its_successor() {
+    let both = both().await;
+    let user = both.user().await;
+    let before = both.copy_of(&user);
+    user.at(&both.ours).get("/login/eve").await.text();
+    before.at(&both.ours).get("/purge").await.text();
+    both.assert_ended(&user).await;
+    let copy = both.exists(&session_key_of(&user));
+    assert!(!copy);
+}
+
+#[actix_web::test]
+async fn twenty_first_writes_at_once_adopt_one_session_and_lose_nothing() {
+    let both = both().await;
+    let user = both.user().await;
+    let here = user.at(&both.ours);
+    let writes = (0..20).map(|i| {
+        let here = here.clone();
+        async move {
+            let path = if i % 2 == 0 {
+                "/count".to_owned()
+            } else {
+                format!("/set/field{i}/{i}")
+            };
+            here.get(&path).await.text();
+        }
+    });
+    join_all(writes).await;
+    let seen = both.read_here(&user).await;
+    assert!(seen.contains("n=11 user=\"ada\""), "{seen}");
+    for i in (1..20).step_by(2) {
+        assert!(seen.contains(&format!("field{i}=\"{i}\"")), "{seen}");
+    }
+}
+
+#[actix_web::test]
+async fn the_copy_stays_as_it_is_and_lives_as_long() {
+    let both = both().await;
+    let user = both.user().await;
+    let copy = session_key_of(&user);
+    let session = hash_of(&session_key(&copy));
+    let bytes = both.value_of(&copy);
+    both.lives_for_a_minute(&copy);
+    let here = user.at(&both.ours);
+    for path in ["/count", "/set/name/Ada", "/remove/name", "/count"] {
+        here.get(path).await.text();
+        assert_eq!(both.value_of(&copy), bytes);
+        let (there, ours) = (both.redis.pttl(&copy), both.redis.pttl(&session));
+        // It never outlives ours: nothing that has expired comes back.
+        assert!(there <= ours && ours - there < 2_000, "{there} {ours}");
+        assert!(ours > 3_590_000, "{ours}");
+    }
+}
+
+#[actix_web::test]
+async fn a_session_that_is_only_read_lives_on_and_is_not_adopted() {
+    let sliding = Setup {
+        policy: TtlExtensionPolicy::OnEveryRequest,
+        ..Setup::consistent()
+    };
+    let both = Both::start_with(sliding, |options| options.adopt_built_in_sessions("")).await;
+    let user = both.user().await;
+    let copy = session_key_of(&user);
+    both.lives_for_a_minute(&copy);
+    assert_eq!(both.read_here(&user).await, LOGGED_IN);
+    assert!(both.redis.pttl(&copy) > 3_590_000);
+    assert!(!both.exists(&hash_of(&session_key(&copy))));
+    // Now that it is ours, too.
+    user.at(&both.ours).get("/count").await.text();
+    both.lives_for_a_minute(&copy);
+    let ours = hash_of(&session_key(&copy));
+    both.lives_for_a_minute(&ours);
+    both.read_here(&user).await;
+    assert!(both.redis.pttl(&copy) > 3_590_000 && both.redis.pttl(&ours) > 3_590_000);
+}
+
+#[actix_web::test]
+async fn what_cannot_be_read_there_is_a_fresh_session_and_stays() {
+    let both = both().await;
+    for what in ["no JSON", "{\"v\":2,\"state\":{}}", "[]"] {
+        let user = both.user().await;
+        let copy = session_key_of(&user);
+        both.redis.put(&copy, what.as_bytes());
+        assert_eq!(both.read_here(&user).await, "empty");
+        assert_eq!(user.at(&both.ours).get("/count").await.text(), "n=1");
+        assert_ne!(session_key_of(&user), copy);
+        assert_eq!(both.value_of(&copy), what);
+    }
+}
+
+#[actix_web::test]
+async fn the_format_of_the_release_that_follows_is_read() {
+    let both = both().await;
+    let user = both.user().await;
+    let state = r#"{"v":1,"state":{"n":7,"user":"ada"}}"#;
+    both.redis.put(&session_key_of(&user), state.as_bytes());
+    let counted = user.at(&both.ours).get("/count").await.text();
+    assert_eq!(counted, "n=8 user=\"ada\"");
+}
+
+/// By an instance that runs without the option, before or beside this one.
+#[actix_web::test]
+async fn sessions_that_have_no_copy_live_and_end_as_ever() {
+    let both = both().await;
+    let without = TestApp::with(both.redis.store(), &both.setup);
+    let user = without.browser();
+    user.get("/login/ada").await.text();
+    assert_eq!(both.read_here(&user).await, "user=\"ada\"");
+    let here = user.at(&both.ours);
+    assert_eq!(here.get("/count").await.text(), "n=1 user=\"ada\"");
+    assert_eq!(both.read_here(&user).await, "n=1 user=\"ada\"");
+    let thief = both.copy_of(&user);
+    here.get("/purge").await.text();
+    both.assert_ended(&thief).await;
+}
+
+#[actix_web::test]
+async fn a_request_that_outlasts_a_logout_there_brings_nothing_back() {
+    let both = both().await;
+    for first in ["/read", "/count"] {
+        let user = both.user().await;
+        user.at(&both.ours).get(first).await.text();
+        let thief = both.copy_of(&user);
+        let slow = user.at(&both.ours);
+        let (slow, ()) = slow
+            .get_slowly("/count", async {
+                user.at(&both.theirs).get("/purge").await.text();
+            })
+            .await;
+        assert!(!slow.touches_session_cookie(), "{slow:?}");
+        both.assert_ended(&thief).await;
+    }
+}
+
+#[actix_web::test]
+async fn outside_of_consistent_sessions_it_is_the_same() {
+    let setup = Setup::default();
+    let both = Both::start_with(setup, |options| options.adopt_built_in_sessions("")).await;
+    let user = both.user().await;
+    let here = user.at(&both.ours);
+    assert_eq!(here.get("/count").await.text(), "n=2 user=\"ada\"");
+    assert_eq!(both.read_here(&user).await, "n=2 user=\"ada\"");
+    assert_eq!(both.read_there(&user).await, LOGGED_IN);
+    for logout in [&both.ours, &both.theirs] {
+        let user = both.user().await;
+        user.at(&both.ours).get("/count").await.text();
+        let thief = both.copy_of(&user);
+        user.at(logout).get("/purge").await.text();
+        both.assert_ended(&thief).await;
+    }
+}
+
+#[actix_web::test]
+async fn modify_finds_a_session_that_is_still_there() {
+    let both = both().await;
+    let user = both.user().await;
+    let store = both
+        .redis
+        .store_with(|options| options.adopt_built_in_sessions(""));
+    let key = session_key(&session_key_of(&user));
+    let changed = store.modify(&key, |state| {
+        state.insert("vip".to_owned(), "true".to_owned())
+    });
+    assert_eq!(changed.await.unwrap(), None);
+    assert_eq!(both.read_here(&user).await, "n=1 user=\"ada\" vip=true");
+    let ours = both.redis.pttl(&hash_of(&key));
+    assert!((3_500_000..=3_600_000).contains(&ours), "{ours}");
+}
+
+#[actix_web::test]
+async fn it_costs_one_look_up_and_nothing_without_the_option() {
+    let both = both().await;
+    let (without, with) = (
+        both.redis.store(),
+        both.redis
+            .store_with(|options| options.adopt_built_in_sessions("")),
+    );
+    let stranger = session_key(&"a".repeat(64));
+    // The connections are there.
+    assert_eq!(without.load(&stranger).await.unwrap(), None);
+    assert_eq!(with.load(&stranger).await.unwrap(), None);
+    let (_, alone) = both.redis.commands_during(without.load(&stranger)).await;
+    assert_eq!(alone, commands([("hgetall", 1)]));
+    let (_, adopting) = both.redis.commands_during(with.load(&stranger)).await;
+    assert_eq!(
+        adopting,
+        commands([("hgetall", 1), ("pttl", 2), ("get", 1)])
+    );
+}
