@@ -104,4 +104,14 @@ impl Finding {
         let values = pairs.map(|(round, trip)| round.load.p50.as_secs_f64() / trip.as_secs_f64());
         (!self.round_trips.is_empty()).then(|| Spread::of(values))
     }
+
+    /// How many round trips to Redis it has to wait for longer than one without a session.
+    pub(crate) fn waits(&self, bare: &Self) -> Spread {
+        let pairs = self.rounds.iter().zip(&bare.rounds).zip(&self.round_trips);
+        let values = pairs.map(|((with, without), trip)| {
+            let longer = with.load.p50.saturating_sub(without.load.p50);
+            longer.as_secs_f64() / trip.as_secs_f64()
+        });
+        Spread::of(values)
+    }
 }

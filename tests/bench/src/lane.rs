@@ -23,7 +23,7 @@ use crate::{
     serve::LISTENING,
     sessions,
     setting::{Route, Setting},
-    visitor::visit,
+    visitor::{Answer, visit},
     wrk::Wrk,
 };
 
@@ -108,7 +108,12 @@ impl Lane {
     pub(crate) fn visit(&self, path: &str) -> anyhow::Result<String> {
         let cookies = BufReader::new(fs::File::open(&self.cookies)?);
         let cookie = cookies.lines().next().context("there are no visitors")??;
-        visit(self.address, path, &cookie)
+        Ok(self.ask(path, &cookie)?.body)
+    }
+
+    /// As whoever has this `Cookie` header.
+    pub(crate) fn ask(&self, path: &str, cookie: &str) -> anyhow::Result<Answer> {
+        visit(self.address, path, cookie)
     }
 
     pub(crate) fn round(&self, duration: Duration) -> anyhow::Result<Round> {
@@ -155,15 +160,6 @@ impl Lane {
         let clients: u64 = info.get("connected_clients").context("no clients")?;
         // One of them is who asks.
         Ok(clients - 1)
-    }
-
-    /// How often a script has run.
-    pub(crate) fn scripts(&self) -> anyhow::Result<u64> {
-        let info: InfoDict = self.redis.try_run("INFO commandstats")?;
-        let evalsha: String = info.get("cmdstat_evalsha").unwrap_or_default();
-        let calls = evalsha.strip_prefix("calls=");
-        let calls = calls.and_then(|calls| calls.split(',').next());
-        Ok(calls.map_or(Ok(0), str::parse)?)
     }
 
     /// What a plain client waits for an answer of Redis, delay included.

@@ -4,6 +4,7 @@
 //! with a Redis of its own, lets `wrk` ask them in turn, and writes what it has measured to the
 //! terminal and to `target/bench/`.
 
+mod command_stats;
 mod commands_seen;
 mod contender;
 mod contention;
@@ -11,6 +12,7 @@ mod cookie;
 mod cores;
 mod delay;
 mod experiment;
+mod extent;
 mod figures;
 mod floor;
 mod lane;
@@ -21,14 +23,18 @@ mod nginx;
 mod plot;
 mod process;
 mod report;
+mod results;
 mod routes;
 mod run;
 mod serve;
+mod session_memory;
 mod sessions;
 mod setting;
 mod table;
+mod target;
 mod targets;
 mod visitor;
+mod writes;
 mod wrk;
 
 use clap::Parser;

@@ -2,8 +2,11 @@ use std::time::Duration;
 
 use crate::{
     contender::Contender,
-    experiment::{Experiment, Finding, Findings},
+    cores,
+    experiment::{Experiment, Finding, Findings, Pace},
+    extent::Extent,
     figures::Round,
+    machine,
     table::Table,
 };
 
@@ -16,12 +19,74 @@ in parentheses. CPU is that of the server processes, and of Redis, per request. 
 that clients send per request, seen with `MONITOR` while requests come one after the other; what a \
 script does inside Redis is not counted. Connections are those between the server processes and \
 Redis. The floor is a handler that sends the commands by hand on one connection per worker and \
-signs the same cookie. Unless a table says otherwise: 64 connections, two workers, one process, \
+signs the same cookie. Bytes of a write are those that Redis receives for a request that reads and \
+writes, less those for one that reads; the time of Redis is that of `INFO commandstats`, of a \
+transaction or a script as a whole, by the clock and not by its CPU. Memory per session is what \
+`used_memory` grows by, divided by their number, Redis's tables of keys included. Unless a table says otherwise: 64 connections, two workers, one process, \
 1,000 sessions in Redis, all of them in use, a state of 100 bytes, pools of deadpool's default \
 size (two connections per core).
 ";
 
-pub(crate) fn table(experiment: &Experiment, findings: &Findings) -> Table {
+/// Markdown, shown in the terminal as it grows.
+#[derive(Debug)]
+pub(crate) struct Report<'a> {
+    pub(crate) text: String,
+    only: &'a str,
+}
+
+impl<'a> Report<'a> {
+    pub(crate) fn begin(extent: &Extent, only: &'a str) -> anyhow::Result<Self> {
+        let mut report = Self {
+            text: String::new(),
+            only,
+        };
+        let (rounds, sweeps) = (extent.rounds, extent.rounds_of_sweeps);
+        let cores = if cores::can_be_divided() {
+            "A server has as many cores as workers, and Redis and `wrk` have the others; with nginx \
+             or a delay, all share all."
+        } else {
+            "All share the cores."
+        };
+        report.add(&format!(
+            "# How fast\n\n{}.\n\n{} {cores} Rounds of {:?}: {rounds} of each in the first three tables, \
+             {sweeps} in the others. Load average before: {}.\n",
+            machine::description()?,
+            LEGEND.trim_end(),
+            extent.pace.round,
+            machine::load()?,
+        ));
+        Ok(report)
+    }
+
+    pub(crate) fn run(&mut self, experiment: &Experiment, pace: Pace) -> anyhow::Result<Findings> {
+        if !self.is_wanted(experiment.title) {
+            return Ok(Findings::default());
+        }
+        let findings = experiment.run(pace)?;
+        self.section(experiment.title, &table(experiment, &findings));
+        Ok(findings)
+    }
+
+    pub(crate) fn is_wanted(&self, title: &str) -> bool {
+        title.contains(self.only)
+    }
+
+    pub(crate) fn section(&mut self, title: &str, table: &Table) {
+        self.add(&format!("\n## {title}\n\n{table}"));
+    }
+
+    pub(crate) fn end(&mut self) -> anyhow::Result<()> {
+        self.add(&format!("\nLoad average after: {}.\n", machine::load()?));
+        Ok(())
+    }
+
+    fn add(&mut self, text: &str) {
+        print!("{text}");
+        self.text += text;
+    }
+}
+
+fn table(experiment: &Experiment, findings: &Findings) -> Table {
     let mut all = findings.0.iter();
     let is_delayed = all.any(|finding| finding.setting.delay.is_some());
     let several = experiment.settings.len() > 1;

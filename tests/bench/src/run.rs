@@ -1,17 +1,18 @@
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
 
 use crate::{
-    contention, cores,
-    experiment::{Experiment, Findings, Pace},
-    machine, matrix,
-    memory::{self, Milestones},
-    plot, report,
+    contention,
+    experiment::Experiment,
+    extent::{Extent, FULL, QUICK},
+    matrix, memory, plot,
+    report::Report,
+    results::Results,
+    session_memory,
     setting::Route,
-    table::Table,
-    targets::{self, Results},
+    targets, writes,
 };
 
 /// Measures all contenders, and writes what it has found out.
@@ -28,85 +29,18 @@ pub(crate) struct RunOptions {
     output: PathBuf,
 }
 
-/// How much is measured.
-struct Extent {
-    pace: Pace,
-    rounds: usize,
-    rounds_of_sweeps: usize,
-    many_sessions: usize,
-    milestones: Milestones,
-}
-
-const FULL: Extent = Extent {
-    pace: Pace {
-        warm_up: Duration::from_millis(500),
-        round: Duration::from_millis(500),
-    },
-    rounds: 25,
-    rounds_of_sweeps: 9,
-    many_sessions: 1_000_000,
-    milestones: Milestones {
-        first: 10_000,
-        last: 1_000_000,
-    },
-};
-
-const QUICK: Extent = Extent {
-    pace: Pace {
-        warm_up: Duration::from_millis(50),
-        round: Duration::from_millis(200),
-    },
-    rounds: 1,
-    rounds_of_sweeps: 1,
-    many_sessions: 20_000,
-    milestones: Milestones {
-        first: 1_000,
-        last: 10_000,
-    },
-};
-
 pub(crate) fn run(options: &RunOptions) -> anyhow::Result<()> {
     let extent = if options.quick { QUICK } else { FULL };
     let mut report = Report::begin(&extent, &options.only)?;
-
-    let mut run = |experiment: Experiment| report.run(&experiment, extent.pace);
-    let rounds = extent.rounds;
-    let counter = run(matrix::head_to_head(Route::Counter, rounds))?;
-    let read = run(matrix::head_to_head(Route::Read, rounds))?;
-    let sliding = run(matrix::head_to_head(Route::SlidingRead, rounds))?;
-    let rounds = extent.rounds_of_sweeps;
-    let state_sizes = run(matrix::state_sizes(rounds))?;
-    run(matrix::connections(rounds))?;
-    run(matrix::workers(rounds))?;
-    run(matrix::processes(rounds))?;
-    let sessions = run(matrix::sessions(extent.many_sessions, extent.rounds))?;
-    run(matrix::one_session(rounds))?;
-    let delayed = run(matrix::delayed(rounds))?;
-    if report.is_wanted(contention::TITLE) {
-        let table = contention::measure(extent.rounds_of_sweeps, extent.pace.round)?;
-        report.section(contention::TITLE, &table);
-    }
-    let mut growths = Vec::new();
-    if report.is_wanted(memory::TITLE) {
-        growths = memory::measure(extent.milestones, extent.pace.round)?;
-        report.section(memory::TITLE, &memory::table(&growths));
-    }
+    let results = measure(&mut report, &extent)?;
     if !options.quick {
-        let results = Results {
-            counter: &counter,
-            sliding: &sliding,
-            state_sizes: &state_sizes,
-            sessions: &sessions,
-            delayed: &delayed,
-            memory: &growths,
-        };
         report.section("To reach", &targets::table(&results));
     }
     report.end()?;
     let plot = plot::svg(&[
-        ("Counter route", &counter),
-        ("Read-only route", &read),
-        ("Read-only route with sliding expiry", &sliding),
+        ("Counter route", &results.counter),
+        ("Read-only route", &results.read),
+        ("Read-only route with sliding expiry", &results.sliding),
     ]);
 
     let folder = &options.output;
@@ -118,60 +52,49 @@ pub(crate) fn run(options: &RunOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Markdown, shown in the terminal as it grows.
-struct Report<'a> {
-    text: String,
-    only: &'a str,
-}
-
-impl<'a> Report<'a> {
-    fn begin(extent: &Extent, only: &'a str) -> anyhow::Result<Self> {
-        let mut report = Self {
-            text: String::new(),
-            only,
-        };
-        let (rounds, sweeps) = (extent.rounds, extent.rounds_of_sweeps);
-        let cores = if cores::can_be_divided() {
-            "A server has as many cores as workers, and Redis and `wrk` have the others; with nginx \
-             or a delay, all share all."
-        } else {
-            "All share the cores."
-        };
-        report.add(&format!(
-            "# How fast\n\n{}.\n\n{} {cores} Rounds of {:?}: {rounds} of each in the first three tables, \
-             {sweeps} in the others. Load average before: {}.\n",
-            machine::description()?,
-            report::LEGEND.trim_end(),
-            extent.pace.round,
-            machine::load()?,
-        ));
-        Ok(report)
+fn measure(report: &mut Report<'_>, extent: &Extent) -> anyhow::Result<Results> {
+    let mut run = |experiment: Experiment| report.run(&experiment, extent.pace);
+    let rounds = extent.rounds;
+    let counter = run(matrix::head_to_head(Route::Counter, rounds))?;
+    let read = run(matrix::head_to_head(Route::Read, rounds))?;
+    let sliding = run(matrix::head_to_head(Route::SlidingRead, rounds))?;
+    let rounds = extent.rounds_of_sweeps;
+    let state_sizes = run(matrix::state_sizes(rounds))?;
+    run(matrix::connections(rounds))?;
+    run(matrix::workers(rounds))?;
+    run(matrix::processes(rounds))?;
+    let sessions = run(matrix::sessions(extent.many_sessions, extent.rounds))?;
+    let one_session = run(matrix::one_session(rounds))?;
+    let delayed = run(matrix::delayed(rounds))?;
+    let mut contention = Vec::new();
+    if report.is_wanted(contention::TITLE) {
+        contention = contention::measure(rounds, extent.pace.round)?;
+        report.section(contention::TITLE, &contention::table(&contention));
     }
-
-    fn run(&mut self, experiment: &Experiment, pace: Pace) -> anyhow::Result<Findings> {
-        if !self.is_wanted(experiment.title) {
-            return Ok(Findings::default());
-        }
-        let findings = experiment.run(pace)?;
-        self.section(experiment.title, &report::table(experiment, &findings));
-        Ok(findings)
+    let mut writes = Vec::new();
+    if report.is_wanted(writes::TITLE) {
+        writes = writes::measure(rounds, extent.pace.round)?;
+        report.section(writes::TITLE, &writes::table(&writes));
     }
-
-    fn is_wanted(&self, title: &str) -> bool {
-        title.contains(self.only)
+    if report.is_wanted(session_memory::TITLE) {
+        let table = session_memory::measure(extent.typical_sessions)?;
+        report.section(session_memory::TITLE, &table);
     }
-
-    fn section(&mut self, title: &str, table: &Table) {
-        self.add(&format!("\n## {title}\n\n{table}"));
+    let mut memory = Vec::new();
+    if report.is_wanted(memory::TITLE) {
+        memory = memory::measure(extent.milestones, extent.pace.round)?;
+        report.section(memory::TITLE, &memory::table(&memory));
     }
-
-    fn end(&mut self) -> anyhow::Result<()> {
-        self.add(&format!("\nLoad average after: {}.\n", machine::load()?));
-        Ok(())
-    }
-
-    fn add(&mut self, text: &str) {
-        print!("{text}");
-        self.text += text;
-    }
+    Ok(Results {
+        counter,
+        read,
+        sliding,
+        state_sizes,
+        sessions,
+        one_session,
+        delayed,
+        contention,
+        writes,
+        memory,
+    })
 }

@@ -131,11 +131,10 @@ async fn server(options: ServeOptions, listener: TcpListener) -> anyhow::Result<
     })
 }
 
-/// With the names that the built-in store gives to sessions, so that all find the same ones. The
-/// pool is as large as the built-in's: both have deadpool's default.
+/// The pool is as large as the built-in's: both have deadpool's default.
 fn ours(options: &ServeOptions) -> anyhow::Result<RedisSessionStoreBuilder> {
     let pool = RedisPool::from_url(&options.redis)?;
-    Ok(RedisSessionStore::builder(pool).key_prefix(""))
+    Ok(RedisSessionStore::builder(pool))
 }
 
 /// As the demo does with `--metrics-listen`, but nobody asks.

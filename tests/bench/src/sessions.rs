@@ -34,13 +34,13 @@ pub(crate) fn store(
         for &number in numbers {
             let key = session_key(number);
             if contender.is_ours() {
-                let id = SessionId::of(&key.try_into()?).to_string();
+                let key = format!("session:{}", SessionId::of(&key.try_into()?));
                 let fields = [
                     (&b"\xFFborn"[..], "0"),
                     (COUNT.as_bytes(), "0"),
                     (b"filler", &filler),
                 ];
-                pipeline.hset_multiple(&id, &fields).pexpire(&id, ttl_ms);
+                pipeline.hset_multiple(&key, &fields).pexpire(&key, ttl_ms);
             } else {
                 pipeline.pset_ex(key, &state, ttl_ms.cast_unsigned());
             }

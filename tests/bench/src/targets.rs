@@ -1,212 +1,187 @@
-//! What was to be reached, and what has been.
+//! What there is to reach.
 
 use crate::{
-    contender::Contender::{self, Consistent, Floor, Metrics, Nothing, Ours, Pooled, Single},
-    experiment::{Finding, Findings},
+    contender::Contender::{self, Consistent, Counter, Floor, Metrics, Ours, Pooled, Single},
     figures::{Round, Spread},
     memory::Growth,
+    results::{Of, Results},
     setting::Route,
     table::Table,
+    target::{self, Target},
 };
 
-/// Everything that a full run has found out.
-#[derive(Debug)]
-pub(crate) struct Results<'a> {
-    pub(crate) counter: &'a Findings,
-    pub(crate) sliding: &'a Findings,
-    pub(crate) state_sizes: &'a Findings,
-    pub(crate) sessions: &'a Findings,
-    pub(crate) delayed: &'a Findings,
-    pub(crate) memory: &'a [Growth],
+pub(crate) fn table(results: &Results) -> Table {
+    let groups = [
+        of_floor(results),
+        one_session(results),
+        large_session(results),
+        writes(results),
+        round_trips(results),
+        latency(results),
+        metrics(results),
+        commands(results),
+        many_sessions(results),
+        growth(results),
+    ];
+    target::table(groups.into_iter().flatten())
 }
 
-enum Bound {
-    AtLeast(f64),
-    AtMost(f64),
+fn of_floor(results: &Results) -> Vec<Target> {
+    let counter = Of(&results.counter, Route::Counter);
+    let read = Of(&results.read, Route::Read);
+    let sliding = Of(&results.sliding, Route::SlidingRead);
+    let target = |(limit, contender, findings): (f64, Contender, Of<'_>)| {
+        let what = format!("{}, {contender}: requests/s, of the floor", findings.1);
+        Target::at_least(limit, what, findings.ratio(contender, Floor, rate))
+    };
+    let targets = [
+        (0.9, Counter, counter),
+        (0.9, Ours, counter),
+        (0.95, Consistent, read),
+        (0.95, Ours, read),
+        (0.95, Consistent, sliding),
+        (0.95, Ours, sliding),
+    ];
+    targets.map(target).into()
 }
 
-pub(crate) fn table(results: &Results<'_>) -> Table {
-    use Bound::{AtLeast, AtMost};
+fn one_session(results: &Results) -> Vec<Target> {
+    let of = |sessions| results.one_session.of(Counter, sessions);
+    let ratio = of("1")
+        .zip(of("64"))
+        .map(|(one, many)| one.ratio(many, rate));
+    let what = "counter, 64 connections on one session: requests/s, of those with one session each";
+    let mut targets = vec![Target::at_least(0.8, what, ratio)];
+    let contention = results.contention.iter();
+    for exact in contention.filter(|contention| contention.contender == Counter) {
+        let what = format!("{}: increments lost or counted twice", exact.name());
+        let miscounted = exactly(exact.miscounted() as f64);
+        targets.push(Target::at_most(0.0, what, Some(miscounted)));
+    }
+    targets
+}
 
-    let mut table = Table::new(["to reach", "bound", "measured", "reached"]);
-    let mut check = |what: &str, bound: Bound, measured: Option<Spread>| {
-        let Some(measured) = measured else { return };
-        let (sign, limit, reached) = match bound {
-            AtLeast(limit) => ("≥", limit, measured.median >= limit),
-            AtMost(limit) => ("≤", limit, measured.median <= limit),
-        };
-        table.row([
-            what.to_owned(),
-            format!("{sign} {limit}"),
-            measured.to_string(),
-            if reached { "yes" } else { "no" }.to_owned(),
+fn large_session(results: &Results) -> Vec<Target> {
+    let of = |contender| results.state_sizes.of(contender, "100 KB");
+    let ratio = of(Consistent).zip(of(Single));
+    vec![Target::at_least(
+        3.0,
+        format!("100 KB, {Consistent}: requests/s, of {Single}"),
+        ratio.map(|(ours, single)| ours.ratio(single, rate)),
+    )]
+}
+
+/// Of a field that goes to the later writer.
+fn writes(results: &Results) -> Vec<Target> {
+    let costs = results.writes.iter();
+    let costs: Vec<_> = costs.filter(|cost| cost.contender == Consistent).collect();
+    let mut targets = Vec::new();
+    for cost in &costs {
+        let what = |what| format!("small field in {}, {Consistent}: {what}", cost.size);
+        let bytes = Some(exactly(cost.bytes_written));
+        targets.extend([
+            Target::at_most(1000.0, what("bytes of a write"), bytes),
+            Target::at_most(1.5, what("µs of Redis per write"), Some(cost.write())),
         ]);
-    };
-
-    let counter = Of(results.counter, Route::Counter.to_string());
-    let rate = |round: &Round| round.rate();
-    let p99 = |round: &Round| round.load.p99.as_secs_f64();
-    let cpu = |round: &Round| round.server_cpu_per_request();
-    check(
-        "counter: requests/s, of the pooled",
-        AtLeast(4.5),
-        counter.ratio(Ours, Pooled, rate),
-    );
-    check(
-        "counter: requests/s, of the single connection",
-        AtLeast(1.2),
-        counter.ratio(Ours, Single, rate),
-    );
-    check(
-        "counter: requests/s, of the floor",
-        AtLeast(0.97),
-        counter.ratio(Ours, Floor, rate),
-    );
-    check(
-        "counter: CPU per request, of the single connection",
-        AtMost(0.85),
-        counter.ratio(Ours, Single, cpu),
-    );
-    check(
-        "counter: p99, of the pooled",
-        AtMost(1.0),
-        counter.ratio(Ours, Pooled, p99),
-    );
-    check(
-        "counter: p99, of the single connection",
-        AtMost(1.0),
-        counter.ratio(Ours, Single, p99),
-    );
-    check(
-        "counter, with metrics: requests/s, of the same store without",
-        AtLeast(0.97),
-        counter.ratio(Metrics, Ours, rate),
-    );
-    check(
-        "counter, with metrics: CPU per request, of the same store without",
-        AtMost(1.03),
-        counter.ratio(Metrics, Ours, cpu),
-    );
-    check(
-        "counter, ConsistentSessions: requests/s, of the same store without",
-        AtLeast(0.9),
-        counter.ratio(Consistent, Ours, rate),
-    );
-    check("counter: commands", AtMost(2.0), counter.commands(Ours));
-    check(
-        "counter, ConsistentSessions: commands",
-        AtMost(2.0),
-        counter.commands(Consistent),
-    );
-
-    let sliding = Of(results.sliding, Route::SlidingRead.to_string());
-    check(
-        "sliding, ConsistentSessions: requests/s, of the pooled",
-        AtLeast(4.2),
-        sliding.ratio(Consistent, Pooled, rate),
-    );
-    check(
-        "sliding, ConsistentSessions: requests/s, of the single",
-        AtLeast(1.1),
-        sliding.ratio(Consistent, Single, rate),
-    );
-
-    let delayed_counter = Of(results.delayed, Route::Counter.to_string());
-    let delayed_sliding = Of(results.delayed, Route::SlidingRead.to_string());
-    check(
-        "1 ms, counter: p50, less that without a session, in round trips",
-        AtMost(2.1),
-        delayed_counter.waits(Ours),
-    );
-    check(
-        "1 ms, sliding, ConsistentSessions: the same",
-        AtMost(1.05),
-        delayed_sliding.waits(Consistent),
-    );
-
-    for contender in [Ours, Consistent] {
-        let many = results
-            .sessions
-            .0
-            .iter()
-            .filter(|finding| finding.contender == contender);
-        if let [few, many] = &many.collect::<Vec<_>>()[..] {
-            let what =
-                format!("{contender}: requests/s with the most sessions, of that with 1,000");
-            check(&what, AtLeast(0.95), Some(many.ratio(few, rate)));
+        if cost.size != costs[0].size {
+            let what = what("time of Redis per write, of that at 100 B");
+            targets.push(Target::at_most(2.0, what, Some(cost.ratio(costs[0]))));
         }
-        let cost = |contender| cost_per_byte(results.state_sizes, contender);
-        let of_floor = cost(contender)
-            .zip(cost(Floor))
-            .map(|(ours, floor)| exactly(ours / floor));
-        check(
-            &format!("{contender}: CPU per byte of state, of the floor"),
-            AtMost(1.1),
-            of_floor,
-        );
     }
-    for growth in results.memory {
-        let what = format!("{}: resident late, of that early", growth.contender);
-        check(&what, AtMost(1.1), Some(exactly(growth.ratio())));
-    }
-    let pings = |contender| Some(exactly(counter.find(contender)?.commands.of("PING")));
-    check("counter: PING", AtMost(0.0), pings(Ours));
-    check(
-        "counter, ConsistentSessions: PING",
-        AtMost(0.0),
-        pings(Consistent),
-    );
-    table
+    targets
 }
 
-/// Server and Redis together, between the smallest state and the largest.
-fn cost_per_byte(sizes: &Findings, contender: Contender) -> Option<f64> {
-    let mut of_contender = sizes
-        .0
-        .iter()
-        .filter(|finding| finding.contender == contender);
-    let (small, large) = (of_contender.next()?, of_contender.next_back()?);
-    let cpu = |finding: &Finding| {
-        finding.median(|round| round.server_cpu_per_request() + round.redis_cpu_per_request())
+fn round_trips(results: &Results) -> Vec<Target> {
+    let target = |(limit, contender, route): (f64, Contender, Route)| {
+        let what =
+            format!("1 ms, {route}, {contender}: p50, less that without a session, in round trips");
+        Target::at_most(limit, what, Of(&results.delayed, route).waits(contender))
     };
-    let bytes = large.setting.state_bytes - small.setting.state_bytes;
-    Some((cpu(large) - cpu(small)) / bytes as f64)
+    let targets = [
+        (2.1, Ours, Route::Counter),
+        (2.1, Consistent, Route::Counter),
+        (1.05, Consistent, Route::Read),
+        (1.05, Consistent, Route::SlidingRead),
+    ];
+    targets.map(target).into()
+}
+
+fn latency(results: &Results) -> Vec<Target> {
+    let counter = Of(&results.counter, Route::Counter);
+    let p99 = |round: &Round| round.load.p99.as_secs_f64();
+    let target = |other: Contender| {
+        let what = format!("counter, {Ours}: p99, of {other}");
+        Target::at_most(1.0, what, counter.ratio(Ours, other, p99))
+    };
+    [Pooled, Single].map(target).into()
+}
+
+fn metrics(results: &Results) -> Vec<Target> {
+    let counter = Of(&results.counter, Route::Counter);
+    let cpu = |round: &Round| round.server_cpu_per_request();
+    vec![
+        Target::at_least(
+            0.97,
+            format!("counter, {Metrics}: requests/s, of the same store without"),
+            counter.ratio(Metrics, Ours, rate),
+        ),
+        Target::at_most(
+            1.03,
+            format!("counter, {Metrics}: CPU per request, of the same store without"),
+            counter.ratio(Metrics, Ours, cpu),
+        ),
+    ]
+}
+
+fn commands(results: &Results) -> Vec<Target> {
+    let counter = Of(&results.counter, Route::Counter);
+    let target = |(limit, contender, command): (f64, Contender, Option<&str>)| {
+        let seen = counter.find(contender).map(|finding| &finding.commands);
+        let per_request = seen.map(|seen| match command {
+            Some(command) => seen.of(command),
+            None => seen.per_request(),
+        });
+        let what = format!("counter, {contender}: {}", command.unwrap_or("commands"));
+        Target::at_most(limit, what, per_request.map(exactly))
+    };
+    let targets = [
+        (2.0, Ours, None),
+        (2.0, Counter, None),
+        (0.0, Ours, Some("PING")),
+        (0.0, Consistent, Some("PING")),
+        (0.0, Counter, Some("PING")),
+    ];
+    targets.map(target).into()
+}
+
+fn many_sessions(results: &Results) -> Vec<Target> {
+    let target = |contender| {
+        let findings = results.sessions.0.iter();
+        let of_contender: Vec<_> = findings
+            .filter(|finding| finding.contender == contender)
+            .collect();
+        let ratio = match of_contender[..] {
+            [few, many] => Some(many.ratio(few, rate)),
+            _ => None,
+        };
+        let what = format!("{contender}: requests/s with the most sessions, of that with 1,000");
+        Target::at_least(0.95, what, ratio)
+    };
+    [Ours, Consistent].map(target).into()
+}
+
+fn growth(results: &Results) -> Vec<Target> {
+    let target = |growth: &Growth| {
+        let what = format!("{}: resident late, of that early", growth.contender);
+        Target::at_most(1.1, what, Some(exactly(growth.ratio())))
+    };
+    results.memory.iter().map(target).collect()
+}
+
+fn rate(round: &Round) -> f64 {
+    round.rate()
 }
 
 fn exactly(value: f64) -> Spread {
     Spread::of([value])
-}
-
-/// The findings for one setting.
-struct Of<'a>(&'a Findings, String);
-
-impl Of<'_> {
-    fn find(&self, contender: Contender) -> Option<&Finding> {
-        self.0.of(contender, &self.1)
-    }
-
-    fn ratio(
-        &self,
-        this: Contender,
-        that: Contender,
-        value: impl Fn(&Round) -> f64,
-    ) -> Option<Spread> {
-        Some(self.find(this)?.ratio(self.find(that)?, value))
-    }
-
-    /// How many round trips to Redis the session takes.
-    fn waits(&self, contender: Contender) -> Option<Spread> {
-        let (finding, bare) = (self.find(contender)?, self.find(Nothing)?);
-        let rounds = finding.rounds.iter().zip(&bare.rounds);
-        let values = rounds
-            .zip(&finding.round_trips)
-            .map(|((with, without), trip)| {
-                with.load.p50.saturating_sub(without.load.p50).as_secs_f64() / trip.as_secs_f64()
-            });
-        Some(Spread::of(values))
-    }
-
-    fn commands(&self, contender: Contender) -> Option<Spread> {
-        Some(exactly(self.find(contender)?.commands.per_request()))
-    }
 }

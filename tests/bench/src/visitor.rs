@@ -6,8 +6,15 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 
-/// Asks once, with this `Cookie` header, and returns the body of the answer.
-pub(crate) fn visit(address: SocketAddr, path: &str, cookie: &str) -> anyhow::Result<String> {
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) body: String,
+    /// What a browser that is given a cookie sends from now on: a `Cookie` header.
+    pub(crate) cookie: Option<String>,
+}
+
+/// Asks once, with this `Cookie` header.
+pub(crate) fn visit(address: SocketAddr, path: &str, cookie: &str) -> anyhow::Result<Answer> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     write!(
@@ -18,5 +25,14 @@ pub(crate) fn visit(address: SocketAddr, path: &str, cookie: &str) -> anyhow::Re
     stream.read_to_string(&mut response)?;
     let (head, body) = response.split_once("\r\n\r\n").context("no answer")?;
     ensure!(head.starts_with("HTTP/1.1 200"), "{path} answers: {head}");
-    Ok(body.to_owned())
+    Ok(Answer {
+        body: body.to_owned(),
+        cookie: head.lines().find_map(cookie_of).map(str::to_owned),
+    })
+}
+
+fn cookie_of(line: &str) -> Option<&str> {
+    let (name, value) = line.split_once(": ")?;
+    let cookie = value.split(';').next()?;
+    name.eq_ignore_ascii_case("set-cookie").then_some(cookie)
 }
