@@ -156,6 +156,23 @@ async fn the_commands_that_the_remedy_names_are_enough() {
 }
 
 #[actix_web::test]
+async fn they_are_enough_for_sessions_of_the_built_in_store_too() {
+    let redis = TestRedis::start().await;
+    redis.run::<()>(&format!("ACL SETUSER shop on >{PASSWORD} ~* {COMMANDS}"));
+    let options =
+        || RedisSessionStore::builder(pool_at(&redis.url_as(&format!("shop:{PASSWORD}@"))));
+    for store in [
+        options().adopt_built_in_sessions("").build(),
+        options().built_in_layout("").build(),
+    ] {
+        store.check().await.unwrap();
+        for setup in [Setup::default(), consistent_on_every_request()] {
+            do_everything(&TestApp::with(store.clone(), &setup)).await;
+        }
+    }
+}
+
+#[actix_web::test]
 async fn none_of_the_commands_that_the_remedy_names_is_superfluous() {
     let redis = TestRedis::start().await;
     let mut loses_reply = true;

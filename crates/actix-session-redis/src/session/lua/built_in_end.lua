@@ -6,7 +6,8 @@ if tombstone and tombstone ~= ours then
     return string.sub(tombstone, #ARGV[1] + 1)
 end
 if not tombstone then
-    if ARGV[4] ~= '' and redis.call('TYPE', KEYS[1]).ok == 'string' then
+    -- What is no string is an error here, which is a table.
+    if ARGV[4] ~= '' and type(redis.pcall('GET', KEYS[1])) == 'string' then
         redis.call('RENAME', KEYS[1], KEYS[3])
         redis.call('PEXPIRE', KEYS[3], ARGV[4])
     else
