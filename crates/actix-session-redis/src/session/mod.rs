@@ -326,11 +326,6 @@ impl Sessions {
         if snapshot.is_some_and(|snapshot| snapshot.is_fresh(ttl_ms)) {
             return Ok(Effect::Fresh);
         }
-        if snapshot.is_some_and(|snapshot| snapshot.origin == Origin::Copy)
-            && let Some(copy) = self.copy(op, names)
-        {
-            return copy.prolong(ttl_ms).await.map(Effect::done);
-        }
         if !self.adopt(op, names, snapshot, ttl_ms).await? {
             return Ok(Effect::Gone);
         }
@@ -338,7 +333,14 @@ impl Sessions {
         let refresh = |redis| Hash { redis, redis_key }.refresh(ttl_ms);
         let refreshed = self.client.run(op, refresh).await?;
         match self.copy(op, names) {
-            Some(copy) if !refreshed => copy.exists().await.map(Effect::done),
+            // Only prolonged there, it would never become one of ours.
+            Some(copy) if !refreshed => match or_if_unreadable(copy.read().await, None)? {
+                Some(theirs) => {
+                    let adopted = self.adopt(op, names, Some(&theirs), ttl_ms).await;
+                    adopted.map(Effect::done)
+                }
+                None => Ok(Effect::Gone),
+            },
             _ => Ok(Effect::done(refreshed)),
         }
     }
