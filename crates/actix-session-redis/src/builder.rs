@@ -235,7 +235,7 @@ impl RedisSessionStoreBuilder {
     ///
     /// It costs one look-up more for every request with a session, and one command more for every
     /// write. The option can go when no instance has used the built-in store for as long as sessions
-    /// live. [How to switch over](crate#coming-from-the-built-in-store) is a chapter of its own.
+    /// live. [How to switch over](crate::migration) is a chapter of its own.
     ///
     /// [built-in]: https://docs.rs/actix-session/0.11/actix_session/storage/struct.RedisSessionStore.html
     ///
@@ -262,7 +262,7 @@ impl RedisSessionStoreBuilder {
     ///
     /// [built-in]: https://docs.rs/actix-session/0.11/actix_session/storage/struct.RedisSessionStore.html
     ///
-    /// Default: the [layout of this store](crate#how-it-works). Together with what needs that
+    /// Default: the [layout of this store](crate#what-it-promises). Together with what needs that
     /// ([`counter`](Self::counter), [`merge_field`](Self::merge_field)), and with a cluster, which the
     /// built-in store cannot use, it is [invalid](crate::Error::InvalidOption).
     pub fn built_in_layout(mut self, prefix: impl Into<String>) -> Self {
