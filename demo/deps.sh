@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs what the demo and the tests start: redis-server and nginx. With the argument "test", also
-# what the library's feature native-tls is built with: OpenSSL, and what tests/lowest-versions.sh
-# reads manifests with: jq. With "bench", also what generates load: wrk. Does nothing when all is
-# there.
+# what the library's feature native-tls is built with: OpenSSL, what tests/lowest-versions.sh reads
+# manifests with: jq, and what tests/compat changes applications with: patch. With "bench", also what
+# generates load: wrk. Does nothing when all is there.
 set -eu
 
 # Debian keeps nginx where the PATH of an ordinary user does not look.
@@ -19,6 +19,7 @@ missing() {
     fi
     if [ "$what_for" = test ]; then
         command -v jq >/dev/null || printf ' jq'
+        command -v patch >/dev/null || printf ' patch'
     fi
     # On a Mac native-tls uses the system's own TLS.
     if [ "$what_for" = test ] && [ "$(uname)" = Linux ]; then
