@@ -219,9 +219,10 @@ impl Sessions {
         match snapshot {
             Some(snapshot) if snapshot.origin == Origin::Copy => {
                 if copy_lives {
-                    events::adopted();
                     // If its key is taken, another request has adopted it.
-                    self.begin(op, names, &snapshot.state, ttl_ms).await?;
+                    if self.begin(op, names, &snapshot.state, ttl_ms).await? {
+                        events::adopted();
+                    }
                 }
                 Ok(copy_lives)
             }

@@ -4,8 +4,6 @@
 #[macro_use]
 mod support;
 
-/// When `adopt_built_in_sessions` is taken out, nobody who was there lately is logged out.
-mod adoption_end;
 /// Redis is away, and public pages stay up: nobody is taken for somebody else, and nothing is lost.
 mod anonymous;
 /// Where the store, its futures and the public types may go.

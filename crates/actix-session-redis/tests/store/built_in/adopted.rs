@@ -125,26 +125,32 @@ async fn the_copy_stays_as_it_is_and_lives_as_long() {
     }
 }
 
+/// Otherwise whoever only reads would be logged out when the option goes.
 #[actix_web::test]
-async fn a_session_that_is_only_read_lives_on_and_is_not_adopted() {
-    let sliding = Setup {
-        policy: TtlExtensionPolicy::OnEveryRequest,
-        ..Setup::consistent()
-    };
-    let both = Both::start_with(sliding, |options| options.adopt_built_in_sessions("")).await;
-    let user = both.user().await;
-    let copy = session_key_of(&user);
-    both.lives_for_a_minute(&copy);
-    assert_eq!(both.read_here(&user).await, LOGGED_IN);
-    assert!(both.redis.pttl(&copy) > 3_590_000);
-    assert!(!both.exists(&hash_of(&session_key(&copy))));
-    // Now that it is ours, too.
-    user.at(&both.ours).get("/count").await.text();
-    both.lives_for_a_minute(&copy);
-    let ours = hash_of(&session_key(&copy));
-    both.lives_for_a_minute(&ours);
-    both.read_here(&user).await;
-    assert!(both.redis.pttl(&copy) > 3_590_000 && both.redis.pttl(&ours) > 3_590_000);
+async fn a_session_that_is_only_read_and_prolonged_is_adopted_too() {
+    for consistent in [false, true] {
+        let sliding = Setup {
+            policy: TtlExtensionPolicy::OnEveryRequest,
+            consistent,
+            ..Setup::default()
+        };
+        let both = Both::start_with(sliding, |it| it.adopt_built_in_sessions("")).await;
+        let user = both.user().await;
+        let copy = session_key_of(&user);
+        both.lives_for_a_minute(&copy);
+        assert_eq!(both.read_here(&user).await, LOGGED_IN);
+        let ours = hash_of(&session_key(&copy));
+        for redis_key in [&copy, &ours] {
+            assert!(both.redis.pttl(redis_key) > 3_590_000);
+            both.lives_for_a_minute(redis_key);
+        }
+        both.read_here(&user).await;
+        let without = TestApp::with(both.redis.store(), &both.setup);
+        assert_eq!(user.at(&without).get("/read").await.text(), LOGGED_IN);
+        for redis_key in [&copy, &ours] {
+            assert!(both.redis.pttl(redis_key) > 3_590_000);
+        }
+    }
 }
 
 #[actix_web::test]

@@ -66,22 +66,23 @@ struct Model {
 }
 
 impl Model {
-    fn fields(&mut self, side: Side, writes: bool) -> &mut Fields {
-        if !self.adopts || matches!(side, Side::There) {
-            return &mut self.there;
-        }
-        match (&mut self.here, writes) {
-            (None, false) => &mut self.there,
-            (here, _) => here.get_or_insert_with(|| self.there.clone()),
-        }
-    }
-
     /// What the page shows.
     fn answer(&mut self, side: Side, action: Action) -> String {
-        let writes = !matches!(action, Action::Read);
-        let fields = self.fields(side, writes);
-        action.apply(fields);
-        let left = fields.clone();
+        let is_there = !self.adopts || matches!(side, Side::There);
+        let before = match &self.here {
+            Some(here) if !is_there => here,
+            _ => &self.there,
+        };
+        let mut left = before.clone();
+        action.apply(&mut left);
+        // What changes nothing writes nothing.
+        if left != *before {
+            if is_there {
+                self.there = left.clone();
+            } else {
+                self.here = Some(left.clone());
+            }
+        }
         if let Action::Login | Action::Purge = action {
             // A new session, or none: on both sides.
             self.there = left.clone();
