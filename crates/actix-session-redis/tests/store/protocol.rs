@@ -1,3 +1,5 @@
+/// One request, whose commands wait for their turn.
+mod lane;
 /// Requests at once, and whose turn it is.
 mod lanes;
 /// What requests do.

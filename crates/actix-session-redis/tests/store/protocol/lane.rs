@@ -1,0 +1,214 @@
+use std::{cell::RefCell, rc::Rc, time::Duration};
+
+use actix_session::SessionExt;
+use actix_session_redis::{ConsistentSessions, RedisSessionStore, RedisSessionStoreBuilder};
+use actix_web::{
+    HttpMessage, HttpResponse,
+    cookie::{Cookie, CookieJar},
+    dev::{Service, ServiceRequest, ServiceResponse, Transform, fn_service},
+    rt::{spawn, task::JoinHandle},
+    test::TestRequest,
+};
+use futures_util::{FutureExt, future::LocalBoxFuture};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    plan::{COUNTERS, End, Plan},
+    run::{Record, SessionCookie},
+};
+use crate::support::{
+    app::Setup,
+    proxy::{Command, Fate, Proxy},
+    redis::TestRedis,
+    sessions::{State, session_key},
+};
+
+/// The way of one request at a time: its own store and connection, on which every command waits
+/// for its turn.
+pub(super) struct Lane {
+    number: usize,
+    store: RedisSessionStore,
+    request: Option<JoinHandle<()>>,
+    outcome: Outcome,
+    service: BoxService,
+    steps: mpsc::UnboundedReceiver<Step>,
+    ended: mpsc::UnboundedSender<Step>,
+    _proxy: Proxy,
+}
+
+type BoxService = Box<dyn Fn(ServiceRequest) -> LocalBoxFuture<'static, ServiceResponse>>;
+
+pub(super) enum Step {
+    /// A command is about to be sent; what becomes of it is to be decided.
+    Waits {
+        kind: Kind,
+        turn: oneshot::Sender<Fate>,
+    },
+    Ends(Box<Record>),
+}
+
+/// Of a command.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Kind {
+    Reads,
+    Writes,
+    Ends,
+    Other,
+}
+
+impl Kind {
+    fn of(command: &Command) -> Self {
+        match command.name() {
+            _ if command.is_end() => Self::Ends,
+            _ if command.is_write() || command.is_replace() => Self::Writes,
+            "HGETALL" => Self::Reads,
+            "EXEC" => Self::Writes,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Lane {
+    pub(super) async fn beginning_at(redis: &TestRedis, setup: &Setup, number: usize) -> Self {
+        let (ended, steps) = mpsc::unbounded_channel();
+        let waits = ended.clone();
+        let proxy = Proxy::before(redis, move |command| {
+            if !takes_turns(command) {
+                return Fate::Forward;
+            }
+            let (turn, decision) = oneshot::channel();
+            let kind = Kind::of(command);
+            let _ = waits.send(Step::Waits { kind, turn });
+            Fate::Undecided(async { decision.await.unwrap_or(Fate::Forward) }.boxed_local())
+        })
+        .await;
+        let handler = fn_service(move |request: ServiceRequest| async move {
+            let plan = request.extensions_mut().remove::<Plan>().unwrap();
+            let record = request.extensions().get::<Outcome>().unwrap().clone();
+            let session = request.get_session();
+            let loaded = session.entries().clone();
+            plan.carry_out(number, &session);
+            let left = session.entries().clone();
+            record.replace(Some((loaded, left)));
+            Ok(request.into_response(HttpResponse::Ok()))
+        });
+        let store = proxy.store_with(patient);
+        let sessions = ConsistentSessions::new(setup.sessions(store.clone()));
+        let service = sessions.new_transform(handler).await.unwrap();
+        let service = Rc::new(service);
+        Self {
+            number,
+            store,
+            request: None,
+            outcome: Outcome::default(),
+            service: Box::new(move |request| {
+                let response = service.call(request);
+                async { response.await.unwrap() }.boxed_local()
+            }),
+            steps,
+            ended,
+            _proxy: proxy,
+        }
+    }
+
+    /// Returns with the request's first step.
+    pub(super) async fn send(&mut self, setup: &Setup, session_key: &str, plan: &Plan) -> Step {
+        self.outcome = Outcome::default();
+        self.request = Some(match plan.end {
+            End::Modify => self.modify(session_key, plan),
+            _ => self.ask(setup, session_key, plan),
+        });
+        self.next_step().await
+    }
+
+    fn modify(&self, session_key: &str, plan: &Plan) -> JoinHandle<()> {
+        let (store, key, plan) = (
+            self.store.clone(),
+            self::session_key(session_key),
+            plan.clone(),
+        );
+        let (ended, number) = (self.ended.clone(), self.number);
+        spawn(async move {
+            let (mut loaded, mut left) = (State::new(), State::new());
+            let modified = store.modify(&key, |state| {
+                loaded = state.clone();
+                plan.modify(number, state);
+                left = state.clone();
+            });
+            if modified.await.is_err() {
+                left = loaded.clone();
+            }
+            let record = Record::of(&plan, loaded, left, SessionCookie::Untouched);
+            let _ = ended.send(Step::Ends(Box::new(record)));
+        })
+    }
+
+    fn ask(&self, setup: &Setup, session_key: &str, plan: &Plan) -> JoinHandle<()> {
+        let cookie = setup.signed_cookie(session_key);
+        let cookie = Cookie::parse_encoded(cookie).unwrap();
+        let request = TestRequest::default().cookie(cookie).to_srv_request();
+        let outcome = Rc::clone(&self.outcome);
+        request.extensions_mut().insert(Rc::clone(&outcome));
+        request.extensions_mut().insert(plan.clone());
+        let (response, ended) = ((self.service)(request), self.ended.clone());
+        let (setup, plan) = (setup.clone(), plan.clone());
+        spawn(async move {
+            let response = response.await;
+            let (loaded, left) = outcome.take().unwrap();
+            let cookie = session_cookie(&response, &setup);
+            let record = Record::of(&plan, loaded, left, cookie);
+            let _ = ended.send(Step::Ends(Box::new(record)));
+        })
+    }
+
+    /// Its write has been sent, and is carried out.
+    pub(super) async fn hang_up(&mut self, plan: &Plan, turn: oneshot::Sender<Fate>) -> Step {
+        self.request.take().unwrap().abort();
+        assert!(turn.send(Fate::Forward).is_ok());
+        // On the same connection, so after the write.
+        self.store.ping().await.unwrap();
+        let (loaded, left) = self.outcome.take().unwrap();
+        Step::Ends(Box::new(Record::of(
+            plan,
+            loaded,
+            left,
+            SessionCookie::Untouched,
+        )))
+    }
+
+    pub(super) async fn next_step(&mut self) -> Step {
+        self.steps.recv().await.unwrap()
+    }
+}
+
+type Outcome = Rc<RefCell<Option<(State, State)>>>;
+
+/// Those of which the order makes a difference: of a transaction, the one that carries it out.
+fn takes_turns(command: &Command) -> bool {
+    const NAMES: [&str; 5] = ["HGETALL", "PTTL", "PEXPIRE", "EXEC", "UNLINK"];
+    command.is_script() || NAMES.contains(&command.name())
+}
+
+/// Nobody gives up while he waits for his turn.
+fn patient(options: RedisSessionStoreBuilder) -> RedisSessionStoreBuilder {
+    let options = options.deadline(Duration::from_secs(60 * 60));
+    COUNTERS
+        .into_iter()
+        .fold(options, RedisSessionStoreBuilder::counter)
+}
+
+fn session_cookie(response: &ServiceResponse, setup: &Setup) -> SessionCookie {
+    let Some(cookie) = response.response().cookies().next() else {
+        return SessionCookie::Untouched;
+    };
+    if cookie.value().is_empty() {
+        return SessionCookie::TakenAway;
+    }
+    let cookie = Cookie::parse_encoded(cookie.to_string())
+        .unwrap()
+        .into_owned();
+    let mut jar = CookieJar::new();
+    jar.add_original(cookie);
+    let cookie = jar.signed(&setup.key).get("id").unwrap();
+    SessionCookie::Names(cookie.value().to_owned())
+}
