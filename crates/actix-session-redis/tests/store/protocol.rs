@@ -4,8 +4,12 @@ mod lane;
 mod lanes;
 /// What requests do.
 mod plan;
+/// What came of requests.
+mod record;
 /// What must hold afterwards.
 mod run;
+/// What the requests talk to.
+mod servers;
 
 use std::cell::RefCell;
 
@@ -19,7 +23,54 @@ use proptest::{
 use self::{
     lanes::Lanes,
     plan::{COUNTERS, Change, End, Event, Plan},
+    servers::Servers,
 };
+
+/// The same tests on other servers, with so many cases of each random one.
+macro_rules! tests_on {
+    ($name:ident, $servers:expr, $cases:literal) => {
+        mod $name {
+            use super::*;
+
+            #[actix_web::test]
+            async fn every_order_of_two_requests_keeps_what_must_be_kept() {
+                super::every_order_of_two_requests($servers).await;
+            }
+
+            #[actix_web::test]
+            async fn every_order_of_a_request_that_clears_and_one_that_does_not_keeps_what_must_be_kept()
+             {
+                super::every_order_of_a_request_that_clears_and_one_that_does_not($servers).await;
+            }
+
+            #[actix_web::test]
+            async fn every_order_of_three_changes_keeps_what_must_be_kept() {
+                super::every_order_of_three_changes($servers).await;
+            }
+
+            #[test]
+            fn a_random_order_of_random_requests_keeps_what_must_be_kept() {
+                super::a_random_order_of_random_requests($servers, $cases);
+            }
+
+            #[test]
+            fn lost_replies_in_between_lose_nothing_and_count_nothing_twice() {
+                super::lost_replies_in_between($servers, $cases);
+            }
+
+            #[test]
+            fn nothing_is_back_whatever_is_removed_from_redis_and_however_long_it_takes() {
+                super::whatever_is_removed_from_redis_and_however_long_it_takes($servers, 4 * $cases);
+            }
+        }
+    };
+}
+
+tests_on!(on_one_server, Servers::one(), 128);
+
+// There, all writes are scripts, and the session that a renewal begins is mostly on another server.
+#[cfg(feature = "cluster")]
+tests_on!(on_a_cluster, Servers::cluster(), 64);
 
 const ALL_ENDS: [(u32, End); 5] = [
     (4, End::Answer),
@@ -50,9 +101,8 @@ fn some_changes(end: End) -> [Plan; 3] {
     .map(|changes| Plan { changes, end })
 }
 
-#[actix_web::test]
-async fn every_order_of_two_requests_keeps_what_must_be_kept() {
-    let mut lanes = Lanes::new(2).await;
+async fn every_order_of_two_requests(redis: Servers) {
+    let mut lanes = Lanes::new(2, redis).await;
     for (one, other) in ENDS
         .into_iter()
         .flat_map(|one| ENDS.map(|other| (one, other)))
@@ -62,9 +112,8 @@ async fn every_order_of_two_requests_keeps_what_must_be_kept() {
     }
 }
 
-#[actix_web::test]
-async fn every_order_of_a_request_that_clears_and_one_that_does_not_keeps_what_must_be_kept() {
-    let mut lanes = Lanes::new(2).await;
+async fn every_order_of_a_request_that_clears_and_one_that_does_not(redis: Servers) {
+    let mut lanes = Lanes::new(2, redis).await;
     for one in [End::Answer, End::Renew] {
         for other in ENDS {
             let changes = vec![Change::Clear, Change::Set("a")];
@@ -80,9 +129,8 @@ async fn every_order_of_a_request_that_clears_and_one_that_does_not_keeps_what_m
     }
 }
 
-#[actix_web::test]
-async fn every_order_of_three_changes_keeps_what_must_be_kept() {
-    let mut lanes = Lanes::new(3).await;
+async fn every_order_of_three_changes(redis: Servers) {
+    let mut lanes = Lanes::new(3, redis).await;
     lanes.in_every_order(&some_changes(End::Answer)).await;
 }
 
@@ -114,18 +162,21 @@ const MOST: usize = 6;
 
 /// Random plans, in a random order of their commands.
 fn check_at_random(
+    redis: Servers,
+    cases: u32,
     ends: &'static [(u32, End)],
-    events: &'static [Event],
+    events: impl Strategy<Value = &'static [Event]>,
     turns: impl Strategy<Value = Vec<(usize, bool)>>,
 ) {
     let system = System::new();
-    let lanes = RefCell::new(system.block_on(Lanes::new(MOST)));
+    let lanes = RefCell::new(system.block_on(Lanes::new(MOST, redis)));
     let mut runner = TestRunner::new(ProptestConfig {
-        cases: 128,
+        cases,
         failure_persistence: None,
         ..ProptestConfig::default()
     });
-    let checked = runner.run(&(any_plans(ends, 2..=MOST), turns), |(plans, turns)| {
+    let strategy = (any_plans(ends, 2..=MOST), events, turns);
+    let checked = runner.run(&strategy, |(plans, events, turns)| {
         let mut turns = turns.into_iter();
         let choose = |waiting| {
             let turn = turns.next();
@@ -146,28 +197,26 @@ fn check_at_random(
     }
 }
 
-#[test]
-fn a_random_order_of_random_requests_keeps_what_must_be_kept() {
+const NO_EVENTS: Just<&[Event]> = Just(&[]);
+
+fn a_random_order_of_random_requests(redis: Servers, cases: u32) {
     let turns = vec((0..MOST, Just(false)), 60);
-    check_at_random(&ALL_ENDS, &[], turns);
+    check_at_random(redis, cases, &ALL_ENDS, NO_EVENTS, turns);
 }
 
-#[test]
-fn lost_replies_in_between_lose_nothing_and_count_nothing_twice() {
+fn lost_replies_in_between(redis: Servers, cases: u32) {
     let turns = vec((0..MOST, prop::bool::weighted(0.3)), 60);
-    check_at_random(&[(1, End::Answer)], &[], turns);
+    check_at_random(redis, cases, &[(1, End::Answer)], NO_EVENTS, turns);
 }
 
-#[test]
-fn nothing_is_back_whatever_is_removed_from_redis_and_however_long_it_takes() {
+fn whatever_is_removed_from_redis_and_however_long_it_takes(redis: Servers, cases: u32) {
     const EVENTS: [&[Event]; 4] = [
         &[Event::SessionRemoved],
         &[Event::TombstoneEvicted],
         &[Event::TimePasses, Event::TombstoneEvicted],
         &[Event::SessionRemoved, Event::TombstoneEvicted],
     ];
-    for events in EVENTS {
-        let turns = vec((0..MOST + 1, Just(false)), 60);
-        check_at_random(&ALL_ENDS, events, turns);
-    }
+    let turns = vec((0..MOST + 1, Just(false)), 60);
+    let events = prop::sample::select(&EVENTS[..]);
+    check_at_random(redis, cases, &ALL_ENDS, events, turns);
 }

@@ -1,4 +1,4 @@
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::{cell::RefCell, pin::pin, rc::Rc, time::Duration};
 
 use actix_session::SessionExt;
 use actix_session_redis::{ConsistentSessions, RedisSessionStore, RedisSessionStoreBuilder};
@@ -9,17 +9,20 @@ use actix_web::{
     rt::{spawn, task::JoinHandle},
     test::TestRequest,
 };
-use futures_util::{FutureExt, future::LocalBoxFuture};
+use futures_util::{
+    FutureExt,
+    future::{Either, LocalBoxFuture, select},
+};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     plan::{COUNTERS, End, Plan},
-    run::{Record, SessionCookie},
+    record::{Record, SessionCookie},
+    servers::Servers,
 };
 use crate::support::{
     app::Setup,
     proxy::{Command, Fate, Proxy},
-    redis::TestRedis,
     sessions::{State, session_key},
 };
 
@@ -33,7 +36,7 @@ pub(super) struct Lane {
     service: BoxService,
     steps: mpsc::UnboundedReceiver<Step>,
     ended: mpsc::UnboundedSender<Step>,
-    _proxy: Proxy,
+    _proxies: Vec<Proxy>,
 }
 
 type BoxService = Box<dyn Fn(ServiceRequest) -> LocalBoxFuture<'static, ServiceResponse>>;
@@ -69,10 +72,10 @@ impl Kind {
 }
 
 impl Lane {
-    pub(super) async fn beginning_at(redis: &TestRedis, setup: &Setup, number: usize) -> Self {
+    pub(super) async fn beginning_at(redis: &Servers, setup: &Setup, number: usize) -> Self {
         let (ended, steps) = mpsc::unbounded_channel();
         let waits = ended.clone();
-        let proxy = Proxy::before(redis, move |command| {
+        let decide = move |command: &Command| {
             if !takes_turns(command) {
                 return Fate::Forward;
             }
@@ -80,8 +83,8 @@ impl Lane {
             let kind = Kind::of(command);
             let _ = waits.send(Step::Waits { kind, turn });
             Fate::Undecided(async { decision.await.unwrap_or(Fate::Forward) }.boxed_local())
-        })
-        .await;
+        };
+        let (proxies, options) = redis.behind_proxies(decide).await;
         let handler = fn_service(move |request: ServiceRequest| async move {
             let plan = request.extensions_mut().remove::<Plan>().unwrap();
             let record = request.extensions().get::<Outcome>().unwrap().clone();
@@ -92,7 +95,7 @@ impl Lane {
             record.replace(Some((loaded, left)));
             Ok(request.into_response(HttpResponse::Ok()))
         });
-        let store = proxy.store_with(patient);
+        let store = patient(options).build();
         let sessions = ConsistentSessions::new(setup.sessions(store.clone()));
         let service = sessions.new_transform(handler).await.unwrap();
         let service = Rc::new(service);
@@ -107,7 +110,7 @@ impl Lane {
             }),
             steps,
             ended,
-            _proxy: proxy,
+            _proxies: proxies,
         }
     }
 
@@ -164,9 +167,9 @@ impl Lane {
     /// Its write has been sent, and is carried out.
     pub(super) async fn hang_up(&mut self, plan: &Plan, turn: oneshot::Sender<Fate>) -> Step {
         self.request.take().unwrap().abort();
-        assert!(turn.send(Fate::Forward).is_ok());
-        // On the same connection, so after the write.
-        self.store.ping().await.unwrap();
+        let (tell, is_carried_out) = oneshot::channel();
+        assert!(turn.send(Fate::ForwardAndTell(tell)).is_ok());
+        is_carried_out.await.unwrap();
         let (loaded, left) = self.outcome.take().unwrap();
         Step::Ends(Box::new(Record::of(
             plan,
@@ -177,7 +180,15 @@ impl Lane {
     }
 
     pub(super) async fn next_step(&mut self) -> Step {
-        self.steps.recv().await.unwrap()
+        let request = self.request.as_mut().unwrap();
+        match select(pin!(self.steps.recv()), request).await {
+            Either::Left((step, _)) => step.unwrap(),
+            // One that has panicked takes no further step.
+            Either::Right((ended, step)) => {
+                ended.unwrap();
+                step.await.unwrap()
+            }
+        }
     }
 }
 

@@ -1,29 +1,44 @@
 use std::collections::BTreeMap;
 
 use actix_session::storage::{SessionKey, SessionStore};
+use actix_session_redis::RedisSessionStore;
 
 use super::{
     lane::{Kind, Lane, Step},
     plan::{AT_FIRST, End, Event, Plan},
-    run::{Record, Run},
+    record::{Record, Times},
+    run::Run,
+    servers::Servers,
 };
 use crate::support::{
     app::Setup,
     proxy::{Fate, script_called},
-    redis::TestRedis,
     sessions::{HOUR, hash_of, tombstone_of},
 };
 
-/// One Redis, and as many requests at once as there are lanes.
+/// One Redis, alone or a cluster, and as many requests at once as there are lanes.
 pub(super) struct Lanes {
-    redis: TestRedis,
+    redis: Servers,
+    /// Which begins the session that all requests are about.
+    store: RedisSessionStore,
     setup: Setup,
     lanes: Vec<Lane>,
 }
 
+/// A run that is under way.
+struct Course<'a> {
+    plans: &'a [Plan],
+    waiting: BTreeMap<usize, Step>,
+    /// Counts the turns.
+    now: usize,
+    times: Vec<Times>,
+    records: Vec<Record>,
+    replies_were_lost: bool,
+}
+
 impl Lanes {
-    pub(super) async fn new(n: usize) -> Self {
-        let (redis, setup) = (TestRedis::start().await, Setup::consistent());
+    pub(super) async fn new(n: usize, redis: Servers) -> Self {
+        let setup = Setup::consistent();
         let mut lanes = Vec::new();
         for number in 0..n {
             lanes.push(Lane::beginning_at(&redis, &setup, number).await);
@@ -33,6 +48,7 @@ impl Lanes {
             redis.learn(&script_called(script));
         }
         Self {
+            store: redis.store(),
             redis,
             setup,
             lanes,
@@ -46,80 +62,73 @@ impl Lanes {
         plans: &[Plan],
         events: &[Event],
         mut choose: impl FnMut(usize) -> (usize, bool),
-    ) -> Run<'_> {
-        self.redis.run::<()>("FLUSHALL");
+    ) -> Run {
+        self.redis.forget_all_keys();
         let at_first = AT_FIRST.map(|(field, value)| (field.to_owned(), value.to_owned()));
-        let store = self.redis.store();
-        let first = store.save(at_first.into(), &HOUR).await.unwrap();
-        let mut events = events.iter().copied();
-        let mut next_event = events.next();
+        let first = self.store.save(at_first.into(), &HOUR).await.unwrap();
+        let mut course = self.send(plans, &first).await;
+        let mut events = events.iter().copied().peekable();
+        while !course.waiting.is_empty() {
+            // An event waits for its turn like everybody else.
+            let is_one_left = events.peek().is_some();
+            let (index, lose_reply) = choose(course.waiting.len() + usize::from(is_one_left));
+            if let Some(number) = course.waiting.keys().nth(index).copied() {
+                self.take_turn(&mut course, number, lose_reply).await;
+            } else if let Some(event) = events.next() {
+                self.let_happen(event, &first);
+            }
+            course.now += 1;
+        }
+        Run {
+            entries: self.redis.entries(),
+            first_session: first.as_ref().to_owned(),
+            records: course.records,
+            replies_were_lost: course.replies_were_lost,
+        }
+    }
 
-        let mut records = Vec::new();
+    async fn send<'a>(&mut self, plans: &'a [Plan], session_key: &SessionKey) -> Course<'a> {
         let mut waiting = BTreeMap::new();
         for (number, plan) in plans.iter().enumerate() {
             let lane = &mut self.lanes[number];
-            let step = lane.send(&self.setup, first.as_ref(), plan).await;
+            let step = lane.send(&self.setup, session_key.as_ref(), plan).await;
             waiting.insert(number, step);
         }
-        let mut replies_were_lost = false;
-        let (mut wrote_at, mut ended_at) = (BTreeMap::new(), BTreeMap::new());
-        let mut read_at = BTreeMap::new();
-        for time in 0.. {
-            if waiting.is_empty() {
-                break;
-            }
-            // An event waits for its turn like everybody else.
-            let (index, lose_reply) = choose(waiting.len() + usize::from(next_event.is_some()));
-            let Some(number) = waiting.keys().nth(index).copied() else {
-                if let Some(event) = next_event {
-                    self.let_happen(event, &first);
-                }
-                next_event = events.next();
-                continue;
-            };
-            let step = waiting.remove(&number).unwrap();
-            let Step::Waits { kind, turn } = step else {
-                panic!("it ended without a command");
-            };
-            match kind {
-                // What `modify` has written first may have met something else.
-                Kind::Writes if plans[number].end == End::Modify => {
-                    wrote_at.insert(number, time);
-                }
-                Kind::Writes => drop(wrote_at.entry(number).or_insert(time)),
-                Kind::Ends => drop(ended_at.entry(number).or_insert(time)),
-                Kind::Reads => drop(read_at.insert(number, time)),
-                Kind::Other => {}
-            }
+        Course {
+            plans,
+            waiting,
+            now: 0,
+            times: vec![Times::default(); plans.len()],
+            records: Vec::new(),
+            replies_were_lost: false,
+        }
+    }
+
+    async fn take_turn(&mut self, course: &mut Course<'_>, number: usize, lose_reply: bool) {
+        let (lane, plan) = (&mut self.lanes[number], &course.plans[number]);
+        let Some(Step::Waits { kind, turn }) = course.waiting.remove(&number) else {
+            panic!("it ended without a command");
+        };
+        course.times[number].note(kind, plan.end, course.now);
+        let step = if plan.end == End::HangUp && kind == Kind::Writes {
+            lane.hang_up(plan, turn).await
+        } else {
             let lose_reply = lose_reply && matches!(kind, Kind::Writes | Kind::Ends);
-            replies_were_lost |= lose_reply;
+            course.replies_were_lost |= lose_reply;
             let fate = if lose_reply {
                 Fate::LoseReply
             } else {
                 Fate::Forward
             };
-            let plan = &plans[number];
-            let step = if plan.end == End::HangUp && kind == Kind::Writes {
-                self.lanes[number].hang_up(plan, turn).await
-            } else {
-                assert!(turn.send(fate).is_ok(), "it waits for its turn");
-                self.lanes[number].next_step().await
-            };
-            match step {
-                Step::Ends(record) => records.push(Record {
-                    read_at: read_at.get(&number).copied(),
-                    wrote_at: wrote_at.get(&number).copied(),
-                    ended_at: ended_at.get(&number).copied(),
-                    ..*record
-                }),
-                waits => drop(waiting.insert(number, waits)),
-            }
-        }
-        Run {
-            redis: &self.redis,
-            first_session: first.as_ref().to_owned(),
-            records,
-            replies_were_lost,
+            assert!(turn.send(fate).is_ok(), "it waits for its turn");
+            lane.next_step().await
+        };
+        match step {
+            Step::Ends(record) => course.records.push(Record {
+                times: course.times[number],
+                ..*record
+            }),
+            waits => drop(course.waiting.insert(number, waits)),
         }
     }
 

@@ -1,39 +1,19 @@
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use super::plan::{AT_FIRST, COUNTERS, End, Plan};
-use crate::support::{
-    redis::TestRedis,
-    sessions::{State, hash_of, session_key},
+use super::{
+    plan::{AT_FIRST, COUNTERS, End},
+    record::{Record, SessionCookie, number},
+    servers::Entry,
 };
+use crate::support::sessions::{State, hash_of, session_key};
 
 /// What has come of all requests, in the order in which they ended.
-pub(super) struct Run<'a> {
-    pub(super) redis: &'a TestRedis,
+pub(super) struct Run {
+    /// What Redis holds afterwards.
+    pub(super) entries: BTreeMap<String, Entry>,
     pub(super) first_session: String,
     pub(super) records: Vec<Record>,
     pub(super) replies_were_lost: bool,
-}
-
-/// What came of a request.
-#[derive(Debug)]
-pub(super) struct Record {
-    pub(super) loaded: State,
-    pub(super) left: State,
-    pub(super) clears: bool,
-    pub(super) end: End,
-    /// When, in turns, Redis was asked for its session; first asked to write its changes, and to end
-    /// its session.
-    pub(super) read_at: Option<usize>,
-    pub(super) wrote_at: Option<usize>,
-    pub(super) ended_at: Option<usize>,
-    pub(super) cookie: SessionCookie,
-}
-
-#[derive(Debug, PartialEq)]
-pub(super) enum SessionCookie {
-    Untouched,
-    TakenAway,
-    Names(String),
 }
 
 macro_rules! ensure {
@@ -44,23 +24,28 @@ macro_rules! ensure {
     };
 }
 
-impl Run<'_> {
+impl Run {
     /// Whatever was removed from Redis meanwhile: nothing that has ended is back, under any key, and
     /// nothing of it is in the session of somebody who came later.
     pub(super) fn check_nothing_is_back(&self) -> Result<(), String> {
+        self.check_old_state()
+            .and_then(|()| self.check_keys())
+            .map_err(|why| format!("{why}: {:?}", self.records))
+    }
+
+    /// It is in one session at most, and not in the one that has ended.
+    fn check_old_state(&self) -> Result<(), String> {
         ensure!(
             self.records
                 .iter()
-                .all(|r| r.ended_at.is_none() || r.loaded.is_empty())
+                .all(|r| r.times.ended_at.is_none() || r.loaded.is_empty())
                 || self.stored(&self.first_session).is_none(),
             "the session is back"
         );
-        let sessions = self.redis.sessions();
-        let states = sessions.iter().filter_map(|key| self.redis.state(key));
+        let states = self.entries.values().filter_map(|it| it.state.as_ref());
         let old = states.filter(|state| state.contains_key("anchor")).count();
         ensure!(old <= 1, "{old} sessions hold the old state");
-        self.check_keys()
-            .map_err(|why| format!("{why}: {:?}", self.records))
+        Ok(())
     }
 
     pub(super) fn check(&self) -> Result<(), String> {
@@ -76,10 +61,13 @@ impl Run<'_> {
             taken_away == purges.min(1),
             "{taken_away} of {purges} logouts have ended the session"
         );
-        let ends = visitors.iter().filter(|r| r.ended_at.is_some());
-        match ends.min_by_key(|r| r.ended_at) {
+        let ends = visitors.iter().filter(|r| r.times.ended_at.is_some());
+        match ends.min_by_key(|r| r.times.ended_at) {
             None => {
-                let wrote = visitors.iter().copied().filter(|r| r.wrote_at.is_some());
+                let wrote = visitors
+                    .iter()
+                    .copied()
+                    .filter(|r| r.times.wrote_at.is_some());
                 self.check_fields(&self.first_session, &wrote.collect::<Vec<_>>())?;
             }
             Some(first_end) => {
@@ -88,7 +76,9 @@ impl Run<'_> {
                     "the session is back"
                 );
                 let before = |r: &&Record| {
-                    r.end != End::Renew && r.wrote_at.is_some() && r.wrote_at < first_end.ended_at
+                    r.end != End::Renew
+                        && r.times.wrote_at.is_some()
+                        && r.times.wrote_at < first_end.times.ended_at
                 };
                 let mut in_time: Vec<_> = visitors.iter().copied().filter(before).collect();
                 in_time.push(first_end);
@@ -102,8 +92,8 @@ impl Run<'_> {
     }
 
     fn has_loaded_first(&self, record: &Record) -> bool {
-        let first_end = self.records.iter().filter_map(|r| r.ended_at).min();
-        first_end.is_none_or(|first_end| record.read_at < Some(first_end))
+        let first_end = self.records.iter().filter_map(|r| r.times.ended_at).min();
+        first_end.is_none_or(|first_end| record.times.read_at < Some(first_end))
     }
 
     fn of(&self, is_one: impl Fn(&Record) -> bool) -> Vec<&Record> {
@@ -118,7 +108,8 @@ impl Run<'_> {
         is_purged: bool,
         in_time: &[&Record],
     ) -> Result<(), String> {
-        let losers = self.of(|r| self.has_loaded_first(r) && r.ended_at > first_end.ended_at);
+        let losers =
+            self.of(|r| self.has_loaded_first(r) && r.times.ended_at > first_end.times.ended_at);
         for loser in losers.iter().filter(|r| r.end == End::Renew) {
             ensure!(
                 loser.cookie == SessionCookie::Untouched,
@@ -153,7 +144,7 @@ impl Run<'_> {
             (End::Renew, SessionCookie::Names(own)) => {
                 let stored = self.stored(own);
                 ensure!(
-                    stored.as_ref() == Some(&newcomer.left),
+                    stored == Some(&newcomer.left),
                     "a newcomer lost his session"
                 );
                 Ok(())
@@ -167,8 +158,8 @@ impl Run<'_> {
         let stored = self.stored(session_key).ok_or("the session is gone")?;
         let mut requests = requests.to_vec();
         requests.sort_by_key(|r| match r.end {
-            End::Renew => r.ended_at,
-            _ => r.wrote_at,
+            End::Renew => r.times.ended_at,
+            _ => r.times.wrote_at,
         });
         let at_first = AT_FIRST.map(|(field, value)| (field.to_owned(), value.to_owned()));
         let mut expected = State::from(at_first);
@@ -181,11 +172,14 @@ impl Run<'_> {
         if self.replies_were_lost {
             // Which of several was the later one is not known then. Counters are not concerned.
             for counter in COUNTERS {
-                let (stored, expected) = (number(&stored, counter), number(&expected, counter));
+                let (stored, expected) = (number(stored, counter), number(&expected, counter));
                 ensure!(stored == expected, "{counter} is {stored}, not {expected}");
             }
         } else {
-            ensure!(stored == expected, "{stored:?} is stored, not {expected:?}");
+            ensure!(
+                *stored == expected,
+                "{stored:?} is stored, not {expected:?}"
+            );
         }
         Ok(())
     }
@@ -196,68 +190,18 @@ impl Run<'_> {
         let mut expected: Vec<_> = self.records.iter().filter_map(Record::names).collect();
         expected.push(hash_of(&first));
         expected.push(format!("session:late:{{{}}}", hash_of(&first)));
-        for key in self.redis.keys() {
-            let pttl = self.redis.pttl(&key);
-            ensure!(pttl > 0, "{key} has {pttl} ms left");
-            let is_documented = expected.contains(&key) || key.starts_with("session:ended:{");
+        for (key, Entry { pttl, .. }) in &self.entries {
+            ensure!(*pttl > 0, "{key} has {pttl} ms left");
+            let is_documented = expected.contains(key) || key.starts_with("session:ended:{");
             ensure!(is_documented, "{key} is an orphan");
         }
         Ok(())
     }
 
-    fn stored(&self, session_key: &str) -> Option<State> {
-        self.redis.state(&hash_of(&self::session_key(session_key)))
-    }
-}
-
-fn number(state: &State, field: &str) -> i64 {
-    state.get(field).map_or(0, |value| value.parse().unwrap())
-}
-
-impl Record {
-    pub(super) fn of(plan: &Plan, loaded: State, left: State, cookie: SessionCookie) -> Self {
-        Self {
-            // To remove all that was loaded is to clear it; to set all of it anew is not.
-            // (`modify` may come before what it has not seen.)
-            clears: plan.end != End::Modify
-                && loaded.keys().all(|field| plan.removes(field))
-                && loaded.keys().any(|field| !left.contains_key(field)),
-            loaded,
-            left,
-            end: plan.end,
-            read_at: None,
-            wrote_at: None,
-            ended_at: None,
-            cookie,
-        }
-    }
-
-    /// What it has changed.
-    fn write(&self, state: &mut State) {
-        if self.clears {
-            *state = self.left.clone();
-            return;
-        }
-        let fields = self.loaded.keys().chain(self.left.keys());
-        for field in fields.collect::<BTreeSet<_>>() {
-            match (self.loaded.get(field), self.left.get(field)) {
-                (before, after) if before == after => {}
-                (_, None) => drop(state.remove(field)),
-                (_, Some(_)) if COUNTERS.contains(&&**field) => {
-                    let difference = number(&self.left, field) - number(&self.loaded, field);
-                    let sum = number(state, field) + difference;
-                    state.insert(field.to_owned(), sum.to_string());
-                }
-                (_, Some(after)) => drop(state.insert(field.to_owned(), after.clone())),
-            }
-        }
-    }
-
-    /// The Redis key of the session that the cookie names.
-    fn names(&self) -> Option<String> {
-        match &self.cookie {
-            SessionCookie::Names(key) => Some(hash_of(&session_key(key))),
-            _ => None,
-        }
+    fn stored(&self, session_key: &str) -> Option<&State> {
+        let entry = self
+            .entries
+            .get(&hash_of(&self::session_key(session_key)))?;
+        entry.state.as_ref()
     }
 }

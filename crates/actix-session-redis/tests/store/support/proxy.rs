@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeMap,
     fs, io,
     net::SocketAddr,
     path::Path,
@@ -24,7 +25,7 @@ use tokio::{
         TcpListener, TcpStream,
         tcp::{ReadHalf, WriteHalf},
     },
-    sync::{Mutex, mpsc},
+    sync::{Mutex, mpsc, oneshot},
     time::{Instant, sleep, sleep_until},
 };
 
@@ -33,6 +34,8 @@ use super::redis::{TestRedis, pool_at};
 /// What becomes of a command.
 pub(crate) enum Fate {
     Forward,
+    /// Redis carries it out, and somebody is told when it has.
+    ForwardAndTell(oneshot::Sender<()>),
     /// Redis gets it once something else has happened.
     ForwardAfter(LocalBoxFuture<'static, ()>),
     /// Redis carries it out, and this is how long the answer takes, however many are under way.
@@ -169,10 +172,24 @@ pub(crate) struct Proxy {
     accepting: JoinHandle<()>,
 }
 
+/// Where a server's replies name other servers, and itself: the ports of those, and the ports of the
+/// proxies before them.
+pub(crate) type Ports = Rc<RefCell<BTreeMap<u16, u16>>>;
+
 impl Proxy {
     /// Asks `fate` about every command before Redis gets it.
     pub(crate) async fn before(
         redis: &TestRedis,
+        fate: impl FnMut(&Command) -> Fate + 'static,
+    ) -> Self {
+        Self::before_server(redis.tcp_address(), Ports::default(), fate).await
+    }
+
+    /// The same for the server at this address. Clients that it sends to other servers are led to the
+    /// proxies before those.
+    pub(crate) async fn before_server(
+        redis: String,
+        ports: Ports,
         mut fate: impl FnMut(&Command) -> Fate + 'static,
     ) -> Self {
         let seen = Rc::new(RefCell::new(Vec::new()));
@@ -188,13 +205,13 @@ impl Proxy {
         }));
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let redis = redis.tcp_address();
         let made = Rc::clone(&connections);
         let accepting = spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let redis = TcpStream::connect(&redis).await.unwrap();
                 // A broken connection is what some of the tests are about.
-                spawn(relay(client, redis, made.get(), Rc::clone(&fate)));
+                let (fate, ports) = (Rc::clone(&fate), Rc::clone(&ports));
+                spawn(relay(client, redis, made.get(), fate, ports));
                 made.set(made.get() + 1);
             }
         });
@@ -226,6 +243,10 @@ impl Proxy {
     /// How many connections were made so far.
     pub(crate) fn connections(&self) -> usize {
         self.connections.get()
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// With `user:password@`, or empty.
@@ -279,6 +300,7 @@ async fn relay(
     mut redis: TcpStream,
     number: usize,
     fate: Rc<RefCell<impl FnMut(Command, usize) -> Fate>>,
+    ports: Ports,
 ) -> io::Result<()> {
     for stream in [&client, &redis] {
         stream.set_nodelay(true)?;
@@ -313,9 +335,10 @@ async fn relay(
                     client.write_all(&bytes).await?;
                     continue;
                 }
-                _ => replies.next().await?,
+                _ => lead_to_proxies(replies.next().await?, &ports.borrow()),
             };
             match fate {
+                Fate::ForwardAndTell(somebody) => drop(somebody.send(())),
                 Fate::LoseReply => break,
                 Fate::CutReply => return client.write_all(&reply[..reply.len() / 2]).await,
                 Fate::Reset => {
@@ -340,6 +363,21 @@ async fn relay(
         Ok(())
     };
     select(pin!(forward), pin!(answer)).await.factor_first().0
+}
+
+/// `MOVED` and the reply to `CLUSTER SLOTS`, which alone is an array of arrays, name other servers.
+fn lead_to_proxies(reply: Vec<u8>, ports: &BTreeMap<u16, u16>) -> Vec<u8> {
+    let mut lines = reply.split(|&byte| byte == b'\n');
+    let [first, second] = [lines.next(), lines.next()].map(Option::unwrap_or_default);
+    let is_nested = [first, second].iter().all(|line| line.starts_with(b"*"));
+    if ports.is_empty() || !(is_nested || first.starts_with(b"-MOVED ")) {
+        return reply;
+    }
+    let mut reply = String::from_utf8(reply).unwrap();
+    for (server, proxy) in ports {
+        reply = reply.replace(&format!(":{server}\r\n"), &format!(":{proxy}\r\n"));
+    }
+    reply.into_bytes()
 }
 
 /// Cuts what comes in on a connection into commands or replies.

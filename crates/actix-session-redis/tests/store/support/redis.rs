@@ -19,7 +19,7 @@ use redis_fixtures::ReservedPort;
 use redis_test::server::RedisServer;
 use tempfile::TempDir;
 
-pub(crate) use self::facts::{Commands, commands};
+pub(crate) use self::facts::{Commands, commands, state_in};
 use super::eventually;
 
 pub(crate) struct TestRedis {

@@ -15,6 +15,20 @@ pub(crate) fn commands<const N: usize>(counts: [(&str, u64); N]) -> Commands {
     counts.map(|(name, n)| (name.to_owned(), n)).into()
 }
 
+/// What the application has stored in the session of which these are the fields, if it is one.
+pub(crate) fn state_in(fields: BTreeMap<Vec<u8>, Vec<u8>>) -> Option<State> {
+    let is_session = fields.contains_key(&b"\xFFborn"[..]);
+    let fields = fields
+        .into_iter()
+        .filter(|(field, _)| !field.starts_with(b"\xFF"));
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    is_session.then(|| {
+        fields
+            .map(|(field, json)| (text(field), text(json)))
+            .collect()
+    })
+}
+
 impl TestRedis {
     /// Runs a command whose arguments hold no spaces.
     pub(crate) fn run<T: FromRedisValue>(&self, command: &str) -> T {
@@ -45,17 +59,7 @@ impl TestRedis {
 
     /// What the application has stored in a session, if there is one.
     pub(crate) fn state(&self, key: &str) -> Option<State> {
-        let fields: BTreeMap<Vec<u8>, Vec<u8>> = self.run(&format!("HGETALL {key}"));
-        let is_session = fields.contains_key(&b"\xFFborn"[..]);
-        let fields = fields
-            .into_iter()
-            .filter(|(field, _)| !field.starts_with(b"\xFF"));
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        is_session.then(|| {
-            fields
-                .map(|(field, json)| (text(field), text(json)))
-                .collect()
-        })
+        state_in(self.run(&format!("HGETALL {key}")))
     }
 
     /// Value and time to live as one, to see that nobody has touched either.

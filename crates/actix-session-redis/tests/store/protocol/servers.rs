@@ -1,0 +1,124 @@
+use std::{collections::BTreeMap, slice};
+
+#[cfg(feature = "cluster")]
+use actix_session_redis::deadpool_redis::{Runtime, cluster::Config};
+use actix_session_redis::{
+    RedisSessionStore, RedisSessionStoreBuilder,
+    deadpool_redis::redis::{self, FromRedisValue},
+};
+#[cfg(feature = "cluster")]
+use redis_fixtures::Cluster;
+use redis_fixtures::Server;
+
+use crate::support::{
+    proxy::{Command, Fate, Ports, Proxy},
+    redis::{pool_at, state_in},
+    sessions::State,
+};
+
+/// What the requests talk to.
+pub(super) enum Servers {
+    One(Box<Server>),
+    #[cfg(feature = "cluster")]
+    Cluster(Cluster),
+}
+
+/// A Redis key.
+pub(super) struct Entry {
+    pub(super) pttl: i64,
+    /// If it is a session.
+    pub(super) state: Option<State>,
+}
+
+impl Servers {
+    pub(super) fn one() -> Self {
+        Self::One(Server::start_with(&["--appendonly", "no"]).into())
+    }
+
+    #[cfg(feature = "cluster")]
+    pub(super) fn cluster() -> Self {
+        // However busy the machine is, no node takes another one for dead.
+        let arguments = ["--cluster-node-timeout", "60000"];
+        Self::Cluster(Cluster::start_masters_with(&arguments))
+    }
+
+    fn all(&self) -> &[Server] {
+        match self {
+            Self::One(server) => slice::from_ref(&**server),
+            #[cfg(feature = "cluster")]
+            Self::Cluster(cluster) => cluster.nodes(),
+        }
+    }
+
+    // The way in.
+
+    /// Asks `fate` about every command before a server gets it.
+    pub(super) async fn behind_proxies(
+        &self,
+        fate: impl FnMut(&Command) -> Fate + Clone + 'static,
+    ) -> (Vec<Proxy>, RedisSessionStoreBuilder) {
+        let (mut proxies, ports) = (Vec::new(), Ports::default());
+        for server in self.all() {
+            let (address, fate) = (server.address(), fate.clone());
+            let proxy = Proxy::before_server(address.to_string(), Ports::clone(&ports), fate).await;
+            ports.borrow_mut().insert(address.port(), proxy.port());
+            proxies.push(proxy);
+        }
+        let urls = proxies.iter().map(|proxy| proxy.url_as(""));
+        let options = self.options_at(urls.collect());
+        (proxies, options)
+    }
+
+    pub(super) fn store(&self) -> RedisSessionStore {
+        self.options_at(self.all().iter().map(Server::url).collect())
+            .build()
+    }
+
+    fn options_at(&self, urls: Vec<String>) -> RedisSessionStoreBuilder {
+        match self {
+            Self::One(_) => RedisSessionStore::builder(pool_at(&urls[0])),
+            #[cfg(feature = "cluster")]
+            Self::Cluster(_) => {
+                let pool = Config::from_urls(urls).create_pool(Some(Runtime::Tokio1));
+                RedisSessionStore::builder(pool.unwrap())
+            }
+        }
+    }
+
+    // What they hold.
+
+    /// Runs a command on the server that its key belongs to: the others refuse it.
+    pub(super) fn run<T: FromRedisValue>(&self, command: &str) -> T {
+        let mut replies = self.all().iter().map(|server| server.try_run(command));
+        let reply = replies.find_map(Result::ok);
+        reply.unwrap_or_else(|| panic!("no server carries out {command}"))
+    }
+
+    pub(super) fn learn(&self, script: &str) {
+        for server in self.all() {
+            let load = redis::cmd("SCRIPT").arg("LOAD").arg(script).take();
+            server.try_query::<()>(&load).unwrap();
+        }
+    }
+
+    pub(super) fn forget_all_keys(&self) {
+        for server in self.all() {
+            server.run::<()>("FLUSHALL");
+        }
+    }
+
+    pub(super) fn entries(&self) -> BTreeMap<String, Entry> {
+        let mut entries = BTreeMap::new();
+        for server in self.all() {
+            for key in server.run::<Vec<String>>("KEYS *") {
+                let pttl = server.run(&format!("PTTL {key}"));
+                // Sessions are hashes, and what is kept beside them has the session's name in braces.
+                let is_beside = key.contains('{');
+                let state = (!is_beside).then(|| server.run(&format!("HGETALL {key}")));
+                let state = state.and_then(state_in);
+                entries.insert(key, Entry { pttl, state });
+            }
+        }
+        entries
+    }
+}
