@@ -68,6 +68,7 @@ impl Lanes {
         let first = self.store.save(at_first.into(), &HOUR).await.unwrap();
         let mut course = self.send(plans, &first).await;
         let mut events = events.iter().copied().peekable();
+        let mut events_so_far = Vec::new();
         while !course.waiting.is_empty() {
             // An event waits for its turn like everybody else.
             let is_one_left = events.peek().is_some();
@@ -76,6 +77,7 @@ impl Lanes {
                 self.take_turn(&mut course, number, lose_reply).await;
             } else if let Some(event) = events.next() {
                 self.let_happen(event, &first);
+                events_so_far.push(event);
             }
             course.now += 1;
         }
@@ -83,7 +85,9 @@ impl Lanes {
             entries: self.redis.entries(),
             first_session: first.as_ref().to_owned(),
             records: course.records,
+            events: events_so_far,
             replies_were_lost: course.replies_were_lost,
+            writes_are_transactions: matches!(self.redis, Servers::One(_)),
         }
     }
 

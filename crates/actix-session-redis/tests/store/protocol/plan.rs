@@ -37,7 +37,7 @@ pub(super) enum End {
 }
 
 /// What happens to the Redis keys of the first session meanwhile.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Event {
     /// As when it is evicted, or an operator removes it.
     SessionRemoved,
@@ -47,6 +47,12 @@ pub(super) enum Event {
 }
 
 impl Plan {
+    pub(super) fn without_counters(mut self) -> Self {
+        self.changes
+            .retain(|change| !matches!(change, Change::Add(..)));
+        self
+    }
+
     pub(super) fn removes(&self, field: &str) -> bool {
         self.changes.iter().any(|change| match *change {
             Change::Clear => true,

@@ -12,6 +12,8 @@ pub(super) struct Record {
     pub(super) loaded: State,
     pub(super) left: State,
     pub(super) clears: bool,
+    /// Whether it was to clear the session, whatever it was told that came of it.
+    pub(super) may_clear: bool,
     pub(super) end: End,
     pub(super) times: Times,
     pub(super) cookie: SessionCookie,
@@ -58,6 +60,7 @@ impl Record {
             clears: plan.end != End::Modify
                 && loaded.keys().all(|field| plan.removes(field))
                 && loaded.keys().any(|field| !left.contains_key(field)),
+            may_clear: plan.removes("anchor"),
             loaded,
             left,
             end: plan.end,

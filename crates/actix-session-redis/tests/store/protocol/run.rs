@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    plan::{AT_FIRST, COUNTERS, End},
+    plan::{AT_FIRST, COUNTERS, End, Event},
     record::{Record, SessionCookie, number},
     servers::Entry,
 };
@@ -13,7 +13,12 @@ pub(super) struct Run {
     pub(super) entries: BTreeMap<String, Entry>,
     pub(super) first_session: String,
     pub(super) records: Vec<Record>,
+    /// Those that have happened before all had ended.
+    pub(super) events: Vec<Event>,
     pub(super) replies_were_lost: bool,
+    /// Whether a write that comes too late leaves fields of no session, until its writer has removed
+    /// them.
+    pub(super) writes_are_transactions: bool,
 }
 
 macro_rules! ensure {
@@ -33,7 +38,7 @@ impl Run {
             .map_err(|why| format!("{why}: {:?}", self.records))
     }
 
-    /// It is in one session at most, and not in the one that has ended.
+    /// It is in one session, whichever that is, unless somebody has removed it.
     fn check_old_state(&self) -> Result<(), String> {
         ensure!(
             self.records
@@ -45,6 +50,10 @@ impl Run {
         let states = self.entries.values().filter_map(|it| it.state.as_ref());
         let old = states.filter(|state| state.contains_key("anchor")).count();
         ensure!(old <= 1, "{old} sessions hold the old state");
+        let removes_it = |r: &Record| r.end == End::Purge || r.may_clear;
+        let is_removed =
+            self.events.contains(&Event::SessionRemoved) || self.records.iter().any(removes_it);
+        ensure!(old == 1 || is_removed, "a renewal has lost both sessions");
         Ok(())
     }
 
@@ -184,16 +193,24 @@ impl Run {
         Ok(())
     }
 
-    /// Every Redis key expires, and there is none but the documented ones.
+    /// Every Redis key expires, and there is none but the documented ones. What is in the place of a
+    /// session is one, unless its writer has hung up before he could remove it.
     fn check_keys(&self) -> Result<(), String> {
         let first = session_key(&self.first_session);
         let mut expected: Vec<_> = self.records.iter().filter_map(Record::names).collect();
         expected.push(hash_of(&first));
         expected.push(format!("session:late:{{{}}}", hash_of(&first)));
-        for (key, Entry { pttl, .. }) in &self.entries {
+        let hang_ups = self.of(|r| r.end == End::HangUp);
+        let may_be_left = self.writes_are_transactions && !hang_ups.is_empty();
+        for (key, Entry { pttl, state }) in &self.entries {
             ensure!(*pttl > 0, "{key} has {pttl} ms left");
             let is_documented = expected.contains(key) || key.starts_with("session:ended:{");
             ensure!(is_documented, "{key} is an orphan");
+            let is_beside_a_session = key.contains('{');
+            ensure!(
+                is_beside_a_session || state.is_some() || may_be_left,
+                "{key} holds fields of no session"
+            );
         }
         Ok(())
     }
