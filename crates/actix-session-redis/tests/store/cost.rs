@@ -47,12 +47,13 @@ const READ: &[(&str, u64)] = &[("hgetall", 1)];
 const SCRIPT: &[(&str, u64)] = &[("evalsha", 1)];
 const CREATE: &[(&str, u64)] = &[("exists", 2), ("hset", 2), ("pexpire", 1)];
 const REPLACE: &[(&str, u64)] = &[("hmget", 1), ("hset", 1), ("hlen", 1), ("pexpire", 1)];
-const END: &[(&str, u64)] = &[("get", 1), ("unlink", 1), ("set", 1)];
+const END: &[(&str, u64)] = &[("get", 1), ("hexists", 1), ("unlink", 1), ("set", 1)];
 const END_FOR_A_SUCCESSOR: &[(&str, u64)] = &[
     ("get", 1),
-    ("hexists", 1),
+    ("hexists", 2),
     ("rename", 1),
     ("pexpire", 1),
+    ("hset", 1),
     ("set", 1),
     ("hgetall", 1),
 ];

@@ -253,6 +253,38 @@ async fn a_renewal_loses_nothing_when_replies_are_lost() {
     }
 }
 
+/// It has ended the old session, was not told so, and is carried out again.
+#[actix_web::test]
+async fn a_renewal_whose_reply_is_lost_loses_nothing_without_its_tombstone() {
+    let redis = Rc::new(TestRedis::start().await);
+    redis.learn(&script_called("end"));
+    let (at_redis, mut ends) = (Rc::clone(&redis), 0);
+    let proxy = Proxy::before(&redis, move |command| {
+        if !command.is_end() {
+            return Fate::Forward;
+        }
+        ends += 1;
+        if ends == 1 {
+            return Fate::LoseReply;
+        }
+        let keys = at_redis.keys();
+        let tombstone = keys.iter().find(|key| key.contains(":ended:")).unwrap();
+        at_redis.run::<()>(&format!("DEL {tombstone}"));
+        Fate::Forward
+    })
+    .await;
+    let setup = Setup::consistent();
+    let (app, losing) = (
+        TestApp::with(redis.store(), &setup),
+        TestApp::with(proxy.store(), &setup),
+    );
+    let browser = app.browser();
+    browser.get("/set/secret/old").await.text();
+    browser.at(&losing).get("/renew").await.text();
+    assert_eq!(browser.get("/read").await.text(), "secret=\"old\"");
+    redis.only_session();
+}
+
 /// It ends the old session, and nobody can say so.
 #[actix_web::test]
 async fn a_renewal_in_doubt_gives_the_browser_the_new_session() {

@@ -226,7 +226,7 @@ fn whatever_is_removed_from_redis_and_however_long_it_takes(redis: Servers, case
         &[Event::TimePasses, Event::TombstoneEvicted],
         &[Event::SessionRemoved, Event::TombstoneEvicted],
     ];
-    let turns = vec((0..MOST + 1, Just(false)), 60);
+    let turns = vec((0..MOST + 1, prop::bool::weighted(0.1)), 60);
     let events = prop::sample::select(&EVENTS[..]);
     check_at_random(redis, cases, &ALL_ENDS, events, turns);
 }

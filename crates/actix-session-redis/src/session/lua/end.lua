@@ -6,6 +6,10 @@
 -- now or in an earlier try: the fields of its last state, or 1 if nobody asks.
 local ours = ARGV[1] .. ARGV[2]
 local tombstone = redis.call('GET', KEYS[2])
+-- The last state says it, too, if the tombstone was evicted.
+if not tombstone and redis.pcall('HEXISTS', KEYS[3], ENDED) == 1 then
+    tombstone = redis.call('HGET', KEYS[3], ENDED)
+end
 if tombstone and tombstone ~= ours then
     return string.sub(tombstone, #ARGV[1] + 1)
 end
@@ -14,6 +18,7 @@ if not tombstone then
     if ARGV[4] ~= '' and redis.pcall('HEXISTS', KEYS[1], BORN) == 1 then
         redis.call('RENAME', KEYS[1], KEYS[3])
         redis.call('PEXPIRE', KEYS[3], ARGV[4])
+        redis.call('HSET', KEYS[3], ENDED, ours)
     else
         -- It may have been renewed before, and its tombstone was evicted.
         redis.call('UNLINK', KEYS[1], KEYS[3])

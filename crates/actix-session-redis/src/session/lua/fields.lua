@@ -1,6 +1,6 @@
 -- Fields of ours. No field of an application has such a name: its names are UTF-8, and no byte of
 -- UTF-8 is 255.
-local BORN, WRITTEN, COPY = '\255born', '\255written', '\255copy'
+local BORN, WRITTEN, COPY, ENDED = '\255born', '\255written', '\255copy', '\255ended'
 
 -- Runs a command with these of the arguments; `unpack` gives up at about 8,000.
 local function in_chunks(command, key, arguments, first, last)
