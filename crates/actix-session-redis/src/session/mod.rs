@@ -6,6 +6,7 @@ mod changes;
 mod idempotency;
 mod keyspace;
 mod layout;
+mod record;
 mod script;
 mod snapshot;
 mod state;
@@ -13,28 +14,22 @@ mod tombstone;
 mod ttl;
 
 use std::{
-    borrow::Cow,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use actix_session::storage::SessionKey;
 use actix_web::cookie::time;
-use futures_util::future::{FutureExt as _, OptionFuture, try_join};
 
 pub use self::keyspace::{InvalidSessionId, SessionId};
 use self::{
-    adopt::Copy,
     changes::Changes,
-    idempotency::IdempotencyKeys,
     keyspace::{Layout, draw_token},
-    layout::{
-        built_in::BuiltIn,
-        hash::{Birth, Hash, Written},
-    },
+    layout::hash::Written,
+    record::{Storage, or_if_unreadable},
     snapshot::Origin,
     state::was_cleared,
     tombstone::{Ended, Ending},
@@ -47,7 +42,7 @@ pub(crate) use self::{
     state::State,
 };
 use crate::{
-    client::{Client, Connection, Failure, Operation},
+    client::{Client, Operation},
     error::Error,
     telemetry::events,
 };
@@ -59,11 +54,9 @@ const RETRY_SLACK: Duration = Duration::from_secs(60);
 /// The sessions of one store.
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    client: Arc<Client>,
-    keyspace: Keyspace,
+    storage: Storage,
     max_state_bytes: usize,
     merge_rules: MergeRules,
-    idempotency_keys: IdempotencyKeys,
     /// Whether sessions are prolonged here without being written. Only then it pays to ask for
     /// their TTL when they are read.
     refreshes: AtomicBool,
@@ -102,17 +95,15 @@ impl Sessions {
         merge_rules: MergeRules,
     ) -> Self {
         Self {
-            client,
-            keyspace,
+            storage: Storage::new(client, keyspace),
             max_state_bytes,
             merge_rules,
-            idempotency_keys: IdempotencyKeys::new(),
             refreshes: AtomicBool::new(false),
         }
     }
 
     pub(crate) fn names(&self, session_key: &SessionKey) -> Names {
-        self.keyspace.names(session_key)
+        self.storage.keyspace.names(session_key)
     }
 
     /// `may_refresh`: the session may be prolonged, so it pays to know how long it lives.
@@ -126,12 +117,10 @@ impl Sessions {
         names: &Names,
         may_refresh: bool,
     ) -> Result<Option<Snapshot>, Error> {
-        let (layout, redis_key) = (self.keyspace.layout(), &*self.keyspace.session(names));
         let with_ttl = may_refresh && self.refreshes.load(Relaxed);
-        let read = |redis| layout.read(redis, redis_key, with_ttl);
-        let found = self.client.run(op, read).await?;
-        match (found, self.copy(op, names)) {
-            (None, Some(copy)) if self.ended_ago(op, names).await?.is_none() => copy.read().await,
+        let session = self.storage.record(op, names);
+        match (session.read(with_ttl).await?, session.copy()) {
+            (None, Some(copy)) if session.ended_ago().await?.is_none() => copy.read().await,
             (Some(ours), Some(copy)) if ours.origin == Origin::Copied && !copy.exists().await? => {
                 self.end(op, names).await?;
                 Ok(None)
@@ -146,9 +135,7 @@ impl Sessions {
         op: &Operation<'_>,
         names: &Names,
     ) -> Result<Option<Duration>, Error> {
-        let redis_key = &*self.keyspace.tombstone(&names.id);
-        let age = |redis| tombstone::age(redis, redis_key);
-        self.client.run(op, age).await
+        self.storage.record(op, names).ended_ago().await
     }
 
     /// Begins a session under a new key; if that is taken, under another one.
@@ -163,44 +150,14 @@ impl Sessions {
         loop {
             let session_key = draw_session_key();
             let names = self.names(&session_key);
-            if let Some(copy) = self.copy(op, &names) {
+            let session = self.storage.record(op, &names);
+            if let Some(copy) = session.copy() {
                 copy.write(state, ttl_ms).await?;
             }
-            if self.begin(op, &names, state, ttl_ms).await? {
+            if session.begin(state, ttl_ms).await? {
                 return Ok(session_key);
             }
         }
-    }
-
-    /// `false` if the key is taken.
-    async fn begin(
-        &self,
-        op: &Operation<'_>,
-        names: &Names,
-        state: &State,
-        ttl_ms: i64,
-    ) -> Result<bool, Error> {
-        let (layout, redis_key) = (self.keyspace.layout(), &*self.keyspace.session(names));
-        let birth = &Birth {
-            tombstone: &self.keyspace.tombstone(&names.id),
-            born: SystemTime::now(),
-            state,
-            ttl_ms,
-            copy: self.keyspace.copy(names),
-        };
-        let create = |redis| layout.create(redis, redis_key, birth);
-        self.client.run(op, create).await
-    }
-
-    /// While sessions are adopted.
-    fn copy<'a>(&'a self, op: &'a Operation<'a>, names: &'a Names) -> Option<Copy<'a>> {
-        let client = &self.client;
-        let redis_key = self.keyspace.copy(names)?;
-        Some(Copy {
-            client,
-            op,
-            redis_key,
-        })
     }
 
     /// Before a session is written: makes it one of ours, if it is the built-in store's, and lets
@@ -212,7 +169,8 @@ impl Sessions {
         snapshot: Option<&Snapshot>,
         ttl_ms: i64,
     ) -> Result<bool, Error> {
-        let Some(copy) = self.copy(op, names) else {
+        let session = self.storage.record(op, names);
+        let Some(copy) = session.copy() else {
             return Ok(true);
         };
         let copy_lives = copy.prolong(ttl_ms).await?;
@@ -220,7 +178,7 @@ impl Sessions {
             Some(snapshot) if snapshot.origin == Origin::Copy => {
                 if copy_lives {
                     // If its key is taken, another request has adopted it.
-                    if self.begin(op, names, &snapshot.state, ttl_ms).await? {
+                    if session.begin(&snapshot.state, ttl_ms).await? {
                         events::adopted();
                     }
                 }
@@ -228,9 +186,7 @@ impl Sessions {
             }
             _ if copy_lives => Ok(true),
             _ => {
-                let redis_key = &*self.keyspace.session(names);
-                let had_copy = |redis| Hash { redis, redis_key }.copy();
-                let was_ended = self.client.run(op, had_copy).await?.is_some();
+                let was_ended = session.known_copy().await?.is_some();
                 if was_ended {
                     self.end(op, names).await?;
                 }
@@ -257,12 +213,13 @@ impl Sessions {
         if !self.adopt(op, names, Some(snapshot), ttl_ms).await? {
             return Ok(Effect::Gone);
         }
-        if self.keyspace.layout() == Layout::BuiltIn || was_cleared(&snapshot.state, ours) {
-            return self.store(op, names, ours, Some(ttl_ms)).await;
+        let session = self.storage.record(op, names);
+        if self.storage.keyspace.layout() == Layout::BuiltIn || was_cleared(&snapshot.state, ours) {
+            return session.replace(ours, Some(ttl_ms)).await.map(Effect::done);
         }
         let mut tries = 1;
         loop {
-            let theirs = match self.write(op, names, &changes, Some(ttl_ms)).await? {
+            let theirs = match session.write(&changes, Some(ttl_ms)).await? {
                 Written::Done => break,
                 Written::Gone => return Ok(Effect::Gone),
                 Written::Conflict(theirs) => theirs,
@@ -290,28 +247,15 @@ impl Sessions {
         if !self.adopt(op, names, None, ttl_ms).await? {
             return Ok(Effect::Gone);
         }
-        let replaced = self.store(op, names, state, Some(ttl_ms)).await?;
-        match self.copy(op, names) {
-            Some(copy) if replaced == Effect::Gone && copy.exists().await? => {
+        let session = self.storage.record(op, names);
+        let replaced = session.replace(state, Some(ttl_ms)).await?;
+        match session.copy() {
+            Some(copy) if !replaced && copy.exists().await? => {
                 events::adopted();
-                self.begin(op, names, state, ttl_ms).await.map(Effect::done)
+                session.begin(state, ttl_ms).await.map(Effect::done)
             }
-            _ => Ok(replaced),
+            _ => Ok(Effect::done(replaced)),
         }
-    }
-
-    /// Without `ttl_ms` its TTL stays.
-    async fn store(
-        &self,
-        op: &Operation<'_>,
-        names: &Names,
-        state: &State,
-        ttl_ms: Option<i64>,
-    ) -> Result<Effect, Error> {
-        let (layout, redis_key) = (self.keyspace.layout(), &*self.keyspace.session(names));
-        let replace = |redis| layout.replace(redis, redis_key, state, ttl_ms);
-        let replaced = self.client.run(op, replace).await;
-        or_if_unreadable(replaced, false).map(Effect::done)
     }
 
     /// Lets the session live for another TTL, if that makes a difference.
@@ -330,10 +274,9 @@ impl Sessions {
         if !self.adopt(op, names, snapshot, ttl_ms).await? {
             return Ok(Effect::Gone);
         }
-        let redis_key = &*self.keyspace.session(names);
-        let refresh = |redis| Hash { redis, redis_key }.refresh(ttl_ms);
-        let refreshed = self.client.run(op, refresh).await?;
-        match self.copy(op, names) {
+        let session = self.storage.record(op, names);
+        let refreshed = session.refresh(ttl_ms).await?;
+        match session.copy() {
             // Only prolonged there, it would never become one of ours.
             Some(copy) if !refreshed => match or_if_unreadable(copy.read().await, None)? {
                 Some(theirs) => {
@@ -354,6 +297,7 @@ impl Sessions {
         names: &Names,
         mut change: impl FnMut(&mut State) -> T,
     ) -> Result<Option<T>, Error> {
+        let session = self.storage.record(op, names);
         let mut tries = 1;
         loop {
             let Some(snapshot) = self.read(op, names, false).await? else {
@@ -365,9 +309,9 @@ impl Sessions {
                 return Ok(Some(output));
             }
             self.check_size(&ours)?;
-            if self.keyspace.layout() == Layout::BuiltIn {
-                let stored = self.store(op, names, &ours, None).await?;
-                return Ok((stored == Effect::Done).then_some(output));
+            if self.storage.keyspace.layout() == Layout::BuiltIn {
+                let replaced = session.replace(&ours, None).await?;
+                return Ok(replaced.then_some(output));
             }
             if snapshot.origin == Origin::Copy
                 && let Some(ttl_ms) = snapshot.ttl_left_ms()
@@ -376,26 +320,12 @@ impl Sessions {
                 return Ok(None);
             }
             let changes = Changes::exactly(&snapshot.state, &ours);
-            match self.write(op, names, &changes, None).await? {
+            match session.write(&changes, None).await? {
                 Written::Done => return Ok(Some(output)),
                 Written::Gone => return Ok(None),
                 Written::Conflict(_) => self.goes_on_after(op, &mut tries)?,
             }
         }
-    }
-
-    async fn write(
-        &self,
-        op: &Operation<'_>,
-        names: &Names,
-        changes: &Changes<'_>,
-        ttl_ms: Option<i64>,
-    ) -> Result<Written, Error> {
-        let redis_key = &*self.keyspace.session(names);
-        let is_guarded = !changes.guarded.is_empty();
-        let key = &is_guarded.then(|| self.idempotency_keys.draw(&names.id));
-        let write = |redis| Hash { redis, redis_key }.write(changes, ttl_ms, key.as_ref());
-        or_if_unreadable(self.client.run(op, write).await, Written::Gone)
     }
 
     fn goes_on_after(&self, op: &Operation<'_>, tries: &mut u32) -> Result<(), Error> {
@@ -426,12 +356,11 @@ impl Sessions {
         let new = self.names(&session_key);
         let cleared = was_cleared(&snapshot.state, ours);
         let ending = Ending {
-            names,
             who: &draw_token(),
             successor: Some(&new),
-            keep_last_state: (!cleared).then_some(self.client.deadline + RETRY_SLACK),
+            keep_last_state: (!cleared).then_some(self.storage.client.deadline + RETRY_SLACK),
         };
-        let lives = match self.carry_out(op, &ending).await {
+        let lives = match self.storage.record(op, names).carry_out(&ending).await {
             Ok(Ended::ByUs(_)) if cleared => Ok(true),
             Ok(Ended::ByUs(last_state)) => {
                 let brought_along = self.bring_along(op, &new, snapshot, ours, last_state, ttl);
@@ -447,7 +376,7 @@ impl Sessions {
             return Ok(Renewal::Done(session_key));
         }
         // Nobody will ever know its key; if it cannot be removed, it expires.
-        let _ = self.remove(op, &new).await;
+        let _ = self.storage.record(op, &new).remove().await;
         lives.map(|_| Renewal::Undone)
     }
 
@@ -485,12 +414,12 @@ impl Sessions {
         let mut names = names.clone();
         loop {
             let ending = Ending {
-                names: &names,
                 who,
                 successor: None,
                 keep_last_state: None,
             };
-            names = match self.carry_out(op, &ending).await? {
+            let ended = self.storage.record(op, &names).carry_out(&ending).await?;
+            names = match ended {
                 Ended::ByUs(_) => return Ok(true),
                 Ended::BySomebodyElse(None) => return Ok(false),
                 Ended::BySomebodyElse(Some(successor)) => successor,
@@ -498,60 +427,9 @@ impl Sessions {
         }
     }
 
-    async fn carry_out(&self, op: &Operation<'_>, ending: &Ending<'_>) -> Result<Ended, Error> {
-        self.remove_copy(op, ending.names).await?;
-        let end = |redis| ending.carry_out(redis, &self.keyspace);
-        self.client.run(op, end).await
-    }
-
-    /// Of a successor only the session knows where its copy is.
-    async fn remove_copy(&self, op: &Operation<'_>, names: &Names) -> Result<(), Error> {
-        let mut names = Cow::Borrowed(names);
-        if self.keyspace.adopts() && names.built_in.is_none() {
-            let redis_key = &*self.keyspace.session(&names);
-            let copy = |redis| Hash { redis, redis_key }.copy();
-            let copy = self.client.run(op, copy).await;
-            names.to_mut().built_in = or_if_unreadable(copy, None)?;
-        }
-        match self.copy(op, &names) {
-            Some(copy) => copy.remove().await,
-            None => Ok(()),
-        }
-    }
-
-    /// Without a tombstone: nobody has known of it.
-    async fn remove(&self, op: &Operation<'_>, names: &Names) -> Result<(), Error> {
-        self.remove_copy(op, names).await?;
-        let redis_key = &*self.keyspace.session(names);
-        let remove = |redis| Hash { redis, redis_key }.remove();
-        self.client.run(op, remove).await
-    }
-
-    /// Reads and writes as requests do, under a Redis key that is no session's. What Redis replies
-    /// stands, even if it would reply something else in a moment: unless another connection may
-    /// lead to another server.
+    /// Reads and writes as requests do, under a Redis key that is no session's.
     pub(crate) async fn check(&self, op: &Operation<'_>) -> Result<(), Error> {
-        let (redis_key, built_in) = &self.keyspace.check();
-        let check = |redis: Arc<Connection>| async move {
-            let checked = async {
-                let of_built_in = built_in.as_ref().map(|redis_key| {
-                    let redis = Arc::clone(&redis);
-                    BuiltIn { redis, redis_key }.check()
-                });
-                let redis = Arc::clone(&redis);
-                let ours = Hash { redis, redis_key }.check();
-                try_join(OptionFuture::from(of_built_in).map(Option::transpose), ours).await
-            };
-            checked.await.map(drop).map_err(|failure| match failure {
-                Failure::Transient(fault)
-                    if fault.reply().is_some() && !redis.is_given_up_for(&fault) =>
-                {
-                    Failure::Permanent(op.unavailable(fault))
-                }
-                failure => failure,
-            })
-        };
-        self.client.run(op, check).await
+        self.storage.check(op).await
     }
 
     fn check_size(&self, state: &State) -> Result<(), Error> {
@@ -561,13 +439,5 @@ impl Sessions {
             true => Err(Error::StateTooLarge { bytes, limit }),
             false => Ok(()),
         }
-    }
-}
-
-/// What is there by now is no session, and is left alone.
-fn or_if_unreadable<T>(written: Result<T, Error>, gone: T) -> Result<T, Error> {
-    match written {
-        Err(Error::Unreadable { .. }) => Ok(gone),
-        written => written,
     }
 }

@@ -17,7 +17,6 @@ pub(crate) const LIFETIME: Duration = Duration::from_secs(5 * 60);
 
 /// How a session ends.
 pub(crate) struct Ending<'a> {
-    pub(crate) names: &'a Names,
     /// Tells this end from others: of a retry after a lost reply, it is the same.
     pub(crate) who: &'a str,
     pub(crate) successor: Option<&'a Names>,
@@ -36,9 +35,10 @@ impl Ending<'_> {
     pub(crate) async fn carry_out(
         &self,
         redis: Arc<Connection>,
+        names: &Names,
         keyspace: &Keyspace,
     ) -> Result<Ended, Failure> {
-        let (session, id) = (keyspace.session(self.names), &self.names.id);
+        let (session, id) = (keyspace.session(names), &names.id);
         let redis_keys = [&*session, &keyspace.tombstone(id), &keyspace.late(id)];
         let milliseconds = |time: Duration| time.as_millis().to_string();
         let successor = self.successor.map(|it| keyspace.tell(it));
