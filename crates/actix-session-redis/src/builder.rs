@@ -165,7 +165,7 @@ impl RedisSessionStoreBuilder {
     /// if Redis is back by then: the stored session is never overwritten by one that was empty for
     /// want of an answer. The response does not touch the session cookie, so the user is still
     /// logged in afterwards. A [`Refused`](crate::Error::Refused) command is no outage, and a 500
-    /// either way. [Read the consequences](crate#what-it-promises) first, under "Redis away".
+    /// either way. [Read the consequences](crate::promises#while-redis-is-away) first.
     pub fn anonymous_during_outage(mut self, anonymous: bool) -> Self {
         self.anonymous_during_outage = anonymous;
         self
@@ -262,7 +262,7 @@ impl RedisSessionStoreBuilder {
     ///
     /// [built-in]: https://docs.rs/actix-session/0.11/actix_session/storage/struct.RedisSessionStore.html
     ///
-    /// Default: the [layout of this store](crate#what-it-promises). Together with what needs that
+    /// Default: the [layout of this store](crate::security#what-is-in-redis). Together with what needs that
     /// ([`counter`](Self::counter), [`merge_field`](Self::merge_field)), and with a cluster, which the
     /// built-in store cannot use, it is [invalid](crate::Error::InvalidOption).
     pub fn built_in_layout(mut self, prefix: impl Into<String>) -> Self {

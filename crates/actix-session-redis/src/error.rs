@@ -7,7 +7,7 @@ use deadpool_redis::redis::{ErrorKind, RedisError};
 ///
 /// Whoever calls a [`SessionStore`](actix_session::storage::SessionStore) gets it as an
 /// [`anyhow::Error`]; `downcast_ref::<Error>()` gets it back. Behind `SessionMiddleware` nobody
-/// does, so the store logs it: see "Errors" in the documentation of the crate.
+/// does, so the store [logs it](crate::operations#what-you-can-observe).
 ///
 /// No variant carries a session key or a piece of session state, neither in its text nor in its
 /// sources, so all of them are safe to log.

@@ -32,8 +32,7 @@ type OnOutage = Arc<dyn Fn(&HttpRequest, &crate::Error) -> HttpResponse + Send +
 /// # }
 /// ```
 ///
-/// [What it guarantees](crate#consistent-sessions), and what it does not, is listed in the
-/// documentation of the crate. Rules for fields that are changed by two requests at once belong to
+/// [What it guarantees](crate::consistency), and what it does not, is a chapter of its own. Rules for fields that are changed by two requests at once belong to
 /// the [store](crate::RedisSessionStoreBuilder::counter).
 ///
 /// An application with several session middlewares wraps each of them.
