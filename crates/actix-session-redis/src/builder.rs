@@ -1,4 +1,5 @@
 use std::{
+    ops::RangeInclusive,
     sync::{Arc, Once},
     time::Duration,
 };
@@ -9,9 +10,10 @@ use crate::{
     client::{Client, Connector},
     error::Error,
     pool::RedisPool,
-    session::{BuiltInNames, Keyspace, MergeRules, Sessions},
+    session::{BuiltInNames, Keyspace, Limit, MergeRules, Policy, Sessions},
     store::RedisSessionStore,
     telemetry::events::{self, Log},
+    users::AtLimit,
 };
 
 /// Options of a [`RedisSessionStore`], each with a default that suits most.
@@ -40,6 +42,7 @@ pub struct RedisSessionStoreBuilder {
     max_state_bytes: usize,
     anonymous_during_outage: bool,
     merge_rules: MergeRules,
+    policy: Policy,
     adopted_prefix: Option<String>,
     built_in_prefix: Option<String>,
 }
@@ -81,6 +84,7 @@ impl RedisSessionStoreBuilder {
             max_state_bytes: 256 << 10,
             anonymous_during_outage: false,
             merge_rules: MergeRules::default(),
+            policy: Policy::default(),
             adopted_prefix: None,
             built_in_prefix: None,
         }
@@ -219,6 +223,75 @@ impl RedisSessionStoreBuilder {
         self
     }
 
+    /// How long a session lives at most, however often it is used: counted from when it began, or from
+    /// the last login. OWASP asks for such a limit
+    /// ([ASVS 5.0](https://github.com/OWASP/ASVS), 7.3.2).
+    ///
+    /// A login is a [renewal](actix_session::Session::renew) that makes the session another user's, by the
+    /// [`user_field`](Self::user_field), or one that
+    /// [completes a login](crate::CurrentSession::complete_login). Every other renewal goes on with the
+    /// time of the old session.
+    ///
+    /// Default: none, sessions that are used live on. It counts for sessions that there are, too. Less
+    /// than a millisecond is [invalid](crate::Error::InvalidOption).
+    pub fn absolute_lifetime(mut self, lifetime: Duration) -> Self {
+        self.policy.absolute_lifetime = Some(lifetime);
+        self
+    }
+
+    /// Which lifetimes of its own a session may be
+    /// [asked to have](crate::CurrentSession::set_lifetime): for a login that is to be remembered for
+    /// longer, or for one on a computer that others use, too.
+    ///
+    /// Default: none, all sessions live as long as the session middleware says. An empty range is
+    /// [invalid](crate::Error::InvalidOption).
+    pub fn lifetimes(mut self, allowed: RangeInclusive<Duration>) -> Self {
+        self.policy.lifetimes = Some(allowed);
+        self
+    }
+
+    /// The field of the state that says whose a session is: the sessions of a user can then be listed,
+    /// ended and limited, by [`sessions_of`](RedisSessionStore::sessions_of). That of actix-identity is
+    /// `actix_identity.user_id`.
+    ///
+    /// Its value may be any JSON but `null`, which is nobody, as if the field was missing. Its SHA-256
+    /// names the user in Redis.
+    ///
+    /// Default: none, the store does not know of users. A write that changes whose a session is costs a
+    /// round trip more, all others cost what they did. A session that there was before counts as
+    /// its user's from its first write on. Every instance of an application needs the same field.
+    /// Together with a rule for the same field it is [invalid](crate::Error::InvalidOption).
+    pub fn user_field(mut self, field: impl Into<String>) -> Self {
+        self.policy.user_field = Some(field.into());
+        self
+    }
+
+    /// The field of the state that tells a user's sessions from each other, in a
+    /// [list](crate::UserSessions::list) of them: such as the name of a browser, or what the user calls
+    /// a device. Of a text, 256 bytes are kept; of other JSON, of its text.
+    ///
+    /// Default: none. The store itself notes nothing of a browser or its address: that is personal
+    /// data, and only the application knows whether it may.
+    pub fn label_field(mut self, field: impl Into<String>) -> Self {
+        self.policy.label_field = Some(field.into());
+        self
+    }
+
+    /// How many sessions a user may have at once, and what becomes of a login beyond that. However
+    /// many log in at the same moment, exactly so many are left.
+    ///
+    /// Only a login counts, that is a write by which a session becomes the user's. A session that ends
+    /// makes room at once; one whose login was never stored, because its process was killed for
+    /// example, is counted for two minutes.
+    ///
+    /// Default: any number. Zero, or without a [`user_field`](Self::user_field), it is
+    /// [invalid](crate::Error::InvalidOption).
+    pub fn session_limit(mut self, sessions: usize, at_limit: AtLimit) -> Self {
+        let refuses = at_limit == AtLimit::Refuse;
+        self.policy.limit = Some(Limit { sessions, refuses });
+        self
+    }
+
     /// Sessions of the [store built into actix-session][built-in]
     /// live on as ours: a session that is not there under its name here is looked up under the one
     /// that it has there.
@@ -301,6 +374,7 @@ impl RedisSessionStoreBuilder {
             keyspace,
             self.max_state_bytes,
             self.merge_rules,
+            self.policy,
         );
         RedisSessionStore {
             client,
@@ -325,6 +399,17 @@ impl RedisSessionStoreBuilder {
             return invalid(
                 "max_connection_age",
                 format!("{age:?} is too short, at least 1 s is needed"),
+            );
+        }
+        if let Some((option, reason)) = self.policy.invalid() {
+            return invalid(option, reason.to_owned());
+        }
+        if let Some(field) = &self.policy.user_field
+            && self.merge_rules.has(field)
+        {
+            return invalid(
+                "user_field",
+                format!("{field:?} has a rule, too; no rule merges users"),
             );
         }
         if let Some(reason) = self.not_with_built_in_sessions() {
@@ -352,6 +437,10 @@ impl RedisSessionStoreBuilder {
             _ if self.pool.is_cluster() => {
                 Some("the built-in store cannot use a cluster, so none of its sessions is there")
             }
+            (Some(_), None) if self.policy.needs_details() => Some(
+                "nothing can be noted of a session there: leave out user_field, absolute_lifetime and \
+                 lifetimes",
+            ),
             (Some(_), None) if !self.merge_rules.is_empty() => {
                 Some("fields have no rules there: leave out counter and merge_field")
             }

@@ -118,6 +118,38 @@ pub enum Error {
     #[error("the session is gone")]
     Gone,
 
+    /// The user has as many sessions as
+    /// [`session_limit`](crate::RedisSessionStoreBuilder::session_limit) allows, and more are refused.
+    ///
+    /// What the request has written is not stored, and the session that it came with is as it was.
+    /// Comes from [`begin_login`](crate::UserSessions::begin_login), where a login handler can show it,
+    /// and from `save` and `update`, when a session becomes the user's:
+    /// [`ConsistentSessions::on_refused_login`](crate::ConsistentSessions::on_refused_login) answers
+    /// then.
+    #[error("the user has {limit} sessions already, and more are refused")]
+    SessionLimit {
+        /// How many sessions a user may have.
+        limit: usize,
+    },
+
+    /// The [`Login`](crate::Login) that was completed is void: all sessions of the user were ended after
+    /// it was begun, or it was begun more than an hour ago, or for another user.
+    ///
+    /// What the request has written is not stored, and the session that it came with is as it was, if
+    /// it was not ended, too. Remedy: let the user log in again.
+    #[error("the login is void: all sessions of the user were ended after it was begun")]
+    Overtaken,
+
+    /// A session was asked to have a lifetime of its own that
+    /// [`lifetimes`](crate::RedisSessionStoreBuilder::lifetimes) does not allow.
+    ///
+    /// Comes from [`CurrentSession::set_lifetime`](crate::CurrentSession::set_lifetime) only.
+    #[error("a session may not be asked to live for {lifetime:?}")]
+    InvalidLifetime {
+        /// The lifetime that was asked for.
+        lifetime: Duration,
+    },
+
     /// The TTL is shorter than a millisecond, or too long for Redis to represent.
     ///
     /// Nothing was sent to Redis. Remedy: set a positive `state_ttl` or `session_ttl` on
@@ -133,6 +165,10 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn is_refused_login(&self) -> bool {
+        matches!(self, Self::SessionLimit { .. } | Self::Overtaken)
+    }
+
     /// With the remedy for this code.
     pub(crate) fn refused(code: &str, command: String) -> Self {
         let remedy = match code {

@@ -52,6 +52,8 @@ mod session;
 mod store;
 /// Events, spans and metrics.
 mod telemetry;
+/// The sessions of a user: list, end, limit.
+mod users;
 
 pub use deadpool_redis;
 
@@ -60,6 +62,7 @@ pub use self::{
     error::{Error, Fault},
     middleware::{ConsistentSessions, CurrentKey, CurrentSession},
     pool::RedisPool,
-    session::{InvalidSessionId, SessionId},
+    session::{InvalidSessionId, Login, SessionId},
     store::RedisSessionStore,
+    users::{AtLimit, UserSession, UserSessions},
 };

@@ -8,7 +8,7 @@ use crate::{
     error::Error,
     middleware::{Cookie, CurrentKey, Loaded, LoadedSession, RequestScope},
     session::{
-        Effect, Names, Renewal, Sessions, Snapshot, State, draw_session_key, is_session_key,
+        Effect, Names, Renewal, Sessions, Snapshot, State, Terms, draw_session_key, is_session_key,
     },
     telemetry::{events, outcome::Outcome},
 };
@@ -221,24 +221,26 @@ impl RedisSessionStore {
         ttl: &Duration,
     ) -> Result<SessionKey, Error> {
         let Some(scope) = RequestScope::of_middleware(&self.sessions) else {
-            return self.sessions.create(op, state, ttl).await;
+            let created = self.sessions.create(op, state, Terms::only(ttl), None);
+            return created.await?.ok_or(Error::Gone);
         };
         self.warn_if(scope.is_nested);
+        let wishes = scope.wishes();
+        let terms = wishes.terms(ttl);
         let saved = match scope.loaded() {
             Loaded::Unavailable { error, .. } => Err(error),
             Loaded::Session(loaded) if scope.renews() => {
                 let LoadedSession {
                     names, snapshot, ..
                 } = &*loaded;
-                self.sessions.renew(op, names, snapshot, state, ttl).await
+                self.sessions.renew(op, names, snapshot, state, terms).await
             }
             // It has come too late, and brings nothing of its own.
             Loaded::Ended { late: true } if state.is_empty() => Ok(Renewal::Undone),
-            _ => self
-                .sessions
-                .create(op, state, ttl)
-                .await
-                .map(Renewal::Done),
+            _ => {
+                let created = self.sessions.create(op, state, terms, None).await;
+                created.map(|created| created.map_or(Renewal::Undone, Renewal::Done))
+            }
         };
         match saved {
             Ok(Renewal::Done(session_key)) => Ok(session_key),
@@ -247,12 +249,12 @@ impl RedisSessionStore {
                 Ok(draw_session_key())
             }
             Ok(Renewal::InDoubt(session_key, error)) => {
-                answer_outage(op, &scope, error)?;
+                answer_failure(op, &scope, error)?;
                 // The old session may be there or not: the new one is.
                 scope.set_cookie(Cookie::Goes);
                 Ok(session_key)
             }
-            Err(error) => answer_outage(op, &scope, error).map(|()| draw_session_key()),
+            Err(error) => answer_failure(op, &scope, error).map(|()| draw_session_key()),
         }
     }
 
@@ -267,36 +269,42 @@ impl RedisSessionStore {
         let names = self.sessions.names(session_key);
         let Some(scope) = RequestScope::of_middleware(&self.sessions) else {
             self.warn_if(RequestScope::is_around(&self.sessions, &names.id));
-            if self.sessions.replace(op, &names, state, ttl).await? == Effect::Gone {
+            let terms = Terms::only(ttl);
+            if self.sessions.replace(op, &names, state, terms).await? == Effect::Gone {
                 events::write_dropped();
                 op.observation.turns_out(Outcome::Ended);
             }
             return Ok(None);
         };
+        let wishes = scope.wishes();
+        let terms = wishes.terms(ttl);
         let written = match scope.loaded_as(&names.id) {
             Loaded::Session(loaded) => {
-                let updated = self
-                    .sessions
-                    .update(op, &names, &loaded.snapshot, state, ttl);
+                let snapshot = &loaded.snapshot;
+                let updated = self.sessions.update(op, &names, snapshot, state, terms);
                 updated.await
             }
             Loaded::Ended { late: true } => Ok(Effect::Gone),
             Loaded::Ended { late: false } => {
-                let created = self.sessions.create(op, state, ttl).await;
+                let created = self.sessions.create(op, state, terms, None).await;
                 return match created {
-                    Ok(session_key) => Ok(Some(session_key)),
-                    Err(error) => answer_outage(op, &scope, error).map(|()| None),
+                    Ok(Some(session_key)) => Ok(Some(session_key)),
+                    Ok(None) => {
+                        drop_write(op, &scope);
+                        Ok(None)
+                    }
+                    Err(error) => answer_failure(op, &scope, error).map(|()| None),
                 };
             }
             Loaded::Unavailable { error, .. } => Err(error),
-            Loaded::Nothing => self.sessions.replace(op, &names, state, ttl).await,
+            Loaded::Nothing => self.sessions.replace(op, &names, state, terms).await,
         };
         match written {
             Ok(Effect::Done) => scope.set_cookie(Cookie::Repeats),
             // Whoever set the TTL a moment ago has set the cookie as well.
             Ok(Effect::Fresh) => scope.set_cookie(Cookie::Stays),
             Ok(Effect::Gone) => drop_write(op, &scope),
-            Err(error) => answer_outage(op, &scope, error)?,
+            Err(error) => answer_failure(op, &scope, error)?,
         }
         Ok(None)
     }
@@ -319,7 +327,11 @@ impl RedisSessionStore {
                 return Ok(());
             }
         };
-        let refreshed = self.sessions.refresh(op, &names, snapshot, ttl).await;
+        let wishes = scope.as_ref().map(|scope| scope.wishes());
+        let terms = wishes
+            .as_ref()
+            .map_or(Terms::only(ttl), |wishes| wishes.terms(ttl));
+        let refreshed = self.sessions.refresh(op, &names, snapshot, terms).await;
         if let Ok(Effect::Gone) = refreshed {
             op.observation.turns_out(Outcome::Missing);
         }
@@ -330,7 +342,7 @@ impl RedisSessionStore {
                 scope.set_cookie(Cookie::Stays);
                 Ok(())
             }
-            (Some(scope), Err(error)) => answer_outage(op, &scope, error),
+            (Some(scope), Err(error)) => answer_failure(op, &scope, error),
         }
     }
 
@@ -342,9 +354,12 @@ impl RedisSessionStore {
             Some(scope) if scope.renews() => return Ok(()),
             Some(scope) => match scope.loaded() {
                 Loaded::Unavailable { error, .. } => Err(error),
-                _ => self.sessions.end(op, &names).await,
+                Loaded::Session(loaded) => {
+                    self.sessions.end(op, &names, Some(&loaded.snapshot)).await
+                }
+                _ => self.sessions.end(op, &names, None).await,
             },
-            None => self.sessions.end(op, &names).await,
+            None => self.sessions.end(op, &names, None).await,
         };
         if let Ok(false) = ended {
             op.observation.turns_out(Outcome::Ended);
@@ -356,7 +371,7 @@ impl RedisSessionStore {
                 scope.set_cookie(Cookie::Stays);
                 Ok(())
             }
-            (Some(scope), Err(error)) => answer_outage(op, &scope, error),
+            (Some(scope), Err(error)) => answer_failure(op, &scope, error),
         }
     }
 
@@ -447,8 +462,8 @@ fn drop_write(op: &Operation<'_>, scope: &RequestScope) {
 }
 
 /// The middleware answers in the place of an error that actix-session would make a 500 of.
-fn answer_outage(op: &Operation<'_>, scope: &RequestScope, error: Error) -> Result<(), Error> {
-    if !is_outage(&error) {
+fn answer_failure(op: &Operation<'_>, scope: &RequestScope, error: Error) -> Result<(), Error> {
+    if !is_outage(&error) && !error.is_refused_login() {
         return Err(error);
     }
     op.observation.turns_out(Outcome::of(&error));

@@ -132,7 +132,10 @@ fn code<'a>(code: &'a str, text: &'a str) -> &'a str {
         "ERR" if lacks_a_right(text) => "NOPERM",
         "ERR" if text.contains("while the cluster is down") => "CLUSTERDOWN",
         "ERR" if text.contains(" is busy running ") => "BUSY",
-        "ERR" if text == "Authentication required." => "NOAUTH",
+        // Without a password, servers take no more than ten arguments, and no large ones.
+        "ERR" if text == "Authentication required." || text.contains(": unauthenticated ") => {
+            "NOAUTH"
+        }
         _ => code,
     }
 }

@@ -1,17 +1,18 @@
-use std::{fmt, future::Future, pin::Pin, sync::Arc};
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use actix_session::SessionExt as _;
 use actix_web::{
     Error, HttpRequest, HttpResponse,
     body::{BoxBody, MessageBody},
+    cookie::Cookie,
     dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
     http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, RETRY_AFTER, SET_COOKIE, VARY},
 };
 
-use super::request_scope::{Cookie, Loaded, Outcome, RequestScope};
+use super::request_scope::{Cookie as Fate, Loaded, Outcome, RequestScope};
 
 type LocalBoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
-type OnOutage = Arc<dyn Fn(&HttpRequest, &crate::Error) -> HttpResponse + Send + Sync>;
+type OnFailure = Arc<dyn Fn(&HttpRequest, &crate::Error) -> HttpResponse + Send + Sync>;
 
 /// Keeps sessions consistent when requests overlap: wraps the
 /// [`SessionMiddleware`](actix_session::SessionMiddleware) of a
@@ -45,7 +46,8 @@ pub struct ConsistentSessions<M> {
 
 #[derive(Clone)]
 struct Options {
-    on_outage: OnOutage,
+    on_outage: OnFailure,
+    on_refused_login: OnFailure,
     cache_headers: bool,
 }
 
@@ -56,6 +58,9 @@ impl<M> ConsistentSessions<M> {
             sessions,
             options: Options {
                 on_outage: Arc::new(|_, _| unavailable()),
+                on_refused_login: Arc::new(|_, error| {
+                    HttpResponse::Conflict().body(error.to_string())
+                }),
                 cache_headers: true,
             },
         }
@@ -83,6 +88,22 @@ impl<M> ConsistentSessions<M> {
         answer: impl Fn(&HttpRequest, &crate::Error) -> HttpResponse + Send + Sync + 'static,
     ) -> Self {
         self.options.on_outage = Arc::new(answer);
+        self
+    }
+
+    /// How a request is answered that logs in, and may not: with the
+    /// [`Error::SessionLimit`](crate::Error::SessionLimit) or [`Error::Overtaken`](crate::Error::Overtaken)
+    /// that says why. It is known when the session is written, after the handler, so this answer takes
+    /// the place of the handler's. A handler that wants to know before asks
+    /// [`begin_login`](crate::UserSessions::begin_login).
+    ///
+    /// Default: a 409 with the text of the error
+    /// ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-15.5.10)). It sets no session cookie.
+    pub fn on_refused_login(
+        mut self,
+        answer: impl Fn(&HttpRequest, &crate::Error) -> HttpResponse + Send + Sync + 'static,
+    ) -> Self {
+        self.options.on_refused_login = Arc::new(answer);
         self
     }
 
@@ -190,9 +211,13 @@ impl Options {
         let has_got_one = cookies(&response) > outcome.application_cookies;
         let mut response = match &outcome.failure {
             Some(error) => {
-                let mut answer = (self.on_outage)(response.request(), error);
+                let answer = match error.is_refused_login() {
+                    true => &self.on_refused_login,
+                    false => &self.on_outage,
+                };
+                let mut answer = answer(response.request(), error);
                 if has_got_one
-                    && outcome.cookie == Cookie::Goes
+                    && outcome.cookie == Fate::Goes
                     && let Some(cookie) = response.headers().get_all(SET_COOKIE).last()
                 {
                     answer.headers_mut().append(SET_COOKIE, cookie.clone());
@@ -221,17 +246,38 @@ fn settle_cookie(outcome: &Outcome, headers: &mut HeaderMap) {
     let goes = |cookie: &HeaderValue| {
         let mut attributes = cookie.as_bytes().split(|&byte| byte == b';');
         match outcome.cookie {
-            Cookie::Goes => true,
-            Cookie::Repeats => attributes.any(|attribute| attribute.starts_with(b" Max-Age=")),
-            Cookie::Stays => false,
+            Fate::Goes => true,
+            Fate::Repeats => attributes.any(|attribute| attribute.starts_with(b" Max-Age=")),
+            Fate::Stays => false,
         }
     };
     let cookies: Vec<_> = headers.remove(SET_COOKIE).collect();
     for (number, cookie) in cookies.into_iter().enumerate() {
-        if number < outcome.application_cookies || goes(&cookie) {
+        if number < outcome.application_cookies {
+            headers.append(SET_COOKIE, cookie);
+            continue;
+        }
+        let cookie = with_max_age(cookie, outcome.max_age);
+        if goes(&cookie) {
             headers.append(SET_COOKIE, cookie);
         }
     }
+}
+
+/// The session cookie lives as long as its session, unless it is one that removes itself.
+fn with_max_age(header: HeaderValue, max_age: Option<Duration>) -> HeaderValue {
+    let aged = || {
+        let text = header.to_str().ok()?;
+        let mut cookie = Cookie::parse(text).ok()?;
+        let max_age = max_age?.try_into().ok()?;
+        if cookie.max_age().is_some_and(|max_age| max_age.is_zero()) {
+            return None;
+        }
+        cookie.set_max_age(Some(max_age));
+        cookie.unset_expires();
+        HeaderValue::try_from(cookie.to_string()).ok()
+    };
+    aged().unwrap_or(header)
 }
 
 fn cookies(response: &ServiceResponse<impl MessageBody>) -> usize {

@@ -4,13 +4,15 @@ use std::{
     fmt,
     future::{Ready, ready},
     ops::Deref,
+    sync::Arc,
+    time::Duration,
 };
 
 use actix_session::storage::SessionKey;
 use actix_web::{Error, FromRequest, HttpRequest, dev::Payload, error::ErrorInternalServerError};
 
 use super::request_scope::{Loaded, LoadedSession, RequestScope};
-use crate::session::SessionId;
+use crate::session::{Login, SessionId};
 
 /// The session of the request, for a handler that has to tell it from others of the same user, or
 /// that must not run without one.
@@ -38,7 +40,10 @@ use crate::session::SessionId;
 ///
 /// Outside [`ConsistentSessions`](crate::ConsistentSessions) the extractor fails with a 500: the
 /// application lacks it.
-pub struct CurrentSession(Loaded);
+pub struct CurrentSession {
+    loaded: Loaded,
+    scope: Arc<RequestScope>,
+}
 
 impl CurrentSession {
     /// The session key, if the request came with a session that is there: to hand it to the store.
@@ -57,11 +62,64 @@ impl CurrentSession {
     /// Whether there may be a session that could not be loaded: Redis is away, and the request was
     /// let through as [anonymous](crate::RedisSessionStoreBuilder::anonymous_during_outage).
     pub fn is_unavailable(&self) -> bool {
-        matches!(self.0, Loaded::Unavailable { .. })
+        matches!(self.loaded, Loaded::Unavailable { .. })
+    }
+
+    /// How long the session lives if no other request comes: for a page that warns before its user is
+    /// logged out. `None` if the request came with no session, or that is gone by now.
+    ///
+    /// It is what Redis says at this moment (`PTTL`), before this request itself has prolonged the
+    /// session, if it does.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](crate::Error::Unavailable) and [`Refused`](crate::Error::Refused), as for every
+    /// operation.
+    pub async fn expires_in(&self) -> Result<Option<Duration>, crate::Error> {
+        match (self.loaded(), self.scope.store()) {
+            (Some(loaded), Some(store)) => store.expires_in(&loaded.names).await,
+            _ => Ok(None),
+        }
+    }
+
+    /// Asks for a lifetime of its own for the session, shorter or longer than that of the session
+    /// middleware ("remember me"): from the write of this request on, the session lives so long after
+    /// each write, or each request if sessions slide, and its cookie too.
+    ///
+    /// It becomes true when the session is written, so call it where something changes, as at login.
+    /// It stays with the session when that is renewed, unless by a login. The
+    /// [absolute lifetime](crate::RedisSessionStoreBuilder::absolute_lifetime) limits it.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidLifetime`](crate::Error::InvalidLifetime) when
+    /// [`lifetimes`](crate::RedisSessionStoreBuilder::lifetimes) does not allow it.
+    pub fn set_lifetime(&self, lifetime: Duration) -> Result<(), crate::Error> {
+        match self.scope.store() {
+            Some(store) if !store.allows_lifetime(lifetime) => {
+                Err(crate::Error::InvalidLifetime { lifetime })
+            }
+            _ => {
+                self.scope.wish(|wishes| wishes.lifetime = Some(lifetime));
+                Ok(())
+            }
+        }
+    }
+
+    /// Completes a login that was [begun](crate::UserSessions::begin_login) before the password was
+    /// looked at: if all sessions of the user have been ended since, this request does not log in, and
+    /// is answered as
+    /// [a refused login](crate::ConsistentSessions::on_refused_login).
+    ///
+    /// It also tells that the user has just proven who they are, so the
+    /// [absolute lifetime](crate::RedisSessionStoreBuilder::absolute_lifetime) of the renewed session
+    /// begins anew, even if it was theirs before.
+    pub fn complete_login(&self, login: Login) {
+        self.scope.wish(|wishes| wishes.login = Some(login));
     }
 
     fn loaded(&self) -> Option<&LoadedSession> {
-        match &self.0 {
+        match &self.loaded {
             Loaded::Session(loaded) => Some(loaded),
             _ => None,
         }
@@ -107,7 +165,10 @@ impl FromRequest for CurrentSession {
 
     fn from_request(_: &HttpRequest, _: &mut Payload) -> Self::Future {
         let error = "CurrentSession needs the middleware ConsistentSessions";
-        let current = RequestScope::current().map(|scope| Self(scope.loaded()));
+        let current = RequestScope::current().map(|scope| Self {
+            loaded: scope.loaded(),
+            scope,
+        });
         ready(current.ok_or_else(|| ErrorInternalServerError(error)))
     }
 }

@@ -5,16 +5,18 @@ use std::{
     future::Future,
     mem::take,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use actix_session::SessionStatus;
+use actix_web::cookie::time;
 use tokio::task::futures::TaskLocalFuture;
 
 use super::current_session::CurrentKey;
 use crate::{
     error::Error,
     lock::lock,
-    session::{Names, SessionId, Sessions, Snapshot},
+    session::{Login, Names, SessionId, Sessions, Snapshot, Terms},
 };
 
 tokio::task_local! {
@@ -34,7 +36,25 @@ struct Scope {
     stage: Stage,
     store: Option<Arc<Sessions>>,
     loaded: Loaded,
+    wishes: Wishes,
     outcome: Outcome,
+}
+
+/// What the application asks for when its session is written.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wishes {
+    pub(crate) lifetime: Option<Duration>,
+    pub(crate) login: Option<Login>,
+}
+
+impl Wishes {
+    pub(crate) fn terms<'a>(&'a self, ttl: &'a time::Duration) -> Terms<'a> {
+        Terms {
+            ttl,
+            lifetime: self.lifetime,
+            login: self.login.as_ref(),
+        }
+    }
 }
 
 #[derive(Default, PartialEq)]
@@ -89,6 +109,8 @@ pub(crate) struct Outcome {
     pub(crate) cookie: Cookie,
     /// How many cookies the application itself sets.
     pub(crate) application_cookies: usize,
+    /// How long the session cookie lives, if the session has a lifetime of its own.
+    pub(crate) max_age: Option<Duration>,
 }
 
 impl RequestScope {
@@ -163,6 +185,10 @@ impl RequestScope {
         lock(&self.scope).stage == Stage::Closing(Some(SessionStatus::Renewed))
     }
 
+    pub(crate) fn wishes(&self) -> Wishes {
+        lock(&self.scope).wishes.clone()
+    }
+
     pub(crate) fn set_cookie(&self, cookie: Cookie) {
         lock(&self.scope).outcome.cookie = cookie;
     }
@@ -170,6 +196,17 @@ impl RequestScope {
     pub(crate) fn fail(&self, error: Error) {
         let outcome = &mut lock(&self.scope).outcome;
         (outcome.failure, outcome.cookie) = (Some(error), Cookie::Stays);
+    }
+}
+
+/// For the application.
+impl RequestScope {
+    pub(crate) fn store(&self) -> Option<Arc<Sessions>> {
+        lock(&self.scope).store.clone()
+    }
+
+    pub(crate) fn wish(&self, change: impl FnOnce(&mut Wishes)) {
+        change(&mut lock(&self.scope).wishes);
     }
 }
 
@@ -197,6 +234,15 @@ impl RequestScope {
     }
 
     pub(crate) fn outcome(&self) -> Outcome {
-        take(&mut lock(&self.scope).outcome)
+        let mut scope = lock(&self.scope);
+        let of_session = match &scope.loaded {
+            Loaded::Session(loaded) => loaded.snapshot.details.lifetime(),
+            _ => None,
+        };
+        let max_age = scope.wishes.lifetime.or(of_session);
+        Outcome {
+            max_age,
+            ..take(&mut scope.outcome)
+        }
     }
 }

@@ -11,7 +11,11 @@ use std::{
 
 use serde_json::Value;
 
-use super::state::{State, field, fields, is_same, is_unchanged, set_field};
+use super::{
+    details::OwnChanges,
+    index::Owner,
+    state::{State, field, fields, is_same, is_unchanged, set_field},
+};
 use crate::error::Error;
 
 /// Decides what a field becomes that two requests have changed: the value both started from, the
@@ -39,6 +43,11 @@ pub(crate) struct Changes<'a> {
     pub(crate) guarded: Vec<(&'a str, Guarded<'a>)>,
     /// How many fields there must be, if that matters.
     pub(crate) seen: Option<usize>,
+    pub(crate) own: OwnChanges,
+    /// Whose it must be, if that matters.
+    pub(crate) owner: Option<Owner>,
+    /// Until when they may be written, in milliseconds since 1970, if that matters.
+    pub(crate) latest: Option<i64>,
 }
 
 /// A change that depends on what Redis holds.
@@ -76,13 +85,23 @@ impl<'a> Changes<'a> {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.set.is_empty() && self.removed.is_empty() && self.guarded.is_empty()
+        let Self {
+            set,
+            removed,
+            guarded,
+            ..
+        } = self;
+        set.is_empty() && removed.is_empty() && guarded.is_empty() && self.own.is_empty()
     }
 }
 
 impl MergeRules {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    pub(crate) fn has(&self, field: &str) -> bool {
+        self.0.contains_key(field)
     }
 
     pub(crate) fn counter(&mut self, field: String) {

@@ -55,6 +55,30 @@ impl FromStr for SessionId {
 #[non_exhaustive]
 pub struct InvalidSessionId;
 
+/// The name of a user in Redis: the SHA-256 of the JSON text that names the user in the state of a
+/// session, in base64url, so that any value names a user, however long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UserId(String);
+
+impl UserId {
+    /// `json` is in its [canonical](super::state::canonical) spelling.
+    pub(crate) fn of(json: &str) -> Self {
+        Self(URL_SAFE_NO_PAD.encode(Sha256::digest(json)))
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        SessionId::from_str(text)
+            .ok()
+            .map(|SessionId(text)| Self(text))
+    }
+}
+
+impl AsRef<str> for UserId {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
 /// What a session is called.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Names {
@@ -62,6 +86,13 @@ pub(crate) struct Names {
     /// Its Redis key in the layout of the store built into actix-session, as long as that matters
     /// and is known. The session key is in it.
     pub(crate) built_in: Option<String>,
+}
+
+impl Names {
+    /// Of a session whose key is not known.
+    pub(crate) fn of_id(id: SessionId) -> Self {
+        Self { id, built_in: None }
+    }
 }
 
 /// The Redis keys of one store. Those of one session are in one slot of a cluster: what is kept
@@ -155,10 +186,7 @@ impl Keyspace {
         let successor = String::from_utf8(successor).ok()?;
         match self.built_in {
             BuiltInNames::Used { .. } => Some(self.names(&successor.try_into().ok()?)),
-            _ => Some(Names {
-                id: successor.parse().ok()?,
-                built_in: None,
-            }),
+            _ => Some(Names::of_id(successor.parse().ok()?)),
         }
     }
 
@@ -170,6 +198,13 @@ impl Keyspace {
     /// The last state of a session that was renewed, until the one who has renewed it has got it.
     pub(crate) fn late(&self, id: &SessionId) -> String {
         self.beside("late:{", id)
+    }
+
+    /// Of the index of a user's sessions: when they were entered, until when they are, and when all
+    /// were ended.
+    pub(crate) fn index(&self, user: &UserId) -> [String; 3] {
+        ["user:{", "user-until:{", "user-ended:{"]
+            .map(|before| [&self.prefix, before, user.as_ref(), "}"].concat())
     }
 
     /// Redis keys that are no session's, and may be written by whoever may write sessions: one under

@@ -3,9 +3,13 @@
 
 mod adopt;
 mod changes;
+mod details;
 mod idempotency;
+mod index;
 mod keyspace;
 mod layout;
+mod ownership;
+mod plan;
 mod record;
 mod script;
 mod snapshot;
@@ -24,22 +28,28 @@ use std::{
 use actix_session::storage::SessionKey;
 use actix_web::cookie::time;
 
-pub use self::keyspace::{InvalidSessionId, SessionId};
 use self::{
     changes::Changes,
     keyspace::{Layout, draw_token},
-    layout::hash::Written,
-    record::{Storage, or_if_unreadable},
+    layout::hash::{Begun, Replacement, Written},
+    plan::{Of, Plan},
+    record::{Record, Storage, or_if_unreadable},
     snapshot::Origin,
-    state::was_cleared,
+    state::{canonical, was_cleared},
     tombstone::{Ended, Ending},
     ttl::whole_milliseconds,
 };
 pub(crate) use self::{
     changes::MergeRules,
-    keyspace::{BuiltInNames, Keyspace, Names, draw_session_key, is_session_key},
+    details::{Details, Policy, Terms},
+    index::Limit,
+    keyspace::{BuiltInNames, Keyspace, Names, UserId, draw_session_key, is_session_key},
     snapshot::Snapshot,
     state::State,
+};
+pub use self::{
+    index::Login,
+    keyspace::{InvalidSessionId, SessionId},
 };
 use crate::{
     client::{Client, Operation},
@@ -57,6 +67,7 @@ pub(crate) struct Sessions {
     storage: Storage,
     max_state_bytes: usize,
     merge_rules: MergeRules,
+    policy: Policy,
     /// Whether sessions are prolonged here without being written. Only then it pays to ask for
     /// their TTL when they are read.
     refreshes: AtomicBool,
@@ -72,10 +83,11 @@ pub(crate) enum Effect {
     Gone,
 }
 
-/// What became of a session that was to go on under a new key.
+/// What became of a session that was to begin, or to go on under a new key.
 pub(crate) enum Renewal {
     Done(SessionKey),
-    /// Somebody else had ended it; or it was gone, and the request has written nothing itself.
+    /// Somebody else had ended it; or it was gone, and the request has written nothing itself; or all
+    /// sessions of the user were ended meanwhile.
     Undone,
     /// Redis did not say whether the old session has ended. The new one is there.
     InDoubt(SessionKey, Error),
@@ -93,11 +105,13 @@ impl Sessions {
         keyspace: Keyspace,
         max_state_bytes: usize,
         merge_rules: MergeRules,
+        policy: Policy,
     ) -> Self {
         Self {
             storage: Storage::new(client, keyspace),
             max_state_bytes,
             merge_rules,
+            policy,
             refreshes: AtomicBool::new(false),
         }
     }
@@ -122,7 +136,16 @@ impl Sessions {
         match (session.read(with_ttl).await?, session.copy()) {
             (None, Some(copy)) if session.ended_ago().await?.is_none() => copy.read().await,
             (Some(ours), Some(copy)) if ours.origin == Origin::Copied && !copy.exists().await? => {
-                self.end(op, names).await?;
+                self.end(op, names, Some(&ours)).await?;
+                Ok(None)
+            }
+            (Some(found), _)
+                if self
+                    .policy
+                    .left_ms(&found.details)
+                    .is_some_and(|it| it <= 0) =>
+            {
+                self.end(op, names, Some(&found)).await?;
                 Ok(None)
             }
             (found, _) => Ok(found),
@@ -138,24 +161,62 @@ impl Sessions {
         self.storage.record(op, names).ended_ago().await
     }
 
-    /// Begins a session under a new key; if that is taken, under another one.
+    /// How long the session lives, if nobody uses it; `None` if it is gone.
+    pub(crate) async fn expires_in(&self, names: &Names) -> Result<Option<Duration>, Error> {
+        let op = &self.storage.client.operation("expires_in");
+        let session = self.storage.record(op, names);
+        let left_ms = op.observation.of(session.ttl_left_ms()).await?;
+        Ok(u64::try_from(left_ms).ok().map(Duration::from_millis))
+    }
+
+    pub(crate) fn allows_lifetime(&self, lifetime: Duration) -> bool {
+        let allowed = self.policy.lifetimes.as_ref();
+        allowed.is_some_and(|allowed| allowed.contains(&lifetime))
+    }
+
+    /// Begins a session under a new key; if that is taken, under another one. `None` if all sessions
+    /// of its user have been ended meanwhile.
     pub(crate) async fn create(
         &self,
         op: &Operation<'_>,
         state: &State,
-        ttl: &time::Duration,
-    ) -> Result<SessionKey, Error> {
-        let ttl_ms = whole_milliseconds(ttl)?;
+        terms: Terms<'_>,
+        from: Option<(&Names, &Snapshot)>,
+    ) -> Result<Option<SessionKey>, Error> {
+        let base = from.and_then(|(_, snapshot)| self.policy.user(&snapshot.state));
+        let is_login = terms.login.is_some() || self.policy.user(state) != base;
+        let mut before = from.map_or_else(Details::default, |(_, it)| it.details.clone());
+        if is_login {
+            before.born_ms = None;
+        }
         self.check_size(state)?;
         loop {
+            let of = Of::New(&before);
+            let Some(mut plan) = Plan::new(&self.policy, of, base.as_ref(), state, terms)? else {
+                return Ok(None);
+            };
             let session_key = draw_session_key();
             let names = self.names(&session_key);
             let session = self.storage.record(op, &names);
-            if let Some(copy) = session.copy() {
-                copy.write(state, ttl_ms).await?;
+            let from = from.map(|(names, _)| &names.id);
+            if !self.storage.enter(op, &names.id, from, &mut plan).await? {
+                return Ok(None);
             }
-            if session.begin(state, ttl_ms).await? {
-                return Ok(session_key);
+            if let Some(copy) = session.copy() {
+                copy.write(state, plan.ttl_ms).await?;
+            }
+            let begun = session.begin(state, &plan).await;
+            match begun {
+                Ok(Begun::Done) => return Ok(Some(session_key)),
+                // It may be there.
+                Err(Error::Unavailable { .. }) => {}
+                _ => {
+                    let owner = plan.details.owner.as_ref();
+                    self.storage.leave(op, &names.id, owner).await;
+                }
+            }
+            if begun? == Begun::Ended {
+                return Ok(None);
             }
         }
     }
@@ -164,23 +225,19 @@ impl Sessions {
     /// its copy live on. `false` if that store has ended it.
     async fn adopt(
         &self,
-        op: &Operation<'_>,
-        names: &Names,
+        session: &Record<'_>,
         snapshot: Option<&Snapshot>,
-        ttl_ms: i64,
+        terms: Terms<'_>,
     ) -> Result<bool, Error> {
-        let session = self.storage.record(op, names);
         let Some(copy) = session.copy() else {
             return Ok(true);
         };
-        let copy_lives = copy.prolong(ttl_ms).await?;
+        let copy_lives = copy.prolong(whole_milliseconds(terms.ttl)?).await?;
         match snapshot {
             Some(snapshot) if snapshot.origin == Origin::Copy => {
-                if copy_lives {
-                    // If its key is taken, another request has adopted it.
-                    if session.begin(&snapshot.state, ttl_ms).await? {
-                        events::adopted();
-                    }
+                // If its key is taken, another request has adopted it.
+                if copy_lives && self.begin_adopted(session, &snapshot.state, terms).await? {
+                    events::adopted();
                 }
                 Ok(copy_lives)
             }
@@ -188,11 +245,33 @@ impl Sessions {
             _ => {
                 let was_ended = session.known_copy().await?.is_some();
                 if was_ended {
-                    self.end(op, names).await?;
+                    self.end(session.op, session.names, None).await?;
                 }
                 Ok(!was_ended)
             }
         }
+    }
+
+    /// `false` if its key is taken.
+    async fn begin_adopted(
+        &self,
+        session: &Record<'_>,
+        state: &State,
+        terms: Terms<'_>,
+    ) -> Result<bool, Error> {
+        // Who has a session there does not log in.
+        let user = self.policy.user(state);
+        let terms = Terms::only(terms.ttl);
+        let of = Of::New(&Details::default());
+        let plan = Plan::new(&self.policy, of, user.as_ref(), state, terms)?;
+        let Some(mut plan) = plan else {
+            return Ok(false);
+        };
+        let (op, id) = (session.op, &session.names.id);
+        if !self.storage.enter(op, id, None, &mut plan).await? {
+            return Ok(false);
+        }
+        Ok(session.begin(state, &plan).await? == Begun::Done)
     }
 
     /// Stores what a request has made of the snapshot, and nothing else.
@@ -202,36 +281,123 @@ impl Sessions {
         names: &Names,
         snapshot: &Snapshot,
         ours: &State,
-        ttl: &time::Duration,
+        terms: Terms<'_>,
     ) -> Result<Effect, Error> {
+        let session = self.storage.record(op, names);
         let mut changes = self.merge_rules.changes(&snapshot.state, ours);
-        if changes.is_empty() {
-            return self.refresh(op, names, Some(snapshot), ttl).await;
+        let Some(mut plan) = self.plan(&session, snapshot, ours, terms).await? else {
+            return Ok(Effect::Gone);
+        };
+        if changes.is_empty() && plan.is_idle() {
+            return self
+                .prolong(&session, Some(snapshot), terms, plan.ttl_ms)
+                .await;
         }
-        let ttl_ms = whole_milliseconds(ttl)?;
         self.check_size(ours)?;
-        if !self.adopt(op, names, Some(snapshot), ttl_ms).await? {
+        if !self.adopt(&session, Some(snapshot), terms).await?
+            || !self.storage.enter(op, &names.id, None, &mut plan).await?
+        {
             return Ok(Effect::Gone);
         }
-        let session = self.storage.record(op, names);
-        if self.storage.keyspace.layout() == Layout::BuiltIn || was_cleared(&snapshot.state, ours) {
-            return session.replace(ours, Some(ttl_ms)).await.map(Effect::done);
+        let is_replaced =
+            self.storage.keyspace.layout() == Layout::BuiltIn || was_cleared(&snapshot.state, ours);
+        let written = if is_replaced {
+            self.put(&session, snapshot, ours, &plan).await?
+        } else {
+            plan.add_to(&mut changes);
+            self.write(&session, snapshot, ours, changes, plan.ttl_ms)
+                .await?
+        };
+        self.settle(&session, &plan, written).await;
+        match written {
+            Some(effect) => Ok(effect),
+            None => self.replace(op, names, ours, terms).await,
         }
+    }
+
+    /// What becomes of its details; `None` if it has come to its end.
+    async fn plan(
+        &self,
+        session: &Record<'_>,
+        snapshot: &Snapshot,
+        ours: &State,
+        terms: Terms<'_>,
+    ) -> Result<Option<Plan>, Error> {
+        let user = self.policy.user(&snapshot.state);
+        let of = Of::Known(&snapshot.details);
+        let plan = Plan::new(&self.policy, of, user.as_ref(), ours, terms)?;
+        if plan.is_none() {
+            self.end(session.op, session.names, Some(snapshot)).await?;
+        }
+        Ok(plan)
+    }
+
+    /// Writes changes, and if others have changed the same meanwhile, what comes of both.
+    async fn write(
+        &self,
+        session: &Record<'_>,
+        snapshot: &Snapshot,
+        ours: &State,
+        mut changes: Changes<'_>,
+        ttl_ms: i64,
+    ) -> Result<Option<Effect>, Error> {
         let mut tries = 1;
         loop {
             let theirs = match session.write(&changes, Some(ttl_ms)).await? {
                 Written::Done => break,
-                Written::Gone => return Ok(Effect::Gone),
+                Written::Gone => return Ok(Some(Effect::Gone)),
                 Written::Conflict(theirs) => theirs,
             };
-            self.goes_on_after(op, &mut tries)?;
+            self.goes_on_after(session.op, &mut tries)?;
+            if theirs.is_empty() {
+                Details::without_owner(&mut changes.own);
+                changes.owner = None;
+            }
             self.merge_rules
                 .meet(&mut changes, &snapshot.state, ours, theirs)?;
         }
         if tries > 1 {
             events::merged();
         }
-        Ok(Effect::Done)
+        Ok(Some(Effect::Done))
+    }
+
+    /// Writes all of a state. `None` if the session has become somebody else's meanwhile.
+    async fn put(
+        &self,
+        session: &Record<'_>,
+        snapshot: &Snapshot,
+        state: &State,
+        plan: &Plan,
+    ) -> Result<Option<Effect>, Error> {
+        let owner = self
+            .policy
+            .user_field
+            .is_some()
+            .then_some(&snapshot.details.owner);
+        let put = Replacement {
+            state,
+            own: &plan.own_changes(),
+            ttl_ms: Some(plan.ttl_ms),
+            latest: plan.latest,
+            owner,
+        };
+        Ok(match session.replace(&put).await? {
+            Written::Done => Some(Effect::Done),
+            Written::Gone => Some(Effect::Gone),
+            Written::Conflict(_) => None,
+        })
+    }
+
+    /// After a write: takes the session out of the index that it is in no more. If it was not written
+    /// and is there, somebody else may have entered it, too.
+    async fn settle(&self, session: &Record<'_>, plan: &Plan, written: Option<Effect>) {
+        if let Some(written) = written {
+            let left = plan.left(written == Effect::Done);
+            self.storage
+                .leave(session.op, &session.names.id, left)
+                .await;
+        }
     }
 
     /// Last write wins.
@@ -240,21 +406,58 @@ impl Sessions {
         op: &Operation<'_>,
         names: &Names,
         state: &State,
-        ttl: &time::Duration,
+        terms: Terms<'_>,
     ) -> Result<Effect, Error> {
-        let ttl_ms = whole_milliseconds(ttl)?;
+        let ttl_ms = whole_milliseconds(terms.ttl)?;
         self.check_size(state)?;
-        if !self.adopt(op, names, None, ttl_ms).await? {
+        let session = self.storage.record(op, names);
+        if self.policy.needs_details() {
+            return self.replace_known(&session, state, terms).await;
+        }
+        if !self.adopt(&session, None, terms).await? {
             return Ok(Effect::Gone);
         }
-        let session = self.storage.record(op, names);
-        let replaced = session.replace(state, Some(ttl_ms)).await?;
+        let put = Replacement::of_state(state, Some(ttl_ms));
+        let replaced = session.replace(&put).await?;
         match session.copy() {
-            Some(copy) if !replaced && copy.exists().await? => {
+            Some(copy) if matches!(replaced, Written::Gone) && copy.exists().await? => {
                 events::adopted();
-                session.begin(state, ttl_ms).await.map(Effect::done)
+                self.begin_adopted(&session, state, terms)
+                    .await
+                    .map(Effect::done)
             }
-            _ => Ok(Effect::done(replaced)),
+            _ => Ok(Effect::done(matches!(replaced, Written::Done))),
+        }
+    }
+
+    /// What is noted of a session has to be known before it is replaced.
+    async fn replace_known(
+        &self,
+        session: &Record<'_>,
+        state: &State,
+        terms: Terms<'_>,
+    ) -> Result<Effect, Error> {
+        let (op, names) = (session.op, session.names);
+        let mut tries = 1;
+        loop {
+            let found = self.read(op, names, false).await;
+            let Some(snapshot) = or_if_unreadable(found, None)? else {
+                return Ok(Effect::Gone);
+            };
+            let Some(mut plan) = self.plan(session, &snapshot, state, terms).await? else {
+                return Ok(Effect::Gone);
+            };
+            if !self.adopt(session, Some(&snapshot), terms).await?
+                || !self.storage.enter(op, &names.id, None, &mut plan).await?
+            {
+                return Ok(Effect::Gone);
+            }
+            let written = self.put(session, &snapshot, state, &plan).await?;
+            self.settle(session, &plan, written).await;
+            if let Some(effect) = written {
+                return Ok(effect);
+            }
+            self.goes_on_after(op, &mut tries)?;
         }
     }
 
@@ -264,23 +467,52 @@ impl Sessions {
         op: &Operation<'_>,
         names: &Names,
         snapshot: Option<&Snapshot>,
-        ttl: &time::Duration,
+        terms: Terms<'_>,
     ) -> Result<Effect, Error> {
-        let ttl_ms = whole_milliseconds(ttl)?;
+        let found;
+        let snapshot = match snapshot {
+            None if self.policy.needs_details() => {
+                found = or_if_unreadable(self.read(op, names, true).await, None)?;
+                match &found {
+                    Some(snapshot) => Some(snapshot),
+                    None => return Ok(Effect::Gone),
+                }
+            }
+            snapshot => snapshot,
+        };
+        match snapshot {
+            Some(snapshot) => {
+                self.update(op, names, snapshot, &snapshot.state, terms)
+                    .await
+            }
+            None => {
+                let ttl_ms = whole_milliseconds(terms.ttl)?;
+                let session = self.storage.record(op, names);
+                self.prolong(&session, None, terms, ttl_ms).await
+            }
+        }
+    }
+
+    async fn prolong(
+        &self,
+        session: &Record<'_>,
+        snapshot: Option<&Snapshot>,
+        terms: Terms<'_>,
+        ttl_ms: i64,
+    ) -> Result<Effect, Error> {
         self.refreshes.store(true, Relaxed);
         if snapshot.is_some_and(|snapshot| snapshot.is_fresh(ttl_ms)) {
             return Ok(Effect::Fresh);
         }
-        if !self.adopt(op, names, snapshot, ttl_ms).await? {
+        if !self.adopt(session, snapshot, terms).await? {
             return Ok(Effect::Gone);
         }
-        let session = self.storage.record(op, names);
         let refreshed = session.refresh(ttl_ms).await?;
         match session.copy() {
             // Only prolonged there, it would never become one of ours.
             Some(copy) if !refreshed => match or_if_unreadable(copy.read().await, None)? {
                 Some(theirs) => {
-                    let adopted = self.adopt(op, names, Some(&theirs), ttl_ms).await;
+                    let adopted = self.adopt(session, Some(&theirs), terms).await;
                     adopted.map(Effect::done)
                 }
                 None => Ok(Effect::Gone),
@@ -310,22 +542,47 @@ impl Sessions {
             }
             self.check_size(&ours)?;
             if self.storage.keyspace.layout() == Layout::BuiltIn {
-                let replaced = session.replace(&ours, None).await?;
-                return Ok(replaced.then_some(output));
+                let replaced = session.replace(&Replacement::of_state(&ours, None)).await?;
+                return Ok(matches!(replaced, Written::Done).then_some(output));
             }
-            if snapshot.origin == Origin::Copy
-                && let Some(ttl_ms) = snapshot.ttl_left_ms()
-                && !self.adopt(op, names, Some(&snapshot), ttl_ms).await?
-            {
-                return Ok(None);
-            }
-            let changes = Changes::exactly(&snapshot.state, &ours);
-            match session.write(&changes, None).await? {
+            match self.modify_to(&session, &snapshot, &ours).await? {
                 Written::Done => return Ok(Some(output)),
                 Written::Gone => return Ok(None),
                 Written::Conflict(_) => self.goes_on_after(op, &mut tries)?,
             }
         }
+    }
+
+    /// Its TTL stays.
+    async fn modify_to(
+        &self,
+        session: &Record<'_>,
+        snapshot: &Snapshot,
+        ours: &State,
+    ) -> Result<Written, Error> {
+        let (op, id) = (session.op, &session.names.id);
+        let mut changes = Changes::exactly(&snapshot.state, ours);
+        let ttl_left_ms = match snapshot.ttl_left_ms() {
+            None if self.policy.needs_details() => session.ttl_left_ms().await?,
+            known => known.unwrap_or_default(),
+        };
+        let ttl = time::Duration::milliseconds(ttl_left_ms.max(1));
+        let terms = Terms::only(&ttl);
+        if snapshot.origin == Origin::Copy && !self.adopt(session, Some(snapshot), terms).await? {
+            return Ok(Written::Gone);
+        }
+        let Some(mut plan) = self.plan(session, snapshot, ours, terms).await? else {
+            return Ok(Written::Gone);
+        };
+        plan.keeps_ttl();
+        if !self.storage.enter(op, id, None, &mut plan).await? {
+            return Ok(Written::Gone);
+        }
+        plan.add_to(&mut changes);
+        let written = session.write(&changes, None).await?;
+        let effect = Effect::done(matches!(written, Written::Done));
+        self.settle(session, &plan, Some(effect)).await;
+        Ok(written)
     }
 
     fn goes_on_after(&self, op: &Operation<'_>, tries: &mut u32) -> Result<(), Error> {
@@ -347,32 +604,40 @@ impl Sessions {
         names: &Names,
         snapshot: &Snapshot,
         ours: &State,
-        ttl: &time::Duration,
+        terms: Terms<'_>,
     ) -> Result<Renewal, Error> {
+        let old = self.storage.record(op, names);
         // If the built-in store has ended the old one, it is gone like any other.
-        self.adopt(op, names, Some(snapshot), whole_milliseconds(ttl)?)
+        self.adopt(&old, Some(snapshot), terms).await?;
+        let created = self
+            .create(op, ours, terms, Some((names, snapshot)))
             .await?;
-        let session_key = self.create(op, ours, ttl).await?;
+        let Some(session_key) = created else {
+            return Ok(Renewal::Undone);
+        };
         let new = self.names(&session_key);
         let cleared = was_cleared(&snapshot.state, ours);
         let ending = Ending {
             who: &draw_token(),
             successor: Some(&new),
             keep_last_state: (!cleared).then_some(self.storage.client.deadline + RETRY_SLACK),
+            whose: None,
         };
-        let lives = match self.storage.record(op, names).carry_out(&ending).await {
+        let lives = match old.carry_out(&ending).await {
             Ok(Ended::ByUs(_)) if cleared => Ok(true),
             Ok(Ended::ByUs(last_state)) => {
-                let brought_along = self.bring_along(op, &new, snapshot, ours, last_state, ttl);
+                let brought_along = self.bring_along(op, &new, snapshot, ours, last_state, terms);
                 Ok(brought_along.await)
             }
-            Ok(Ended::BySomebodyElse(_)) => Ok(false),
+            Ok(Ended::BySomebodyElse(_) | Ended::NotTheirs) => Ok(false),
             Err(error @ Error::Unavailable { .. }) => {
                 return Ok(Renewal::InDoubt(session_key, error));
             }
             Err(error) => Err(error),
         };
         if let Ok(true) = lives {
+            let owner = snapshot.details.owner.as_ref();
+            self.storage.leave(op, &names.id, owner).await;
             return Ok(Renewal::Done(session_key));
         }
         // Nobody will ever know its key; if it cannot be removed, it expires.
@@ -389,7 +654,7 @@ impl Sessions {
         snapshot: &Snapshot,
         ours: &State,
         last_state: Option<State>,
-        ttl: &time::Duration,
+        terms: Terms<'_>,
     ) -> bool {
         let base = &snapshot.state;
         let merged = match &last_state {
@@ -399,7 +664,7 @@ impl Sessions {
         let brought = match merged {
             Ok(own) if last_state.is_none() && own.is_empty() => return false,
             Ok(merged) if merged == *ours => return true,
-            Ok(merged) => self.replace(op, new, &merged, ttl).await,
+            Ok(merged) => self.replace(op, new, &merged, terms).await,
             Err(error) => Err(error),
         };
         // The old session has ended: what the user has is the new one, as it is.
@@ -409,27 +674,71 @@ impl Sessions {
 
     /// Ends the session, or what has taken its place. `false` if nothing was left to end, for
     /// somebody else had done it.
-    pub(crate) async fn end(&self, op: &Operation<'_>, names: &Names) -> Result<bool, Error> {
-        let who = &*draw_token();
-        let mut names = names.clone();
-        loop {
-            let ending = Ending {
-                who,
-                successor: None,
-                keep_last_state: None,
-            };
-            let ended = self.storage.record(op, &names).carry_out(&ending).await?;
-            names = match ended {
-                Ended::ByUs(_) => return Ok(true),
-                Ended::BySomebodyElse(None) => return Ok(false),
-                Ended::BySomebodyElse(Some(successor)) => successor,
-            };
-        }
+    pub(crate) async fn end(
+        &self,
+        op: &Operation<'_>,
+        names: &Names,
+        snapshot: Option<&Snapshot>,
+    ) -> Result<bool, Error> {
+        let ended = self.storage.end(op, names, None).await?;
+        let owner = snapshot.and_then(|snapshot| snapshot.details.owner.as_ref());
+        self.storage.leave(op, &names.id, owner).await;
+        Ok(ended)
     }
 
     /// Reads and writes as requests do, under a Redis key that is no session's.
     pub(crate) async fn check(&self, op: &Operation<'_>) -> Result<(), Error> {
         self.storage.check(op).await
+    }
+
+    /// Whose sessions those are in which the field that names the user holds this JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidOption`] when the store does not know of users, or it is no user.
+    pub(crate) fn user(&self, json: &str) -> Result<UserId, Error> {
+        let json = canonical(json);
+        let reason = match &self.policy.user_field {
+            None => "the store has no user_field, which says whose a session is",
+            Some(_) if json == "null" => "null is no user",
+            Some(_) => return Ok(UserId::of(&json)),
+        };
+        Err(Error::InvalidOption {
+            option: "sessions_of",
+            reason: reason.to_owned(),
+        })
+    }
+
+    /// Those that live, oldest first, with what is noted of them, and how long they have left to live.
+    pub(crate) async fn list_of(
+        &self,
+        user: &UserId,
+    ) -> Result<Vec<(SessionId, Details, i64)>, Error> {
+        let op = &self.storage.client.operation("list_of_user");
+        self.storage.sessions_of(op, user).await
+    }
+
+    /// `false` if it is no session of the user.
+    pub(crate) async fn end_of(&self, user: &UserId, id: &SessionId) -> Result<bool, Error> {
+        let op = &self.storage.client.operation("end_of_user");
+        self.storage.end_of(op, user, id).await
+    }
+
+    /// How many have been ended.
+    pub(crate) async fn end_all_of(
+        &self,
+        user: &UserId,
+        but: Option<&SessionId>,
+    ) -> Result<usize, Error> {
+        let op = &self.storage.client.operation("end_all_of_user");
+        self.storage.end_all_of(op, user, but).await
+    }
+
+    /// Fails if no other session may begin.
+    pub(crate) async fn begin_login(&self, user: &UserId) -> Result<Login, Error> {
+        let op = &self.storage.client.operation("begin_login");
+        let login = self.storage.begin_login(op, user, self.policy.limit);
+        op.observation.of(login).await
     }
 
     fn check_size(&self, state: &State) -> Result<(), Error> {

@@ -1,26 +1,26 @@
 //! What is done to one session in one step. Every step is safe to repeat; the stories that consist of
 //! them are those of [`Sessions`](super::Sessions).
 
-use std::{
-    borrow::Cow,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use futures_util::future::{FutureExt as _, OptionFuture, try_join};
+use deadpool_redis::redis::Cmd;
+use futures_util::future::{FutureExt as _, OptionFuture, try_join, try_join_all};
 
 use super::{
     adopt::Copy,
     changes::Changes,
+    details::Details,
     idempotency::IdempotencyKeys,
-    keyspace::{Keyspace, Names},
+    index::Index,
+    keyspace::{Keyspace, Names, SessionId, UserId, draw_token},
     layout::{
         built_in::BuiltIn,
-        hash::{Birth, Hash, Written},
+        hash::{Begun, Birth, Hash, Replacement, Written},
     },
+    plan::Plan,
     snapshot::Snapshot,
     state::State,
-    tombstone::{self, Ended, Ending},
+    tombstone::{self, Ended, Ending, Whose},
 };
 use crate::{
     client::{Client, Connection, Failure, Operation},
@@ -59,6 +59,116 @@ impl Storage {
             names,
             redis_key: self.keyspace.session(names),
         }
+    }
+
+    pub(super) fn index<'a>(&'a self, op: &'a Operation<'a>, user: &'a UserId) -> Index<'a> {
+        Index::new(&self.client, &self.keyspace, op, user)
+    }
+
+    /// Ends the session, or what has taken its place. `false` if nothing was left to end, for
+    /// somebody else had done it, or it is not theirs whose it must be.
+    pub(super) async fn end(
+        &self,
+        op: &Operation<'_>,
+        names: &Names,
+        whose: Option<&Whose<'_>>,
+    ) -> Result<bool, Error> {
+        let who = &*draw_token();
+        let mut names = Cow::Borrowed(names);
+        loop {
+            let ending = Ending {
+                who,
+                successor: None,
+                keep_last_state: None,
+                whose,
+            };
+            let ended = self.record(op, &names).carry_out(&ending).await?;
+            names = match ended {
+                Ended::ByUs(_) => return Ok(true),
+                Ended::BySomebodyElse(None) | Ended::NotTheirs => return Ok(false),
+                Ended::BySomebodyElse(Some(successor)) => Cow::Owned(successor),
+            };
+        }
+    }
+
+    /// The same for many, which are told by whom they have to be. Says of each whether it was ended.
+    pub(super) async fn end_together(
+        &self,
+        op: &Operation<'_>,
+        ends: &[(Names, Whose<'_>)],
+    ) -> Result<Vec<bool>, Error> {
+        let who = &*draw_token();
+        for (names, _) in ends {
+            self.record(op, names).remove_copy().await?;
+        }
+        let end = |redis: Arc<Connection>| {
+            let ends = ends.iter().map(move |(names, whose)| {
+                let redis = Arc::clone(&redis);
+                async move {
+                    let ending = Ending {
+                        who,
+                        successor: None,
+                        keep_last_state: None,
+                        whose: Some(whose),
+                    };
+                    ending.carry_out(redis, names, &self.keyspace).await
+                }
+            });
+            try_join_all(ends)
+        };
+        let mut ended = Vec::with_capacity(ends.len());
+        for (it, (_, whose)) in self.client.run(op, end).await?.into_iter().zip(ends) {
+            ended.push(match it {
+                Ended::ByUs(_) => true,
+                Ended::BySomebodyElse(None) | Ended::NotTheirs => false,
+                Ended::BySomebodyElse(Some(successor)) => {
+                    self.end(op, &successor, Some(whose)).await?
+                }
+            });
+        }
+        Ok(ended)
+    }
+
+    /// What is noted of each of these sessions beside its state, and how many milliseconds it has left
+    /// to live.
+    pub(super) async fn details_of(
+        &self,
+        op: &Operation<'_>,
+        ids: &[&SessionId],
+    ) -> Result<Vec<Option<(Details, i64)>>, Error> {
+        let look = |redis: Arc<Connection>| {
+            let looks = ids.iter().map(move |id| {
+                let redis = Arc::clone(&redis);
+                async move {
+                    let redis_key = &*self.keyspace.session(&Names::of_id(SessionId::clone(id)));
+                    match (Hash { redis, redis_key }).details().await {
+                        Err(Failure::Permanent(Error::Unreadable { .. })) => Ok(None),
+                        details => details,
+                    }
+                }
+            });
+            try_join_all(looks)
+        };
+        self.client.run(op, look).await
+    }
+
+    /// Which of these sessions have ended, as far as that is remembered.
+    pub(super) async fn have_ended(
+        &self,
+        op: &Operation<'_>,
+        ids: &[&&SessionId],
+    ) -> Result<Vec<bool>, Error> {
+        let look = |redis: Arc<Connection>| {
+            let looks = ids.iter().map(move |id| {
+                let redis = Arc::clone(&redis);
+                async move {
+                    let age = tombstone::age(redis, &self.keyspace.tombstone(id)).await;
+                    age.map(|age| age.is_some())
+                }
+            });
+            try_join_all(looks)
+        };
+        self.client.run(op, look).await
     }
 
     /// Reads and writes as requests do, under a Redis key that is no session's. What Redis replies
@@ -105,14 +215,14 @@ impl<'a> Record<'a> {
         self.run(|redis| tombstone::age(redis, redis_key)).await
     }
 
-    /// `false` if the key is taken.
-    pub(super) async fn begin(&self, state: &State, ttl_ms: i64) -> Result<bool, Error> {
+    pub(super) async fn begin(&self, state: &State, plan: &Plan) -> Result<Begun, Error> {
         let keyspace = &self.storage.keyspace;
         let birth = &Birth {
             tombstone: &keyspace.tombstone(&self.names.id),
-            born: SystemTime::now(),
             state,
-            ttl_ms,
+            details: &plan.details,
+            ttl_ms: plan.ttl_ms,
+            latest: plan.latest,
             copy: keyspace.copy(self.names),
         };
         let layout = keyspace.layout();
@@ -120,11 +230,10 @@ impl<'a> Record<'a> {
             .await
     }
 
-    /// `false` if it is gone. Without `ttl_ms` its TTL stays.
-    pub(super) async fn replace(&self, state: &State, ttl_ms: Option<i64>) -> Result<bool, Error> {
+    pub(super) async fn replace(&self, with: &Replacement<'_>) -> Result<Written, Error> {
         let layout = self.storage.keyspace.layout();
-        let replaced = self.run(|redis| layout.replace(redis, &self.redis_key, state, ttl_ms));
-        or_if_unreadable(replaced.await, false)
+        let replaced = self.run(|redis| layout.replace(redis, &self.redis_key, with));
+        or_if_unreadable(replaced.await, Written::Gone)
     }
 
     /// Without `ttl_ms` its TTL stays.
@@ -138,6 +247,12 @@ impl<'a> Record<'a> {
         let key = &is_guarded.then(draw);
         let written = self.run(|redis| self.hash(redis).write(changes, ttl_ms, key.as_ref()));
         or_if_unreadable(written.await, Written::Gone)
+    }
+
+    /// How many milliseconds it has left to live.
+    pub(super) async fn ttl_left_ms(&self) -> Result<i64, Error> {
+        self.run(|redis| async move { redis.query(&Cmd::pttl(&self.redis_key)).await })
+            .await
     }
 
     /// `false` if it is gone.

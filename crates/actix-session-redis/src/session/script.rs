@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use deadpool_redis::redis::{Cmd, Value, cmd};
+use deadpool_redis::redis::{Cmd, ErrorKind, Value, cmd};
 use sha1_smol::Sha1;
 
 use crate::client::{Connection, Failure};
@@ -15,8 +15,8 @@ pub(super) struct Script {
 
 /// With what all scripts have in common.
 macro_rules! script {
-    ($file:literal) => {
-        LazyLock::new(|| Script::new(concat!(include_str!("lua/fields.lua"), include_str!($file))))
+    ($($file:literal),+) => {
+        LazyLock::new(|| Script::new(concat!(include_str!("lua/fields.lua") $(, include_str!($file))+)))
     };
 }
 
@@ -28,6 +28,10 @@ pub(super) static END: LazyLock<Script> = script!("lua/end.lua");
 pub(super) static BUILT_IN_CREATE: LazyLock<Script> = script!("lua/built_in_create.lua");
 pub(super) static BUILT_IN_END: LazyLock<Script> = script!("lua/built_in_end.lua");
 pub(super) static CHECK: LazyLock<Script> = script!("lua/check.lua");
+pub(super) static ENTER: LazyLock<Script> = script!("lua/index.lua", "lua/enter.lua");
+pub(super) static LEAVE: LazyLock<Script> = script!("lua/index.lua", "lua/leave.lua");
+pub(super) static ENTRIES: LazyLock<Script> = script!("lua/index.lua", "lua/entries.lua");
+pub(super) static END_ALL: LazyLock<Script> = script!("lua/index.lua", "lua/end_all.lua");
 
 impl Script {
     fn new(code: &'static str) -> Self {
@@ -56,4 +60,13 @@ impl Script {
             reply => reply,
         }
     }
+}
+
+/// What came is not the reply to what was asked.
+pub(super) fn out_of_step() -> Failure {
+    let error = (
+        ErrorKind::UnexpectedReturnType,
+        "the reply to something else",
+    );
+    Failure::of_command(error.into(), &Cmd::new(), false)
 }

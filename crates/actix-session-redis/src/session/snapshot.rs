@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::state::State;
+use super::{details::Details, state::State};
 
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) state: State,
+    pub(crate) details: Details,
     pub(crate) origin: Origin,
     read: Instant,
     /// Unknown when nobody asked.
@@ -28,13 +29,14 @@ impl Snapshot {
     pub(crate) fn now(state: State, ttl_left_ms: Option<u64>) -> Self {
         Self {
             state,
+            details: Details::default(),
             origin: Origin::Ours,
             read: Instant::now(),
             ttl_left_ms,
         }
     }
 
-    /// In milliseconds, when it was read.
+    /// When it was read.
     pub(crate) fn ttl_left_ms(&self) -> Option<i64> {
         self.ttl_left_ms.and_then(|left| left.try_into().ok())
     }

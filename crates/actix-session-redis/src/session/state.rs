@@ -3,6 +3,8 @@
 
 use std::{borrow::Cow, collections::HashMap, str};
 
+use serde_json::Value;
+
 use crate::error::Error;
 
 /// Field name to JSON text.
@@ -69,21 +71,28 @@ pub(crate) fn size(state: &State) -> usize {
 
 /// Whether two JSON texts say the same, although they may be spelled differently.
 pub(crate) fn is_same(one: Option<&str>, other: Option<&str>) -> bool {
-    // `serde_json` rounds numbers that have more digits, a fraction or an exponent.
-    let is_exact = |text: &str| {
-        let mut digits = text.split(|c: char| !c.is_ascii_digit());
-        let mut pairs = text.as_bytes().windows(2);
-        digits.all(|digits| digits.len() <= 15)
-            && !pairs.any(|pair| pair[0].is_ascii_digit() && b".eE".contains(&pair[1]))
-    };
-    let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
     match (one, other) {
         _ if one == other => true,
-        (Some(one), Some(other)) if is_exact(one) && is_exact(other) => {
-            value(one).is_some_and(|one| value(other) == Some(one))
-        }
+        (Some(one), Some(other)) => exactly(one).is_some_and(|one| exactly(other) == Some(one)),
         _ => false,
     }
+}
+
+/// One spelling for all JSON texts that say the same, as far as that can be known.
+pub(crate) fn canonical(json: &str) -> Cow<'_, str> {
+    exactly(json).map_or(json.into(), |value| value.to_string().into())
+}
+
+/// What a JSON text says, unless `serde_json` rounds it: numbers that have more digits, a fraction or
+/// an exponent.
+fn exactly(json: &str) -> Option<Value> {
+    let mut digits = json.split(|c: char| !c.is_ascii_digit());
+    let mut pairs = json.as_bytes().windows(2);
+    let has_only_short_integers = digits.all(|digits| digits.len() <= 15)
+        && !pairs.any(|pair| pair[0].is_ascii_digit() && b".eE".contains(&pair[1]));
+    (has_only_short_integers || json.starts_with('"'))
+        .then(|| serde_json::from_str(json).ok())
+        .flatten()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use deadpool_redis::redis::{Cmd, Value};
 
 use super::{
-    keyspace::{Keyspace, Layout, Names},
+    keyspace::{Keyspace, Layout, Names, UserId},
     layout::{built_in, hash},
     script::{BUILT_IN_END, END},
     state::State,
@@ -22,6 +22,15 @@ pub(crate) struct Ending<'a> {
     pub(crate) successor: Option<&'a Names>,
     /// How long its last state is kept for a retry, if that is asked for.
     pub(crate) keep_last_state: Option<Duration>,
+    /// Whose it must be, if that matters.
+    pub(crate) whose: Option<&'a Whose<'a>>,
+}
+
+/// Whose a session is, as the index has it.
+pub(crate) struct Whose<'a> {
+    pub(crate) user: &'a UserId,
+    /// It may become theirs, or begin, at any moment.
+    pub(crate) is_pending: bool,
 }
 
 pub(crate) enum Ended {
@@ -29,6 +38,8 @@ pub(crate) enum Ended {
     ByUs(Option<State>),
     /// And its successor.
     BySomebodyElse(Option<Names>),
+    /// It is somebody else's, and stays.
+    NotTheirs,
 }
 
 impl Ending<'_> {
@@ -46,6 +57,11 @@ impl Ending<'_> {
             command.arg(self.who).arg(successor.unwrap_or_default());
             command.arg(milliseconds(LIFETIME));
             command.arg(self.keep_last_state.map(milliseconds).unwrap_or_default());
+            if let Some(Whose { user, is_pending }) = self.whose {
+                command
+                    .arg(user.as_ref())
+                    .arg(if *is_pending { "1" } else { "" });
+            }
         };
         let script = match keyspace.layout() {
             Layout::Hash => &END,
@@ -55,6 +71,7 @@ impl Ending<'_> {
             Value::BulkString(successor) => {
                 return Ok(Ended::BySomebodyElse(keyspace.told(successor)));
             }
+            Value::Int(2) => return Ok(Ended::NotTheirs),
             Value::Int(_) => return Ok(Ended::ByUs(None)),
             last_state => match keyspace.layout() {
                 Layout::Hash => {

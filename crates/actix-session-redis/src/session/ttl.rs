@@ -1,5 +1,7 @@
 //! How long sessions live, as Redis takes it.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use actix_web::cookie::time::Duration;
 
 use crate::error::{Error, MAX_TTL_YEARS};
@@ -13,6 +15,19 @@ pub(crate) fn whole_milliseconds(ttl: &Duration) -> Result<i64, Error> {
     } else {
         Err(Error::InvalidTtl { ttl: *ttl })
     }
+}
+
+pub(crate) fn milliseconds(duration: std::time::Duration) -> i64 {
+    duration.as_millis().try_into().unwrap_or(i64::MAX)
+}
+
+/// Since 1970.
+pub(crate) fn now_ms() -> i64 {
+    milliseconds(
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default(),
+    )
 }
 
 #[cfg(test)]

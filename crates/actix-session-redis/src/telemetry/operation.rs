@@ -51,6 +51,10 @@ impl<'a> Observation<'a> {
         }
     }
 
+    pub(crate) fn name(&self) -> &'static str {
+        self.operation
+    }
+
     pub(crate) fn waited(&self) -> Duration {
         self.started.elapsed()
     }

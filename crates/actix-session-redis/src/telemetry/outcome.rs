@@ -17,6 +17,8 @@ pub(crate) enum Outcome {
     Refused,
     Contended,
     MergePanicked,
+    /// A login that may not be: there are too many sessions, or all were ended meanwhile.
+    LoginRefused,
     /// Its request was dropped before it was answered.
     Abandoned,
 }
@@ -32,7 +34,8 @@ impl Outcome {
             Error::StateTooLarge { .. } => Self::TooLarge,
             Error::MergePanicked { .. } => Self::MergePanicked,
             Error::Contended { .. } => Self::Contended,
-            Error::InvalidTtl { .. } => Self::InvalidTtl,
+            Error::InvalidTtl { .. } | Error::InvalidLifetime { .. } => Self::InvalidTtl,
+            Error::SessionLimit { .. } | Error::Overtaken => Self::LoginRefused,
             Error::Gone => Self::Missing,
         }
     }
@@ -50,6 +53,7 @@ impl Outcome {
             Self::Refused => "refused",
             Self::Contended => "contended",
             Self::MergePanicked => "merge_panicked",
+            Self::LoginRefused => "login_refused",
             Self::Abandoned => "abandoned",
         }
     }

@@ -90,6 +90,8 @@ mod ttl;
 mod unchanged;
 /// What is not a session state is an empty session to the visitor, never an error.
 mod unreadable;
+/// The sessions of a user: every live one is listed, and whoever ends them ends them all.
+mod users;
 /// The life of a session through `SessionMiddleware`: create, read, change, renew, purge, expire.
 mod workflow;
 /// Changes of a session meet those of others on any server, whatever they are, and once.

@@ -9,12 +9,12 @@ use deadpool_redis::redis::{Cmd, Value, cmd, from_redis_value};
 use futures_util::future::{try_join, try_join_all};
 use serde_json::value::RawValue;
 
-use super::hash::{Birth, is_done, out_of_step};
+use super::hash::{Begun, Birth, Replacement, Written, is_done};
 use crate::{
     client::{Connection, Failure},
     error::Error,
     session::{
-        script::BUILT_IN_CREATE,
+        script::{BUILT_IN_CREATE, out_of_step},
         snapshot::Snapshot,
         state::{State, fields, load_field},
     },
@@ -45,26 +45,29 @@ impl BuiltIn<'_> {
     }
 
     /// By a script: a try that comes late must not begin anew what has ended since.
-    pub(crate) async fn create(self, birth: &Birth<'_>) -> Result<bool, Failure> {
+    pub(crate) async fn create(self, birth: &Birth<'_>) -> Result<Begun, Failure> {
         let body = encode(birth.state);
         let add_arguments = |command: &mut Cmd| {
             command.arg(birth.ttl_ms).arg(&body);
         };
         let redis_keys = [self.redis_key, birth.tombstone];
         let created = BUILT_IN_CREATE.run(&self.redis, &redis_keys, add_arguments);
-        is_done(&created.await?)
+        match is_done(&created.await?)? {
+            true => Ok(Begun::Done),
+            false => Ok(Begun::Taken),
+        }
     }
 
-    pub(crate) async fn replace(self, state: &State, ttl_ms: Option<i64>) -> Result<bool, Failure> {
+    pub(crate) async fn replace(self, with: &Replacement<'_>) -> Result<Written, Failure> {
         let mut set = cmd("SET");
-        set.arg(self.redis_key).arg(encode(state)).arg("XX");
-        match ttl_ms {
+        set.arg(self.redis_key).arg(encode(with.state)).arg("XX");
+        match with.ttl_ms {
             Some(ttl_ms) => set.arg("PX").arg(ttl_ms),
             None => set.arg("KEEPTTL"),
         };
         match self.redis.query(&set).await? {
-            Value::Nil => Ok(false),
-            Value::Okay => Ok(true),
+            Value::Nil => Ok(Written::Gone),
+            Value::Okay => Ok(Written::Done),
             _ => Err(out_of_step()),
         }
     }

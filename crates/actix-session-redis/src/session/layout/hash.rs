@@ -4,9 +4,9 @@
 //! It exists if it has the field [`BORN`], which only [`Hash::create`] writes. So a write that comes
 //! too late can at worst leave a hash without it, which is no session.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{str, sync::Arc};
 
-use deadpool_redis::redis::{Cmd, ErrorKind, Value, cmd, from_redis_value};
+use deadpool_redis::redis::{Cmd, Value, cmd, from_redis_value};
 use futures_util::future::{try_join, try_join_all};
 
 use crate::{
@@ -14,8 +14,10 @@ use crate::{
     error::Error,
     session::{
         changes::{Changes, Guarded},
+        details::{Details, OwnChanges},
         idempotency::IdempotencyKey,
-        script::{CHECK, CREATE, REPLACE, SWEEP, Script, WRITE},
+        index::Owner,
+        script::{CHECK, CREATE, REPLACE, SWEEP, Script, WRITE, out_of_step},
         snapshot::{Origin, Snapshot},
         state::{NOT_UTF8, State, fields, load_field},
     },
@@ -41,11 +43,47 @@ pub(crate) struct Hash<'a> {
 /// How a session begins.
 pub(crate) struct Birth<'a> {
     pub(crate) tombstone: &'a str,
-    pub(crate) born: SystemTime,
     pub(crate) state: &'a State,
+    pub(crate) details: &'a Details,
     pub(crate) ttl_ms: i64,
+    /// Until when it may begin, if that matters.
+    pub(crate) latest: Option<i64>,
     /// The Redis key of its copy.
     pub(crate) copy: Option<&'a str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Begun {
+    Done,
+    /// Its key is that of another session.
+    Taken,
+    /// It has ended already.
+    Ended,
+}
+
+/// The state that a session gets in the place of the one that it has.
+pub(crate) struct Replacement<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) own: &'a OwnChanges,
+    /// Without, its TTL stays.
+    pub(crate) ttl_ms: Option<i64>,
+    /// Until when it may be written, if that matters.
+    pub(crate) latest: Option<i64>,
+    /// Whose it must be: nobody's, too. Without, that does not matter.
+    pub(crate) owner: Option<&'a Option<Owner>>,
+}
+
+impl<'a> Replacement<'a> {
+    pub(crate) fn of_state(state: &'a State, ttl_ms: Option<i64>) -> Self {
+        const NOTHING: &OwnChanges = &Vec::new();
+        Self {
+            state,
+            own: NOTHING,
+            ttl_ms,
+            latest: None,
+            owner: None,
+        }
+    }
 }
 
 pub(crate) enum Written {
@@ -70,33 +108,74 @@ impl Hash<'_> {
         let (state, ours) = understand(fields)?;
         // Negative: the key is missing, or has no TTL.
         let mut snapshot = Snapshot::now(state, ttl_left_ms.try_into().ok());
+        snapshot.details = ours.details;
         if ours.has_copy {
             snapshot.origin = Origin::Copied;
         }
         Ok(ours.is_born.then_some(snapshot))
     }
 
-    pub(crate) async fn create(self, birth: &Birth<'_>) -> Result<bool, Failure> {
-        let since_1970 = birth.born.duration_since(SystemTime::UNIX_EPOCH);
-        let born = since_1970.unwrap_or_default().as_millis().to_string();
+    pub(crate) async fn create(self, birth: &Birth<'_>) -> Result<Begun, Failure> {
+        let own = Details::default().changes(birth.details);
         let add_arguments = |command: &mut Cmd| {
-            command.arg(&born).arg(birth.ttl_ms);
+            command.arg(birth.details.born_ms.unwrap_or_default());
+            command.arg(birth.ttl_ms).arg(or_empty(birth.latest));
             if let Some(copy) = birth.copy {
                 command.arg(COPY).arg(copy);
             }
+            add_own_fields(command, &own);
             add_fields(command, fields(birth.state));
         };
         let redis_keys = [self.redis_key, birth.tombstone];
-        let created = CREATE.run(&self.redis, &redis_keys, add_arguments).await?;
-        is_done(&created)
+        match CREATE.run(&self.redis, &redis_keys, add_arguments).await? {
+            Value::Int(0) => Ok(Begun::Taken),
+            Value::Int(1) => Ok(Begun::Done),
+            Value::Int(2) => Ok(Begun::Ended),
+            _ => Err(out_of_step()),
+        }
     }
 
-    pub(crate) async fn replace(self, state: &State, ttl_ms: Option<i64>) -> Result<bool, Failure> {
-        let ttl_ms = ttl_ms.map(|ttl_ms| ttl_ms.to_string()).unwrap_or_default();
-        let replaced = self.run(&REPLACE, |command| {
-            add_fields(command.arg(&ttl_ms), fields(state));
+    pub(crate) async fn replace(self, with: &Replacement<'_>) -> Result<Written, Failure> {
+        let removed = removed_own(with.own);
+        let owner = with.owner.map(|owner| match owner {
+            Some(owner) => format!("={owner}"),
+            None => "=".to_owned(),
         });
-        is_done(&replaced.await?)
+        let replaced = self.run(&REPLACE, |command| {
+            command
+                .arg(or_empty(with.ttl_ms))
+                .arg(or_empty(with.latest));
+            command.arg(owner.as_deref().unwrap_or_default());
+            command.arg(removed.len()).arg(2 * with.state.len());
+            command.arg(&removed);
+            add_fields(command, fields(with.state));
+            add_own_fields(command, with.own);
+        });
+        match replaced.await? {
+            Value::Int(0) => Ok(Written::Gone),
+            Value::Int(1) => Ok(Written::Done),
+            Value::Int(2) => Ok(Written::Conflict(Vec::new())),
+            _ => Err(out_of_step()),
+        }
+    }
+
+    /// What is noted of the session beside its state, and how many milliseconds it has left to live.
+    pub(crate) async fn details(self) -> Result<Option<(Details, i64)>, Failure> {
+        let Self { redis, redis_key } = self;
+        let mut names = vec![BORN];
+        names.extend(Details::names());
+        let (values, ttl_left_ms) = try_join(
+            redis.query::<Vec<Option<Vec<u8>>>>(cmd("HMGET").arg(redis_key).arg(&names)),
+            redis.query(&Cmd::pttl(redis_key)),
+        )
+        .await?;
+        let mut ours = OwnFields::default();
+        for (name, value) in names.into_iter().zip(values) {
+            if let Some(value) = value {
+                ours.note(name, &value);
+            }
+        }
+        Ok(ours.is_born.then_some((ours.details, ttl_left_ms)))
     }
 
     /// The Redis key of the copy that the session has, if it has one.
@@ -113,7 +192,12 @@ impl Hash<'_> {
     ) -> Result<Written, Failure> {
         match ttl_ms {
             // redis-rs does not follow a slot that moves with a transaction.
-            Some(ttl_ms) if changes.guarded.is_empty() && !self.redis.is_cluster() => {
+            Some(ttl_ms)
+                if changes.guarded.is_empty()
+                    && changes.latest.is_none()
+                    && changes.owner.is_none()
+                    && !self.redis.is_cluster() =>
+            {
                 self.write_plainly(changes, ttl_ms).await
             }
             _ => self.write_by_script(changes, ttl_ms, key).await,
@@ -124,18 +208,22 @@ impl Hash<'_> {
     /// between them.
     async fn write_plainly(self, changes: &Changes<'_>, ttl_ms: i64) -> Result<Written, Failure> {
         let key = self.redis_key;
+        let Changes {
+            set, removed, own, ..
+        } = changes;
+        let removed_own = removed_own(own);
         let mut transaction = Vec::with_capacity(4);
-        if !changes.set.is_empty() {
+        if !set.is_empty() || removed_own.len() < own.len() {
             // redis-rs still says `HMSET`.
             let mut hset = cmd("HSET");
-            add_fields(
-                hset.arg(key),
-                changes.set.iter().map(|(name, json)| (*name, json)),
-            );
+            add_fields(hset.arg(key), set.iter().map(|(name, json)| (*name, json)));
+            add_own_fields(&mut hset, own);
             transaction.push(hset);
         }
-        if !changes.removed.is_empty() {
-            transaction.push(Cmd::hdel(key, &changes.removed));
+        if !removed.is_empty() || !removed_own.is_empty() {
+            let mut hdel = Cmd::hdel(key, removed);
+            hdel.arg(&removed_own);
+            transaction.push(hdel);
         }
         transaction.extend([Cmd::pexpire(key, ttl_ms), Cmd::hexists(key, BORN)]);
         let replies = self.redis.transaction(transaction).await?;
@@ -158,22 +246,27 @@ impl Hash<'_> {
             removed,
             guarded,
             seen,
+            own,
+            owner,
+            latest,
         } = changes;
-        let seen = seen.map(|seen| seen.to_string()).unwrap_or_default();
-        let ttl_ms = ttl_ms.map(|ttl_ms| ttl_ms.to_string()).unwrap_or_default();
+        let removed_own = removed_own(own);
+        let set_own = own.len() - removed_own.len();
         let add_arguments = |command: &mut Cmd| {
-            command.arg(&ttl_ms);
+            command.arg(or_empty(ttl_ms)).arg(or_empty(*latest));
+            command.arg(or_empty(owner.as_ref()));
             match key {
                 Some(key) => command.arg(&key.lane()).arg(key.number()),
                 None => command.arg("").arg(""),
             };
             command
-                .arg(2 * set.len())
-                .arg(removed.len())
+                .arg(2 * (set.len() + set_own))
+                .arg(removed.len() + removed_own.len())
                 .arg(guarded.len())
-                .arg(&seen);
+                .arg(or_empty(*seen));
             add_fields(command, set.iter().map(|(name, json)| (*name, json)));
-            command.arg(removed);
+            add_own_fields(command, own);
+            command.arg(removed).arg(&removed_own);
             for (field, _) in guarded {
                 command.arg(field);
             }
@@ -254,6 +347,19 @@ impl Hash<'_> {
 pub(crate) struct OwnFields {
     pub(crate) is_born: bool,
     pub(crate) has_copy: bool,
+    pub(crate) details: Details,
+}
+
+impl OwnFields {
+    fn note(&mut self, field: &[u8], value: &[u8]) {
+        if field == BORN {
+            self.is_born = true;
+            let born = str::from_utf8(value).ok();
+            self.details.born_ms = born.and_then(|born| born.parse().ok());
+        }
+        self.has_copy |= field == COPY;
+        self.details.read(field, value);
+    }
 }
 
 /// From the reply to [`HGETALL`](https://redis.io/docs/latest/commands/hgetall/).
@@ -269,8 +375,7 @@ pub(crate) fn understand(fields: Value) -> Result<(State, OwnFields), Failure> {
             return Err(out_of_step());
         };
         if field.first() == Some(&OURS) {
-            ours.is_born |= field == BORN;
-            ours.has_copy |= field == COPY;
+            ours.note(&field, &value);
         } else {
             load_field(&mut state, &field, value).map_err(Failure::Permanent)?;
         }
@@ -282,6 +387,23 @@ fn add_fields<'a>(command: &mut Cmd, fields: impl Iterator<Item = (&'a str, impl
     for (name, json) in fields {
         command.arg(name).arg(json.as_ref());
     }
+}
+
+fn add_own_fields(command: &mut Cmd, own: &OwnChanges) {
+    for (name, value) in own {
+        if let Some(value) = value {
+            command.arg(name).arg(value);
+        }
+    }
+}
+
+fn removed_own(own: &OwnChanges) -> Vec<&'static [u8]> {
+    let removed = own.iter().filter(|(_, value)| value.is_none());
+    removed.map(|(name, _)| *name).collect()
+}
+
+fn or_empty(number: Option<impl ToString>) -> String {
+    number.map(|number| number.to_string()).unwrap_or_default()
 }
 
 /// As `write.lua` has it.
@@ -304,13 +426,4 @@ pub(super) fn is_done(reply: &Value) -> Result<bool, Failure> {
         Value::Int(done) => Ok(*done == 1),
         _ => Err(out_of_step()),
     }
-}
-
-/// What came is not the reply to what was asked.
-pub(super) fn out_of_step() -> Failure {
-    let error = (
-        ErrorKind::UnexpectedReturnType,
-        "the reply to something else",
-    );
-    Failure::of_command(error.into(), &Cmd::new(), false)
 }

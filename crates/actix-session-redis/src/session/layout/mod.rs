@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use self::{
     built_in::BuiltIn,
-    hash::{Birth, Hash},
+    hash::{Begun, Birth, Hash, Replacement, Written},
 };
-use super::{keyspace::Layout, snapshot::Snapshot, state::State};
+use super::{keyspace::Layout, snapshot::Snapshot};
 use crate::client::{Connection, Failure};
 
 impl Layout {
@@ -26,30 +26,29 @@ impl Layout {
         }
     }
 
-    /// Begins a session; `false` if the key is taken.
+    /// Begins a session.
     pub(super) async fn create(
         self,
         redis: Arc<Connection>,
         redis_key: &str,
         birth: &Birth<'_>,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Begun, Failure> {
         match self {
             Self::Hash => Hash { redis, redis_key }.create(birth).await,
             Self::BuiltIn => BuiltIn { redis, redis_key }.create(birth).await,
         }
     }
 
-    /// Gives a session another state, whatever others have made of it; `false` if it is gone.
+    /// Gives a session another state, whatever others have made of it.
     pub(super) async fn replace(
         self,
         redis: Arc<Connection>,
         redis_key: &str,
-        state: &State,
-        ttl_ms: Option<i64>,
-    ) -> Result<bool, Failure> {
+        with: &Replacement<'_>,
+    ) -> Result<Written, Failure> {
         match self {
-            Self::Hash => Hash { redis, redis_key }.replace(state, ttl_ms).await,
-            Self::BuiltIn => BuiltIn { redis, redis_key }.replace(state, ttl_ms).await,
+            Self::Hash => Hash { redis, redis_key }.replace(with).await,
+            Self::BuiltIn => BuiltIn { redis, redis_key }.replace(with).await,
         }
     }
 }

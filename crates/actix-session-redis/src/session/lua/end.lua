@@ -1,9 +1,11 @@
 -- Ends a session, and leaves a tombstone for a while.
 -- KEYS: the session; its tombstone; where its last state goes.
 -- ARGV: who ends it; the id of the session that takes its place, or ''; how long the tombstone
--- stays; how long the last state stays, or '' if nobody asks for it.
+-- stays; how long the last state stays, or '' if nobody asks for it; and, if it matters whose it is: that,
+-- and '1' if it may become theirs, or begin, at any moment.
 -- Returns the successor that somebody else has ended it for, or '', if somebody else has. If we have,
--- now or in an earlier try: the fields of its last state, or 1 if nobody asks.
+-- now or in an earlier try: the fields of its last state, or 1 if nobody asks. 2 if it is somebody
+-- else's.
 local ours = ARGV[1] .. ARGV[2]
 local tombstone = redis.call('GET', KEYS[2])
 -- The last state says it, too, if the tombstone was evicted.
@@ -14,6 +16,13 @@ if tombstone and tombstone ~= ours then
     return string.sub(tombstone, #ARGV[1] + 1)
 end
 if not tombstone then
+    if ARGV[5] then
+        local user = redis.pcall('HGET', KEYS[1], USER)
+        local theirs = type(user) == 'string' and string.sub(user, 1, #ARGV[5]) == ARGV[5]
+        if not theirs and ARGV[6] == '' then
+            return 2
+        end
+    end
     -- Removes first: Redis that is full lets a script set something after that.
     if ARGV[4] ~= '' and redis.pcall('HEXISTS', KEYS[1], BORN) == 1 then
         redis.call('RENAME', KEYS[1], KEYS[3])

@@ -1,6 +1,7 @@
 -- Fields of ours. No field of an application has such a name: its names are UTF-8, and no byte of
 -- UTF-8 is 255.
 local BORN, WRITTEN, COPY, ENDED = '\255born', '\255written', '\255copy', '\255ended'
+local USER, TTL, LIFETIME, LABEL = '\255user', '\255ttl', '\255lifetime', '\255label'
 
 -- Runs a command with these of the arguments; `unpack` gives up at about 8,000.
 local function in_chunks(command, key, arguments, first, last)
@@ -9,12 +10,22 @@ local function in_chunks(command, key, arguments, first, last)
     end
 end
 
-
 -- Whether a session has begun, and how many of these fields it has.
 local function own_fields(key)
-    local held, count = redis.call('HMGET', key, BORN, WRITTEN, COPY), 0
-    for i = 1, 3 do
+    local held, count = redis.call('HMGET', key, BORN, WRITTEN, COPY, USER, TTL, LIFETIME, LABEL), 0
+    for i = 1, 7 do
         count = held[i] and count + 1 or count
     end
     return held[1], count
+end
+
+-- In milliseconds since 1970.
+local function now()
+    local time = redis.call('TIME')
+    return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- Whether a write comes so late that its entry in the index may be gone.
+local function is_too_late(latest)
+    return latest ~= '' and now() > tonumber(latest)
 end

@@ -1,6 +1,7 @@
 -- Writes changes of which some depend on what the session holds: all of them, or none.
 -- KEYS: the session.
--- ARGV: its TTL, or '' if that stays; lane and number of this write, or '' twice if it may be carried
+-- ARGV: its TTL, or '' if that stays; until when it may be written, or ''; what USER must hold, or
+-- '' if that does not matter; lane and number of this write, or '' twice if it may be carried
 -- out again; how many arguments are fields to set, and their values; how many are fields to remove;
 -- how many depend on what is there; how many fields there must be, or '' if that does not matter; all
 -- of those; and then for each that depends on what is there:
@@ -9,16 +10,19 @@
 --   'remove', '', expected         the same
 -- (What is expected has a '=' before it, or is '' if the field has to be missing.)
 -- Returns 1 when they are written, 0 when there is no such session, else the fields that do not hold
--- what is expected, each with what they hold; none if only their number is another one.
-local key, ttl, lane, number = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
-local last_set = 7 + ARGV[4]
-local last_removed = last_set + ARGV[5]
-local guarded = tonumber(ARGV[6])
+-- what is expected, each with what they hold; none if it is their number that is another one, or USER.
+local key, ttl, lane, number = KEYS[1], ARGV[1], ARGV[4], tonumber(ARGV[5])
+local last_set = 9 + ARGV[6]
+local last_removed = last_set + ARGV[7]
+local guarded = tonumber(ARGV[8])
 local first, last = last_removed + 1, last_removed + guarded
 
 local held = redis.call('HMGET', key, BORN, WRITTEN, unpack(ARGV, first, math.min(first + 999, last)))
-if not held[1] then
+if not held[1] or is_too_late(ARGV[2]) then
     return 0
+end
+if ARGV[3] ~= '' and ARGV[3] ~= redis.call('HGET', key, USER) then
+    return {}
 end
 for from = first + 1000, last, 1000 do
     local more = redis.call('HMGET', key, unpack(ARGV, from, math.min(from + 999, last)))
@@ -35,9 +39,9 @@ if number then
     until not at or at % 14 == 1
 end
 if not at or struct.unpack('>I6', written, at + 8) < number then
-    if ARGV[7] ~= '' then
+    if ARGV[9] ~= '' then
         local _, ours = own_fields(key)
-        if redis.call('HLEN', key) - ours ~= tonumber(ARGV[7]) then
+        if redis.call('HLEN', key) - ours ~= tonumber(ARGV[9]) then
             return {}
         end
     end
@@ -83,7 +87,7 @@ if not at or struct.unpack('>I6', written, at + 8) < number then
             redis.call('HDEL', key, field)
         end
     end
-    in_chunks('HSET', key, ARGV, 8, last_set)
+    in_chunks('HSET', key, ARGV, 10, last_set)
     in_chunks('HDEL', key, ARGV, last_set + 1, last_removed)
     if number then
         written = at and string.sub(written, 1, at - 1) .. string.sub(written, at + 14) or written

@@ -118,7 +118,7 @@ async fn the_copy_stays_as_it_is_and_lives_as_long() {
     for path in ["/count", "/set/name/Ada", "/remove/name", "/count"] {
         here.get(path).await.text();
         assert_eq!(both.value_of(&copy), bytes);
-        let (there, ours) = (both.redis.pttl(&copy), both.redis.pttl(&session));
+        let (ours, there) = (both.redis.pttl(&session), both.redis.pttl(&copy));
         // It never outlives ours: nothing that has expired comes back.
         assert!(there <= ours && ours - there < 2_000, "{there} {ours}");
         assert!(ours > 3_590_000, "{ours}");

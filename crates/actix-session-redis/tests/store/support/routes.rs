@@ -71,7 +71,7 @@ pub(crate) async fn note_drops(
     response
 }
 
-async fn wait_at_the_desk(
+pub(crate) async fn wait_at_the_desk(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>> {

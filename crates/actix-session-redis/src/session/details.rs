@@ -1,0 +1,217 @@
+//! What is noted of a session beside its state: how long it lives, whose it is, what it is called.
+
+use std::{ops::RangeInclusive, str, time::Duration};
+
+use actix_web::cookie::time;
+
+use super::{
+    index::{Limit, Login, Owner},
+    keyspace::UserId,
+    state::{State, canonical, field},
+    ttl::{milliseconds, now_ms, whole_milliseconds},
+};
+use crate::error::{Error, MAX_TTL_YEARS};
+
+/// The fields that hold them. `fields.lua` knows them, too.
+const USER: &[u8] = b"\xFFuser";
+const TTL: &[u8] = b"\xFFttl";
+const LIFETIME: &[u8] = b"\xFFlifetime";
+const LABEL: &[u8] = b"\xFFlabel";
+
+/// So many bytes of a label are kept.
+const MAX_LABEL_BYTES: usize = 256;
+
+/// The longest lifetime that a session may be asked to have.
+const MOST: Duration = Duration::from_secs(MAX_TTL_YEARS.unsigned_abs() * 365 * 24 * 60 * 60);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Details {
+    /// When the session has begun, or the one that it has taken the place of: in milliseconds since
+    /// 1970.
+    pub(crate) born_ms: Option<i64>,
+    /// Whose it is, as far as the index knows.
+    pub(crate) owner: Option<Owner>,
+    /// The TTL that it was given the last time, if it is somebody's: it tells when that was.
+    pub(crate) ttl_ms: Option<i64>,
+    /// The TTL that it was asked to have instead of the session middleware's.
+    pub(crate) lifetime_ms: Option<i64>,
+    pub(crate) label: Option<String>,
+}
+
+/// Fields of ours that are to be set, or removed.
+pub(crate) type OwnChanges = Vec<(&'static [u8], Option<String>)>;
+
+impl Details {
+    /// Those of a session that begins, unless it takes the place of one that has.
+    pub(crate) fn born_now(&self) -> Self {
+        Self {
+            born_ms: self.born_ms.or_else(|| Some(now_ms())),
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn lifetime(&self) -> Option<Duration> {
+        let ms = u64::try_from(self.lifetime_ms?).ok()?;
+        Some(Duration::from_millis(ms))
+    }
+
+    /// It is somebody else's by now.
+    pub(crate) fn without_owner(changes: &mut OwnChanges) {
+        changes.retain(|(field, _)| *field != USER);
+    }
+
+    /// What one of our fields says; what nobody can read says nothing.
+    pub(crate) fn read(&mut self, field: &[u8], value: &[u8]) {
+        let Ok(text) = str::from_utf8(value) else {
+            return;
+        };
+        let number = || text.parse().ok().filter(|&number| number > 0);
+        match field {
+            USER => self.owner = Owner::parse(text),
+            TTL => self.ttl_ms = number(),
+            LIFETIME => self.lifetime_ms = number(),
+            LABEL => self.label = Some(text.to_owned()),
+            _ => {}
+        }
+    }
+
+    /// Those that become others. When it was born, only its beginning says.
+    pub(crate) fn changes(&self, to: &Self) -> OwnChanges {
+        let [before, after] = [self.fields(), to.fields()];
+        let pairs = before.into_iter().zip(after);
+        let changed = pairs.filter(|((_, before), (_, after))| before != after);
+        changed.map(|(_, after)| after).collect()
+    }
+
+    fn fields(&self) -> [(&'static [u8], Option<String>); 4] {
+        let text = |number: &i64| number.to_string();
+        [
+            (USER, self.owner.as_ref().map(Owner::to_string)),
+            (TTL, self.ttl_ms.as_ref().map(text)),
+            (LIFETIME, self.lifetime_ms.as_ref().map(text)),
+            (LABEL, self.label.clone()),
+        ]
+    }
+
+    /// Which fields these are.
+    pub(crate) fn names() -> [&'static [u8]; 4] {
+        [USER, TTL, LIFETIME, LABEL]
+    }
+}
+
+/// How long sessions live, and whose they are: what the application has declared.
+#[derive(Debug, Default)]
+pub(crate) struct Policy {
+    pub(crate) absolute_lifetime: Option<Duration>,
+    /// Which lifetimes of its own a session may be asked to have.
+    pub(crate) lifetimes: Option<RangeInclusive<Duration>>,
+    pub(crate) user_field: Option<String>,
+    pub(crate) label_field: Option<String>,
+    pub(crate) limit: Option<Limit>,
+}
+
+/// What a request asks for when it writes its session, beside the state.
+#[derive(Clone, Copy)]
+pub(crate) struct Terms<'a> {
+    pub(crate) ttl: &'a time::Duration,
+    pub(crate) lifetime: Option<Duration>,
+    pub(crate) login: Option<&'a Login>,
+}
+
+impl<'a> Terms<'a> {
+    pub(crate) fn only(ttl: &'a time::Duration) -> Self {
+        Self {
+            ttl,
+            lifetime: None,
+            login: None,
+        }
+    }
+}
+
+impl Policy {
+    /// Whether a session has details that a write needs to know.
+    pub(crate) fn needs_details(&self) -> bool {
+        self.absolute_lifetime.is_some() || self.lifetimes.is_some() || self.user_field.is_some()
+    }
+
+    /// Which option cannot work, and why.
+    pub(crate) fn invalid(&self) -> Option<(&'static str, &'static str)> {
+        let is_too_short = |lifetime: Duration| lifetime < Duration::from_millis(1);
+        let has_no_user = self.user_field.is_none();
+        if self.absolute_lifetime.is_some_and(is_too_short) {
+            Some(("absolute_lifetime", "at least 1 ms is needed"))
+        } else if let Some(lifetimes) = &self.lifetimes
+            && (lifetimes.is_empty() || is_too_short(*lifetimes.start()) || *lifetimes.end() > MOST)
+        {
+            Some((
+                "lifetimes",
+                "the range is empty, or exceeds 1 ms to 10,000 years",
+            ))
+        } else if self.label_field.is_some() && has_no_user {
+            Some((
+                "label_field",
+                "only sessions of users have labels; set user_field",
+            ))
+        } else if self.limit.is_some() && has_no_user {
+            Some(("session_limit", "only users have a limit; set user_field"))
+        } else if self.limit.is_some_and(|limit| limit.sessions == 0) {
+            Some(("session_limit", "nobody could log in; at least 1 is needed"))
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn user(&self, state: &State) -> Option<UserId> {
+        let json = field(state, self.user_field.as_ref()?)?;
+        let json = canonical(&json);
+        (json != "null").then(|| UserId::of(&json))
+    }
+
+    /// What becomes of the details, but for the owner, and the TTL: none if the session has reached
+    /// its absolute lifetime.
+    pub(crate) fn details(
+        &self,
+        before: &Details,
+        state: &State,
+        terms: Terms<'_>,
+    ) -> Result<Option<(Details, i64)>, Error> {
+        let lifetime_ms = match terms.lifetime {
+            Some(lifetime) => Some(milliseconds(lifetime)),
+            None => before.lifetime_ms,
+        };
+        let ttl_ms = match lifetime_ms {
+            Some(lifetime_ms) => lifetime_ms,
+            None => whole_milliseconds(terms.ttl)?,
+        };
+        let is_somebodys = self.user(state).is_some();
+        let label = self.label_field.as_ref().filter(|_| is_somebodys);
+        let details = Details {
+            lifetime_ms,
+            ttl_ms: is_somebodys.then_some(ttl_ms),
+            label: label.and_then(|name| Some(shortened(&field(state, name)?))),
+            ..before.clone()
+        };
+        let ttl_ms = ttl_ms.min(self.left_ms(before).unwrap_or(i64::MAX));
+        Ok((ttl_ms > 0).then_some((details, ttl_ms)))
+    }
+
+    /// How many milliseconds a session may live at most.
+    pub(crate) fn left_ms(&self, details: &Details) -> Option<i64> {
+        let ends = details
+            .born_ms?
+            .saturating_add(milliseconds(self.absolute_lifetime?));
+        Some(ends - now_ms())
+    }
+}
+
+/// Of a label, what is shown of it: a text as it is, everything else as JSON.
+fn shortened(json: &str) -> String {
+    let label = serde_json::from_str(json).unwrap_or_else(|_| json.to_owned());
+    let fits = |end: &usize| label.is_char_boundary(*end);
+    let end = (0..=MAX_LABEL_BYTES).rev().find(fits).unwrap_or_default();
+    label[..end].to_owned()
+}
+
+#[cfg(test)]
+#[path = "../../tests/unit/details.rs"]
+mod tests;

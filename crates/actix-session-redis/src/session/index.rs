@@ -1,0 +1,266 @@
+//! The index of a user's sessions: which there are. A session is entered before it becomes the user's
+//! and stays for longer than it can live, so every live session of the user is there.
+//!
+//! It knows nothing of the sessions themselves, which may be on other servers of a cluster.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use deadpool_redis::redis::{Cmd, FromRedisValue, Value, from_redis_value};
+use tokio::time::Instant;
+
+use super::{
+    keyspace::{Keyspace, SessionId, UserId},
+    script::{END_ALL, ENTER, ENTRIES, LEAVE, Script, out_of_step},
+    ttl::now_ms,
+};
+use crate::{
+    client::{Client, Connection, Failure, Operation},
+    error::Error,
+};
+
+/// So long an entry may be without its session, which is about to be written. A write that comes later
+/// than half of that is dropped: the other half is for clocks that differ.
+const GRACE: Duration = Duration::from_secs(2 * 60);
+
+const GRACE_MS: i64 = GRACE.as_millis() as i64;
+
+/// So long it is remembered that all sessions of a user were ended: longer than anything is under way.
+pub(crate) const MEMORY: Duration = Duration::from_secs(60 * 60);
+
+/// Whose a session is: what its entry in the index says.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Owner {
+    pub(crate) user: UserId,
+    /// When it was entered, in milliseconds since 1970 by the clock of the index's server.
+    pub(crate) entered: i64,
+    /// Until when it is.
+    until: i64,
+}
+
+impl Owner {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        Some(Self {
+            user: UserId::parse(words.next()?)?,
+            entered: words.next()?.parse().ok()?,
+            until: words.next()?.parse().ok()?,
+        })
+    }
+
+    /// Whether it stays entered for as long as a session lives that is given this TTL now.
+    pub(crate) fn is_entered_for(&self, ttl_ms: i64) -> bool {
+        now_ms().saturating_add(ttl_ms) < self.until - GRACE_MS / 2
+    }
+
+    /// Until when what it was entered for may be written.
+    pub(crate) fn latest_write(&self) -> i64 {
+        self.entered + GRACE_MS / 2
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            user,
+            entered,
+            until,
+        } = self;
+        write!(f, "{} {entered} {until}", user.as_ref())
+    }
+}
+
+/// A login that is under way: see [`begin_login`](crate::UserSessions::begin_login).
+#[derive(Clone)]
+pub struct Login {
+    pub(crate) user: UserId,
+    since: i64,
+    begun: Instant,
+}
+
+impl Login {
+    /// When it has begun, unless that was too long ago.
+    pub(crate) fn since(&self, user: &UserId) -> Option<i64> {
+        (self.user == *user && self.begun.elapsed() < MEMORY).then_some(self.since)
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").finish_non_exhaustive()
+    }
+}
+
+/// A session in the index, and when it was entered.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: SessionId,
+    pub(crate) entered: i64,
+}
+
+/// Oldest first.
+#[derive(Debug)]
+pub(crate) struct Entries {
+    /// By the clock of the server.
+    now: i64,
+    pub(crate) all: Vec<Entry>,
+}
+
+impl Entries {
+    /// Whether the session of an entry may not have been written yet.
+    pub(crate) fn is_pending(&self, entry: &Entry) -> bool {
+        self.now - entry.entered < GRACE_MS
+    }
+
+    pub(crate) fn login(&self, user: UserId) -> Login {
+        Login {
+            user,
+            since: self.now,
+            begun: Instant::now(),
+        }
+    }
+}
+
+/// How many sessions a user may have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limit {
+    pub(crate) sessions: usize,
+    pub(crate) refuses: bool,
+}
+
+/// A session that is to be entered.
+pub(crate) struct Entering<'a> {
+    pub(crate) id: &'a SessionId,
+    /// The session whose place it takes.
+    pub(crate) from: Option<&'a SessionId>,
+    /// Since when what enters it has been under way.
+    pub(crate) since: Option<i64>,
+    pub(crate) ttl_ms: i64,
+    /// It is the user's already, and is to stay entered.
+    pub(crate) stays: bool,
+    pub(crate) limit: Option<Limit>,
+}
+
+pub(crate) enum Entered {
+    Done(Owner),
+    /// They are more now than there may be.
+    TooMany(Owner, Entries),
+    /// It is not entered, for there are as many as there may be.
+    Refused(Entries),
+    /// All sessions of the user were ended meanwhile, and it is not entered.
+    Overtaken,
+}
+
+/// Of one user, for one operation.
+pub(crate) struct Index<'a> {
+    client: &'a Arc<Client>,
+    op: &'a Operation<'a>,
+    pub(crate) user: &'a UserId,
+    redis_keys: [String; 3],
+}
+
+impl<'a> Index<'a> {
+    pub(crate) fn new(
+        client: &'a Arc<Client>,
+        keyspace: &Keyspace,
+        op: &'a Operation<'a>,
+        user: &'a UserId,
+    ) -> Self {
+        Self {
+            client,
+            op,
+            user,
+            redis_keys: keyspace.index(user),
+        }
+    }
+
+    pub(crate) async fn enter(
+        &self,
+        entering: &Entering<'_>,
+        gone: &[Entry],
+    ) -> Result<Entered, Error> {
+        let limit = entering.limit;
+        let text = |number: Option<i64>| number.map(|it| it.to_string()).unwrap_or_default();
+        let flag = |is: bool| if is { "1" } else { "" };
+        let add_arguments = |command: &mut Cmd| {
+            command.arg(entering.id.as_ref());
+            command.arg(entering.from.map_or("", |from| from.as_ref()));
+            command.arg(text(entering.since));
+            command.arg(entering.ttl_ms.saturating_mul(2).saturating_add(GRACE_MS));
+            command.arg(flag(entering.stays));
+            command.arg(text(limit.and_then(|limit| limit.sessions.try_into().ok())));
+            command.arg(flag(limit.is_some_and(|limit| limit.refuses)));
+            add_entries(command, gone);
+        };
+        let (entered, until, all) = self.run(&ENTER, 3, add_arguments, understand).await?;
+        let owner = Owner {
+            user: self.user.clone(),
+            entered,
+            until,
+        };
+        Ok(match entered {
+            ..0 => Entered::Overtaken,
+            0 => Entered::Refused(entries((until, all))),
+            _ if Vec::is_empty(&all) => Entered::Done(owner),
+            _ => Entered::TooMany(owner, entries((entered, all))),
+        })
+    }
+
+    /// Removes these, unless they were entered anew meanwhile.
+    pub(crate) async fn leave(&self, gone: &[Entry]) -> Result<(), Error> {
+        for gone in gone.chunks(1000) {
+            let add_arguments = |command: &mut Cmd| add_entries(command, gone);
+            self.run(&LEAVE, 2, add_arguments, |_| Ok(())).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn entries(&self) -> Result<Entries, Error> {
+        self.run(&ENTRIES, 3, |_| (), understand).await.map(entries)
+    }
+
+    /// All that are to be ended: what has been under way will not become another one of the user's.
+    pub(crate) async fn end_all(&self, but: Option<&SessionId>) -> Result<Entries, Error> {
+        let add_arguments = |command: &mut Cmd| {
+            command.arg(but.map_or("", |but| but.as_ref()));
+            command.arg(MEMORY.as_millis() as u64);
+        };
+        let found = self.run(&END_ALL, 3, add_arguments, understand);
+        found.await.map(entries)
+    }
+
+    async fn run<T: Send>(
+        &self,
+        script: &Script,
+        keys: usize,
+        add_arguments: impl Fn(&mut Cmd) + Sync,
+        understand: impl Fn(Value) -> Result<T, Failure> + Sync,
+    ) -> Result<T, Error> {
+        let redis_keys = &self.redis_keys.each_ref().map(String::as_str);
+        let (add_arguments, understand) = (&add_arguments, &understand);
+        let run = |redis: Arc<Connection>| async move {
+            let reply = script.run(&redis, &redis_keys[..keys], add_arguments);
+            understand(reply.await?)
+        };
+        self.client.run(self.op, run).await
+    }
+}
+
+fn add_entries(command: &mut Cmd, entries: &[Entry]) {
+    for Entry { id, entered } in entries {
+        command.arg(id.as_ref()).arg(entered);
+    }
+}
+
+fn understand<T: FromRedisValue>(reply: Value) -> Result<T, Failure> {
+    from_redis_value(reply).map_err(|_| out_of_step())
+}
+
+/// What is no session is left out.
+fn entries((now, all): (i64, Vec<(Vec<u8>, i64)>)) -> Entries {
+    let entry = |(id, entered)| {
+        let id = String::from_utf8(id).ok()?.parse().ok()?;
+        Some(Entry { id, entered })
+    };
+    let all = all.into_iter().filter_map(entry).collect();
+    Entries { now, all }
+}

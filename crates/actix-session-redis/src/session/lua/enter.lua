@@ -1,0 +1,37 @@
+-- Enters a session into the index of its user, before it becomes theirs.
+-- KEYS: when sessions were entered; until when they are; when all sessions were ended.
+-- ARGV: the session; the one whose place it takes, or ''; since when it or its login has been under way, or
+-- '' if that does not matter; for how long it is entered; '1' if it is theirs already; how many
+-- sessions may be theirs, or ''; '1' if more are refused; sessions that are gone, and when they were
+-- entered.
+-- Returns when it was entered, until when it is, and all sessions if they are too many; or 0, the time,
+-- and all sessions, if it is refused for that; or -1, if all were ended meanwhile.
+local entered, untils, ended = KEYS[1], KEYS[2], KEYS[3]
+local id, from, since, limit = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[6])
+local time = forget_those_gone(entered, untils)
+remove_entries(entered, untils, ARGV, 8)
+local last, exempt = last_ended(ended)
+time = math.max(time, last + 1)
+local stays = exempt ~= '' and (exempt == id or exempt == from)
+if since ~= '' and tonumber(since) <= last and not stays then
+    return {-1, time, {}}
+end
+
+local known = redis.call('ZSCORE', entered, id)
+if known and ARGV[5] == '1' then
+    time = tonumber(known)
+elseif not known and limit and ARGV[7] == '1' and redis.call('ZCARD', entered) >= limit then
+    return {0, time, redis.call('ZRANGE', entered, 0, -1, 'WITHSCORES')}
+end
+redis.call('ZADD', entered, time, id)
+local until_when = now() + ARGV[4]
+redis.call('ZADD', untils, 'GT', until_when, id)
+for i = 1, 2 do
+    if redis.call('PTTL', KEYS[i]) < tonumber(ARGV[4]) then
+        redis.call('PEXPIRE', KEYS[i], ARGV[4])
+    end
+end
+if limit and redis.call('ZCARD', entered) > limit then
+    return {time, until_when, redis.call('ZRANGE', entered, 0, -1, 'WITHSCORES')}
+end
+return {time, until_when, {}}

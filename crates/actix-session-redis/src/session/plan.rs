@@ -1,0 +1,122 @@
+//! What a write makes of a session beside its state.
+
+use super::{
+    changes::Changes,
+    details::{Details, OwnChanges, Policy, Terms},
+    index::{Limit, Owner},
+    keyspace::UserId,
+    state::State,
+};
+use crate::error::Error;
+
+pub(super) struct Plan {
+    before: Details,
+    pub(super) details: Details,
+    pub(super) ttl_ms: i64,
+    /// Until when it may be written, if that matters.
+    pub(super) latest: Option<i64>,
+    /// If it has to be entered into the index first.
+    pub(super) enters: Option<Enters>,
+}
+
+/// For what a session is entered.
+pub(super) struct Enters {
+    pub(super) user: UserId,
+    /// It is theirs already, and is to stay entered.
+    pub(super) stays: bool,
+    /// Since when that has been under way, if all sessions of the user may have been ended meanwhile.
+    pub(super) since: Option<i64>,
+    /// A login is completed that was begun.
+    pub(super) is_login: bool,
+    pub(super) limit: Option<Limit>,
+}
+
+/// The session that a write is about.
+pub(super) enum Of<'a> {
+    Known(&'a Details),
+    /// One that begins with some of these.
+    New(&'a Details),
+}
+
+impl Plan {
+    /// None if the session has reached its absolute lifetime. `base`: whose it was by its state.
+    pub(super) fn new(
+        policy: &Policy,
+        of: Of<'_>,
+        base: Option<&UserId>,
+        state: &State,
+        terms: Terms<'_>,
+    ) -> Result<Option<Self>, Error> {
+        let (is_new, before) = match of {
+            Of::Known(details) => (false, details.clone()),
+            Of::New(details) => (true, details.born_now()),
+        };
+        let Some((mut details, ttl_ms)) = policy.details(&before, state, terms)? else {
+            return Ok(None);
+        };
+        let user = policy.user(state);
+        let owner = before.owner.clone();
+        let owner = owner.filter(|owner| Some(&owner.user) == user.as_ref());
+        let is_entered = owner.as_ref().is_some_and(|it| it.is_entered_for(ttl_ms));
+        let enters = match user {
+            Some(user) if is_new || !is_entered || terms.login.is_some() => Some(Enters {
+                since: match terms.login {
+                    Some(login) => Some(login.since(&user).ok_or(Error::Overtaken)?),
+                    None => owner.as_ref().map(|owner| owner.entered),
+                },
+                stays: owner.is_some() && !is_new,
+                is_login: terms.login.is_some(),
+                limit: policy.limit.filter(|_| base != Some(&user)),
+                user,
+            }),
+            _ => None,
+        };
+        details.owner = owner.filter(|_| !is_new);
+        Ok(Some(Self {
+            before,
+            details,
+            ttl_ms,
+            latest: None,
+            enters,
+        }))
+    }
+
+    /// The session has been entered.
+    pub(super) fn is_entered(&mut self, owner: Owner) {
+        if self.enters.as_ref().is_some_and(|enters| !enters.stays) {
+            self.latest = Some(owner.latest_write());
+        }
+        self.details.owner = Some(owner);
+    }
+
+    /// The session is not given a TTL by this write.
+    pub(super) fn keeps_ttl(&mut self) {
+        self.details.ttl_ms = self.before.ttl_ms.or(self.details.ttl_ms);
+    }
+
+    /// Whether nothing is to be written.
+    pub(super) fn is_idle(&self) -> bool {
+        self.enters.is_none() && self.own_changes().is_empty()
+    }
+
+    pub(super) fn own_changes(&self) -> OwnChanges {
+        self.before.changes(&self.details)
+    }
+
+    /// Whose index a write leaves the session in that it is not theirs any more: `None` if it was
+    /// not written, for it is gone.
+    pub(super) fn left(&self, is_written: bool) -> Option<&Owner> {
+        let (old, new) = (self.before.owner.as_ref(), self.details.owner.as_ref());
+        let has_changed = old.map(|owner| &owner.user) != new.map(|owner| &owner.user);
+        let left = if is_written { old } else { new };
+        left.filter(|_| has_changed)
+    }
+
+    /// Adds the changes of details to those of the state.
+    pub(super) fn add_to(&self, changes: &mut Changes<'_>) {
+        (changes.own, changes.latest) = (self.own_changes(), self.latest);
+        // Whoever makes it somebody else's meanwhile has taken it out of this index.
+        let stays = self.enters.as_ref().is_some_and(|enters| enters.stays);
+        changes.owner = self.before.owner.clone().filter(|_| stays);
+    }
+}

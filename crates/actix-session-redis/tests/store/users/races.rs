@@ -1,0 +1,182 @@
+use actix_session::storage::SessionStore as _;
+use actix_session_redis::{AtLimit, Error, RedisSessionStore, SessionId};
+use futures_util::future::join_all;
+
+use super::{app_of, handles, log_in, of, save, with_users};
+use crate::support::{
+    redis::TestRedis,
+    sessions::{HOUR, Typed as _, copy},
+};
+
+/// What a request of a session that is ended meanwhile may do.
+const UNDER_WAY: [&str; 7] = [
+    "/set/late/1",
+    "/count",
+    "/remove/user",
+    "/clear",
+    "/renew",
+    "/purge",
+    "/set/user/Ada",
+];
+
+#[actix_web::test]
+async fn end_all_holds_against_whatever_is_under_way() {
+    for slow in UNDER_WAY {
+        let redis = TestRedis::start().await;
+        let store = redis.store_with(with_users);
+        let app = app_of(&store);
+        let [phone, laptop] = [log_in(&app, "Ada").await, log_in(&app, "Ada").await];
+        let end_all = async { store.sessions_of("Ada").end_all().await.unwrap() };
+        let (_, ended) = phone.get_slowly(slow, end_all).await;
+        assert_eq!(ended, 2, "{slow}");
+        for browser in [phone, laptop] {
+            assert_eq!(browser.get("/read").await.text(), "empty", "{slow}");
+        }
+        assert_eq!(handles(&store, "Ada").await, [], "{slow}");
+        let again = log_in(&app, "Ada").await;
+        again.get("/renew").await.text();
+        again.get("/set/n/1").await.text();
+        assert_eq!(again.get("/read").await.text(), "n=\"1\" user=\"Ada\"");
+    }
+}
+
+#[actix_web::test]
+async fn end_others_leaves_the_one_and_what_becomes_of_it() {
+    let redis = TestRedis::start().await;
+    let store = redis.store_with(with_users);
+    let app = super::app_with_devices(&store);
+    let [phone, laptop] = [log_in(&app, "Ada").await, log_in(&app, "Ada").await];
+    assert_eq!(phone.get("/devices/end-others").await.text(), "1");
+    assert_eq!(laptop.get("/read").await.text(), "empty");
+    for _ in 0..3 {
+        phone.get("/renew").await.text();
+        phone.get("/set/n/1").await.text();
+    }
+    assert_eq!(phone.get("/read").await.text(), "n=\"1\" user=\"Ada\"");
+    assert_eq!(phone.get("/devices/current-of-list").await.text(), "true");
+    // Even if it was renewed while the others were ended.
+    let laptop = log_in(&app, "Ada").await;
+    let end_others = async { laptop.get("/devices/end-others").await.text() };
+    let (_, ended) = laptop.get_slowly("/renew", end_others).await;
+    assert_eq!(ended, "1");
+    assert_eq!(laptop.get("/read").await.text(), "user=\"Ada\"");
+    assert_eq!(phone.get("/read").await.text(), "empty");
+}
+
+#[actix_web::test]
+async fn a_login_that_was_begun_before_end_all_is_void() {
+    let redis = TestRedis::start().await;
+    let store = redis.store_with(with_users);
+    let app = super::app_with_devices(&store);
+    for path in [
+        "/devices/password-login/Ada",
+        "/devices/password-login-in-place/Ada",
+    ] {
+        let browser = app.browser();
+        browser.get("/set/cart/1").await.text();
+        let (login, _) = browser.get_slowly(path, end_all(&store)).await;
+        assert_eq!(login.status, 409, "{login:?}");
+        assert!(!login.touches_session_cookie());
+        assert_eq!(browser.get("/read").await.text(), "cart=\"1\"");
+        // The same with nobody in between, and with somebody else ended in between.
+        let bob = async { store.sessions_of("Bob").end_all().await.unwrap() };
+        let (login, _) = browser.get_slowly(path, bob).await;
+        assert_eq!(login.text(), "welcome");
+        assert_eq!(browser.get("/read").await.text(), "cart=\"1\" user=\"Ada\"");
+        browser.get("/purge").await.text();
+    }
+}
+
+async fn end_all(store: &RedisSessionStore) -> usize {
+    store.sessions_of("Ada").end_all().await.unwrap()
+}
+
+#[actix_web::test]
+async fn logins_and_end_all_at_once_leave_only_sessions_that_are_listed() {
+    let redis = TestRedis::start().await;
+    let stores: [_; 4] = std::array::from_fn(|_| redis.store_with(with_users));
+    for _ in 0..20 {
+        let login = async |store: &RedisSessionStore| match store.save(of("Ada"), &HOUR).await {
+            Ok(key) => Some(key),
+            Err(error) => {
+                assert_matches!(error.typed(), Error::Gone);
+                None
+            }
+        };
+        let logins = (0..10).flat_map(|_| &stores).map(login);
+        let ends = stores.iter().map(|store| store.sessions_of("Ada"));
+        let ends = join_all(ends.map(async |sessions| sessions.end_all().await.unwrap()));
+        let (keys, _) = futures_util::future::join(join_all(logins), ends).await;
+        let listed = handles(&stores[0], "Ada").await;
+        let mut live = Vec::new();
+        for key in keys.iter().flatten() {
+            if stores[0].load(key).await.unwrap().is_some() {
+                live.push(SessionId::of(key));
+            }
+        }
+        live.sort();
+        let mut sorted = listed.clone();
+        sorted.sort();
+        assert_eq!(sorted, live);
+        stores[0].sessions_of("Ada").end_all().await.unwrap();
+        assert_eq!(redis.sessions(), [""; 0]);
+    }
+}
+
+/// Whoever is killed between the two leaves an entry without a session, never a session without.
+#[actix_web::test]
+async fn a_session_that_is_ended_before_it_is_written_never_begins() {
+    let redis = TestRedis::start().await;
+    let store = redis.store_with(with_users);
+    let key = save(&store, "Ada").await;
+    // As if only its entry was there.
+    let id = SessionId::of(&key);
+    redis.run::<()>(&format!("DEL session:{id}"));
+    assert!(store.sessions_of("Ada").end(&id).await.unwrap());
+    store.update(copy(&key), of("Ada"), &HOUR).await.unwrap();
+    assert_eq!(redis.sessions(), [""; 0]);
+}
+
+#[actix_web::test]
+async fn two_requests_that_change_hands_at_once_leave_the_session_where_its_state_says() {
+    let redis = TestRedis::start().await;
+    let store = redis.store_with(with_users);
+    let app = app_of(&store);
+    for first in [
+        "/set/user/Bob",
+        "/remove/user",
+        "/set/user/Ada",
+        "/clear-and-set/user/Bob",
+    ] {
+        for second in [
+            "/set/user/Eve",
+            "/remove/user",
+            "/set/user/Ada",
+            "/clear-and-set/user/Eve",
+        ] {
+            let browser = log_in(&app, "Ada").await;
+            let meanwhile = async { browser.get(second).await.text() };
+            browser.get_slowly(first, meanwhile).await;
+            let state = browser.get("/read").await.text();
+            for user in ["Ada", "Bob", "Eve"] {
+                let count = store.sessions_of(user).count().await.unwrap();
+                let is_theirs = state.contains(&format!("user={user:?}"));
+                assert_eq!(
+                    count,
+                    usize::from(is_theirs),
+                    "{user}: {first} and {second}: {state}"
+                );
+            }
+            browser.get("/purge").await.text();
+        }
+    }
+}
+
+#[actix_web::test]
+async fn errors_of_a_login_by_hand_are_typed() {
+    let redis = TestRedis::start().await;
+    let store = redis.store_with(|builder| with_users(builder).session_limit(1, AtLimit::Refuse));
+    save(&store, "Ada").await;
+    let refused = store.save(of("Ada"), &HOUR).await.unwrap_err();
+    assert_matches!(refused.typed(), Error::SessionLimit { limit: 1 });
+}
