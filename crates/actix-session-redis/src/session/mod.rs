@@ -688,7 +688,9 @@ impl Sessions {
 
     /// Reads and writes as requests do, under a Redis key that is no session's.
     pub(crate) async fn check(&self, op: &Operation<'_>) -> Result<(), Error> {
-        self.storage.check(op).await
+        self.storage
+            .check(op, self.policy.user_field.is_some())
+            .await
     }
 
     /// Whose sessions those are in which the field that names the user holds this JSON.

@@ -174,7 +174,7 @@ impl Storage {
     /// Reads and writes as requests do, under a Redis key that is no session's. What Redis replies
     /// stands, even if it would reply something else in a moment: unless another connection may
     /// lead to another server.
-    pub(super) async fn check(&self, op: &Operation<'_>) -> Result<(), Error> {
+    pub(super) async fn check(&self, op: &Operation<'_>, of_users: bool) -> Result<(), Error> {
         let (redis_key, built_in) = &self.keyspace.check();
         let check = |redis: Arc<Connection>| async move {
             let checked = async {
@@ -183,7 +183,7 @@ impl Storage {
                     BuiltIn { redis, redis_key }.check()
                 });
                 let redis = Arc::clone(&redis);
-                let ours = Hash { redis, redis_key }.check();
+                let ours = Hash { redis, redis_key }.check(of_users);
                 try_join(OptionFuture::from(of_built_in).map(Option::transpose), ours).await
             };
             checked.await.map(drop).map_err(|failure| match failure {

@@ -28,6 +28,7 @@ pub(super) static END: LazyLock<Script> = script!("lua/end.lua");
 pub(super) static BUILT_IN_CREATE: LazyLock<Script> = script!("lua/built_in_create.lua");
 pub(super) static BUILT_IN_END: LazyLock<Script> = script!("lua/built_in_end.lua");
 pub(super) static CHECK: LazyLock<Script> = script!("lua/check.lua");
+pub(super) static CHECK_USERS: LazyLock<Script> = script!("lua/check_users.lua");
 pub(super) static ENTER: LazyLock<Script> = script!("lua/index.lua", "lua/enter.lua");
 pub(super) static LEAVE: LazyLock<Script> = script!("lua/index.lua", "lua/leave.lua");
 pub(super) static ENTRIES: LazyLock<Script> = script!("lua/index.lua", "lua/entries.lua");

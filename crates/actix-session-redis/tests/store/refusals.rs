@@ -1,7 +1,7 @@
 use std::{collections::BTreeSet, fmt::Debug, time::Duration};
 
 use actix_session::{config::TtlExtensionPolicy, storage::SessionStore};
-use actix_session_redis::{Error, RedisSessionStore};
+use actix_session_redis::{AtLimit, Error, RedisSessionStore};
 use futures_util::future::join_all;
 
 use crate::support::{
@@ -114,6 +114,9 @@ async fn missing_permissions_are_named_at_once() {
 pub(crate) const COMMANDS: &str = "+hgetall +hget +hmget +hexists +hlen +hkeys +hset +hdel +hincrby +get \
      +set +exists +unlink +rename +pttl +pexpire +multi +exec +evalsha +eval +ping";
 
+/// And these for the sessions of users.
+pub(crate) const USER_COMMANDS: &str = "+zadd +zrem +zscore +zcard +zrange +time";
+
 /// All that requests do to a session, one after the other and while others do.
 async fn do_everything(app: &TestApp) {
     let browser = app.browser();
@@ -182,6 +185,35 @@ async fn they_are_enough_for_sessions_of_the_built_in_store_too() {
         for setup in [Setup::default(), consistent_on_every_request()] {
             do_everything(&TestApp::with(store.clone(), &setup)).await;
         }
+    }
+}
+
+#[actix_web::test]
+async fn with_those_for_users_they_are_enough_and_not_too_many_for_users_too() {
+    let redis = TestRedis::start().await;
+    redis.run::<()>(&format!(
+        "ACL SETUSER shop on >{PASSWORD} ~session:* {COMMANDS} {USER_COMMANDS}"
+    ));
+    let url = redis.url_as(&format!("shop:{PASSWORD}@"));
+    let options = || RedisSessionStore::builder(pool_at(&url)).user_field("user");
+    let store = options().session_limit(1, AtLimit::EndOldest).build();
+    let requests = async {
+        store.check().await.unwrap();
+        let app = TestApp::with(store.clone(), &consistent_on_every_request());
+        do_everything(&app).await;
+        for _ in 0..2 {
+            app.browser().get("/login/Ada").await.text();
+        }
+        assert_eq!(store.sessions_of("Ada").list().await.unwrap().len(), 1);
+        assert_eq!(store.sessions_of("Ada").end_all().await.unwrap(), 1);
+    };
+    let asked = redis.commands_during(requests).await.1;
+    for command in USER_COMMANDS.split_whitespace() {
+        assert!(asked.contains_key(&command[1..]), "{command}");
+        redis.run::<()>(&format!("ACL SETUSER shop -{}", &command[1..]));
+        let checked = options().build().check().await;
+        assert_matches!(checked, Err(Error::Refused { code, .. }) if code == "NOPERM");
+        redis.run::<()>(&format!("ACL SETUSER shop {command}"));
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
         details::{Details, OwnChanges},
         idempotency::IdempotencyKey,
         index::Owner,
-        script::{CHECK, CREATE, REPLACE, SWEEP, Script, WRITE, out_of_step},
+        script::{CHECK, CHECK_USERS, CREATE, REPLACE, SWEEP, Script, WRITE, out_of_step},
         snapshot::{Origin, Snapshot},
         state::{NOT_UTF8, State, fields, load_field},
     },
@@ -298,14 +298,18 @@ impl Hash<'_> {
     }
 
     /// Does all that requests do, in one round trip, under a Redis key that is no session's.
-    pub(crate) async fn check(self) -> Result<(), Failure> {
+    pub(crate) async fn check(self, of_users: bool) -> Result<(), Failure> {
         let Self {
             redis,
             redis_key: key,
         } = self;
         let eval = cmd("EVAL").arg(CHECK.code).arg(1).arg(key).take();
         let evalsha = cmd("EVALSHA").arg(&CHECK.sha1).arg(1).arg(key).take();
-        let alone = [Cmd::hgetall(key), Cmd::pttl(key), eval, evalsha];
+        let mut alone = vec![Cmd::hgetall(key), Cmd::pttl(key), eval, evalsha];
+        if of_users {
+            let key = [key, "users"].concat();
+            alone.push(cmd("EVAL").arg(CHECK_USERS.code).arg(1).arg(key).take());
+        }
         let alone = alone.iter().map(async |command| {
             match redis.query::<Value>(command).await {
                 // A server may not have seen the script yet; it may be asked for.

@@ -2,8 +2,9 @@
 -- KEYS: when sessions were entered; until when they are; when all were ended.
 -- ARGV: the session that stays, or ''; for how long this has to be known.
 -- Returns as entries.lua.
-local newest = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
+local newest = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]
 -- Clocks of servers differ: after a failover it may be earlier than before.
-local time = math.max(forget_those_gone(KEYS[1], KEYS[2]), (last_ended(KEYS[3])) + 1, tonumber(newest or 0))
+local last = last_ended(KEYS[3])
+local time = math.max(forget_those_gone(KEYS[1], KEYS[2]), last + 1, tonumber(newest or 0))
 redis.call('SET', KEYS[3], string.format('%.0f %s', time, ARGV[1]), 'PX', ARGV[2])
 return {time, redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')}

@@ -3,7 +3,7 @@
 -- Removes those whose time is up: no session lives longer than it is entered for. Returns the time.
 local function forget_those_gone(entered, untils)
     local time = now()
-    local gone = redis.call('ZRANGEBYSCORE', untils, '-inf', time)
+    local gone = redis.call('ZRANGE', untils, '-inf', time, 'BYSCORE')
     in_chunks('ZREM', entered, gone, 1, #gone)
     in_chunks('ZREM', untils, gone, 1, #gone)
     return time
