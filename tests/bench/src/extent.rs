@@ -10,6 +10,7 @@ pub(crate) struct Extent {
     pub(crate) rounds_of_sweeps: usize,
     pub(crate) many_sessions: usize,
     pub(crate) typical_sessions: usize,
+    pub(crate) sessions_of_user: &'static [usize],
     pub(crate) milestones: Milestones,
 }
 
@@ -22,6 +23,7 @@ pub(crate) const FULL: Extent = Extent {
     rounds_of_sweeps: 9,
     many_sessions: 1_000_000,
     typical_sessions: 10_000,
+    sessions_of_user: &[1, 100, 10_000],
     milestones: Milestones {
         first: 10_000,
         last: 1_000_000,
@@ -37,6 +39,7 @@ pub(crate) const QUICK: Extent = Extent {
     rounds_of_sweeps: 1,
     many_sessions: 20_000,
     typical_sessions: 500,
+    sessions_of_user: &[1, 100],
     milestones: Milestones {
         first: 1_000,
         last: 10_000,

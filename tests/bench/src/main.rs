@@ -33,6 +33,7 @@ mod setting;
 mod table;
 mod target;
 mod targets;
+mod user_sessions;
 mod visitor;
 mod writes;
 mod wrk;

@@ -12,7 +12,7 @@ use crate::{
     results::Results,
     session_memory,
     setting::Route,
-    targets, writes,
+    targets, user_sessions, writes,
 };
 
 /// Measures all contenders, and writes what it has found out.
@@ -79,6 +79,10 @@ fn measure(report: &mut Report<'_>, extent: &Extent) -> anyhow::Result<Results> 
     if report.is_wanted(session_memory::TITLE) {
         let table = session_memory::measure(extent.typical_sessions)?;
         report.section(session_memory::TITLE, &table);
+    }
+    if report.is_wanted(user_sessions::TITLE) {
+        let table = user_sessions::measure(extent.sessions_of_user, rounds)?;
+        report.section(user_sessions::TITLE, &table);
     }
     let mut memory = Vec::new();
     if report.is_wanted(memory::TITLE) {

@@ -22,6 +22,8 @@ use crate::{
 /// than half of that is dropped: the other half is for clocks that differ.
 const GRACE: Duration = Duration::from_secs(2 * 60);
 
+const MINUTE_MS: i64 = 60_000;
+
 const GRACE_MS: i64 = GRACE.as_millis() as i64;
 
 /// So long it is remembered that all sessions of a user were ended: longer than anything is under way.
@@ -40,10 +42,13 @@ pub(crate) struct Owner {
 impl Owner {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(' ');
+        let user = UserId::parse(words.next()?)?;
+        let entered: i64 = words.next()?.parse().ok()?;
         Some(Self {
-            user: UserId::parse(words.next()?)?,
-            entered: words.next()?.parse().ok()?,
-            until: words.next()?.parse().ok()?,
+            user,
+            entered,
+            until: entered
+                .checked_add(words.next()?.parse::<i64>().ok()?.checked_mul(MINUTE_MS)?)?,
         })
     }
 
@@ -58,6 +63,7 @@ impl Owner {
     }
 }
 
+/// No more than the 64 bytes up to which Redis packs the fields of a hash.
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -65,7 +71,8 @@ impl fmt::Display for Owner {
             entered,
             until,
         } = self;
-        write!(f, "{} {entered} {until}", user.as_ref())
+        let minutes = (until - entered) / MINUTE_MS;
+        write!(f, "{} {entered} {minutes}", user.as_ref())
     }
 }
 
@@ -212,6 +219,15 @@ impl<'a> Index<'a> {
             self.run(&LEAVE, 2, add_arguments, |_| Ok(())).await?;
         }
         Ok(())
+    }
+
+    /// That of one session, if it is there.
+    pub(crate) async fn entry(&self, id: &SessionId) -> Result<Entries, Error> {
+        let add_argument = |command: &mut Cmd| {
+            command.arg(id.as_ref());
+        };
+        let found = self.run(&ENTRIES, 3, add_argument, understand);
+        found.await.map(entries)
     }
 
     pub(crate) async fn entries(&self) -> Result<Entries, Error> {

@@ -116,8 +116,7 @@ impl Storage {
         id: &SessionId,
     ) -> Result<bool, Error> {
         let index = self.index(op, user);
-        let mut entries = op.observation.of(index.entries()).await?;
-        entries.all.retain(|entry| entry.id == *id);
+        let entries = op.observation.of(index.entry(id)).await?;
         Ok(self.end_entries(op, user, &entries).await? > 0)
     }
 

@@ -9,6 +9,7 @@
 local entered, untils, ended = KEYS[1], KEYS[2], KEYS[3]
 local id, from, since, limit = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[6])
 local time = forget_those_gone(entered, untils)
+local until_when = time + ARGV[4]
 remove_entries(entered, untils, ARGV, 8)
 local last, exempt = last_ended(ended)
 time = math.max(time, last + 1)
@@ -24,7 +25,6 @@ elseif not known and limit and ARGV[7] == '1' and redis.call('ZCARD', entered) >
     return {0, time, redis.call('ZRANGE', entered, 0, -1, 'WITHSCORES')}
 end
 redis.call('ZADD', entered, time, id)
-local until_when = now() + ARGV[4]
 redis.call('ZADD', untils, 'GT', until_when, id)
 for i = 1, 2 do
     if redis.call('PTTL', KEYS[i]) < tonumber(ARGV[4]) then
