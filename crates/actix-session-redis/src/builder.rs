@@ -10,7 +10,7 @@ use crate::{
     client::{Client, Connector},
     error::Error,
     pool::RedisPool,
-    session::{BuiltInNames, Keyspace, Limit, MergeRules, Policy, Sessions},
+    session::{BuiltInNames, Keyspace, Limit, MergeRules, Policy, Rules, Sessions},
     store::RedisSessionStore,
     telemetry::events::{self, Log},
     users::AtLimit,
@@ -369,13 +369,8 @@ impl RedisSessionStoreBuilder {
             (None, None) => BuiltInNames::Ignored,
         };
         let keyspace = Keyspace::new(self.key_prefix, built_in);
-        let sessions = Sessions::new(
-            Arc::clone(&client),
-            keyspace,
-            self.max_state_bytes,
-            self.merge_rules,
-            self.policy,
-        );
+        let rules = Rules::new(self.max_state_bytes, self.merge_rules, self.policy);
+        let sessions = Sessions::new(Arc::clone(&client), keyspace, rules);
         RedisSessionStore {
             client,
             sessions: Arc::new(sessions),

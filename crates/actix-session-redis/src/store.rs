@@ -221,7 +221,7 @@ impl RedisSessionStore {
         ttl: &Duration,
     ) -> Result<SessionKey, Error> {
         let Some(scope) = RequestScope::of_middleware(&self.sessions) else {
-            let created = self.sessions.create(op, state, Terms::only(ttl), None);
+            let created = self.sessions.create(op, state, Terms::only(ttl));
             return created.await?.ok_or(Error::Gone);
         };
         self.warn_if(scope.is_nested);
@@ -238,7 +238,7 @@ impl RedisSessionStore {
             // It has come too late, and brings nothing of its own.
             Loaded::Ended { late: true } if state.is_empty() => Ok(Renewal::Undone),
             _ => {
-                let created = self.sessions.create(op, state, terms, None).await;
+                let created = self.sessions.create(op, state, terms).await;
                 created.map(|created| created.map_or(Renewal::Undone, Renewal::Done))
             }
         };
@@ -286,7 +286,7 @@ impl RedisSessionStore {
             }
             Loaded::Ended { late: true } => Ok(Effect::Gone),
             Loaded::Ended { late: false } => {
-                let created = self.sessions.create(op, state, terms, None).await;
+                let created = self.sessions.create(op, state, terms).await;
                 return match created {
                     Ok(Some(session_key)) => Ok(Some(session_key)),
                     Ok(None) => {

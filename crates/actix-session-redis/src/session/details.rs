@@ -167,6 +167,22 @@ impl Policy {
         (json != "null").then(|| UserId::of(&json))
     }
 
+    /// # Errors
+    ///
+    /// [`Error::InvalidOption`] when the store does not know of users, or it is no user.
+    pub(crate) fn user_named(&self, json: &str) -> Result<UserId, Error> {
+        let json = canonical(json);
+        let reason = match &self.user_field {
+            None => "the store has no user_field, which says whose a session is",
+            Some(_) if json == "null" => "null is no user",
+            Some(_) => return Ok(UserId::of(&json)),
+        };
+        Err(Error::InvalidOption {
+            option: "sessions_of",
+            reason: reason.to_owned(),
+        })
+    }
+
     /// What becomes of the details, but for the owner, and the TTL: none if the session has reached
     /// its absolute lifetime.
     pub(crate) fn details(

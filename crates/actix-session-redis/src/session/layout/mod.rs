@@ -1,6 +1,7 @@
 //! How a session is laid out in Redis: as ours, or as that of the store built into actix-session.
 
 pub(super) mod built_in;
+pub(super) mod copy;
 pub(super) mod hash;
 
 use std::sync::Arc;

@@ -1,21 +1,15 @@
-//! Sessions of the store built into actix-session live on as ours.
-//!
-//! A session that is not there under our name is looked up under that store's. Its first write here
-//! makes it one of ours, with the same session key. The copy there is never written again and lives
-//! as long as ours does, so that whoever goes back to the built-in store finds it; a session that
-//! begins here gets one, too. Who ends a session takes its copy away first, and a session whose copy
-//! is gone was ended by the built-in store: so it has ended here as well.
+//! The copy of a session in the layout of the store built into actix-session.
 
 use std::sync::Arc;
 
-use super::{
-    layout::{built_in::BuiltIn, hash::Hash},
-    snapshot::{Origin, Snapshot},
-    state::State,
-};
+use super::{built_in::BuiltIn, hash::Hash};
 use crate::{
     client::{Client, Operation},
     error::Error,
+    session::{
+        snapshot::{Origin, Snapshot},
+        state::State,
+    },
 };
 
 /// The copy of a session.

@@ -1,0 +1,79 @@
+//! How a session is changed from outside of its requests.
+
+use actix_web::cookie::time;
+
+use super::{
+    begin::adopt,
+    changes::Changes,
+    details::Terms,
+    enter::enter,
+    keyspace::Layout,
+    layout::hash::{Replacement, Written},
+    read::read,
+    record::Record,
+    snapshot::{Origin, Snapshot},
+    state::State,
+    write::{Effect, goes_on_after, plan, settle},
+};
+use crate::error::Error;
+
+/// One change of a session from outside of its requests: `change` is called again with what is
+/// there, until nothing of that has changed meanwhile. `None` if there is no such session.
+pub(super) async fn modify<T>(
+    session: &Record<'_>,
+    mut change: impl FnMut(&mut State) -> T,
+) -> Result<Option<T>, Error> {
+    let mut tries = 1;
+    loop {
+        let Some(snapshot) = read(session, false).await? else {
+            return Ok(None);
+        };
+        let mut ours = snapshot.state.clone();
+        let output = change(&mut ours);
+        if Changes::between(&snapshot.state, &ours).is_empty() {
+            return Ok(Some(output));
+        }
+        session.storage.rules.check_size(&ours)?;
+        if session.storage.keyspace.layout() == Layout::BuiltIn {
+            let replaced = session.replace(&Replacement::of_state(&ours, None)).await?;
+            return Ok(matches!(replaced, Written::Done).then_some(output));
+        }
+        match modify_to(session, &snapshot, &ours).await? {
+            Written::Done => return Ok(Some(output)),
+            Written::Gone => return Ok(None),
+            Written::Conflict(_) => goes_on_after(session.op, &mut tries)?,
+        }
+    }
+}
+
+/// Its TTL stays.
+async fn modify_to(
+    session: &Record<'_>,
+    snapshot: &Snapshot,
+    ours: &State,
+) -> Result<Written, Error> {
+    let mut changes = Changes::exactly(&snapshot.state, ours);
+    let ttl_left_ms = match snapshot.ttl_left_ms() {
+        None if session.storage.rules.policy.needs_details() => session.ttl_left_ms().await?,
+        known => known.unwrap_or_default(),
+    };
+    let ttl = time::Duration::milliseconds(ttl_left_ms.max(1));
+    let terms = Terms::only(&ttl);
+    if snapshot.origin == Origin::Copy
+        && !adopt(session, Some(snapshot), ttl_left_ms, terms).await?
+    {
+        return Ok(Written::Gone);
+    }
+    let Some(mut plan) = plan(session, snapshot, ours, terms).await? else {
+        return Ok(Written::Gone);
+    };
+    plan.keeps_ttl();
+    if !enter(session, None, &mut plan).await? {
+        return Ok(Written::Gone);
+    }
+    plan.add_to(&mut changes);
+    let written = session.write(&changes, None).await?;
+    let effect = Effect::done(matches!(written, Written::Done));
+    settle(session, &plan, Some(effect)).await;
+    Ok(written)
+}

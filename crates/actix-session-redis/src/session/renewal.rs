@@ -1,0 +1,108 @@
+//! How a session goes on under a new key.
+
+use std::time::Duration;
+
+use actix_session::storage::SessionKey;
+
+use super::{
+    begin::{Created, adopt, create},
+    changes::MergeRules,
+    details::Terms,
+    keyspace::draw_token,
+    record::Record,
+    snapshot::Snapshot,
+    state::{State, was_cleared},
+    tombstone::{Ended, Ending},
+    ttl::whole_milliseconds,
+    write::{Effect, replace},
+};
+use crate::{error::Error, telemetry::events};
+
+/// So much longer than the deadline the last state of a renewed session is kept for a retry, which
+/// is late when its thread was blocked, or Redis did not get to it at once.
+const RETRY_SLACK: Duration = Duration::from_secs(60);
+
+/// What became of a session that was to begin, or to go on under a new key.
+pub(crate) enum Renewal {
+    Done(SessionKey),
+    /// Somebody else had ended it; or it was gone, and the request has written nothing itself; or all
+    /// sessions of the user were ended meanwhile.
+    Undone,
+    /// Redis did not say whether the old session has ended. The new one is there.
+    InDoubt(SessionKey, Error),
+}
+
+/// Goes on under a new key with what a request has made of the snapshot, and with what others
+/// had made of it until the session ended.
+///
+/// The new session is there before the old one ends, and until then nobody knows of it.
+pub(super) async fn renew(
+    session: &Record<'_>,
+    snapshot: &Snapshot,
+    ours: &State,
+    terms: Terms<'_>,
+) -> Result<Renewal, Error> {
+    let (storage, op, names) = (session.storage, session.op, session.names);
+    // If the built-in store has ended the old one, it is gone like any other.
+    let own = snapshot.details.lifetime_ms;
+    let ttl_ms = own.map_or_else(|| whole_milliseconds(terms.ttl), Ok)?;
+    adopt(session, Some(snapshot), ttl_ms, terms).await?;
+    let created = create(storage, op, ours, terms, Some((names, snapshot))).await?;
+    let Some(Created { session_key, owner }) = created else {
+        return Ok(Renewal::Undone);
+    };
+    let names = storage.keyspace.names(&session_key);
+    let new = Record::new(storage, op, &names);
+    let cleared = was_cleared(&snapshot.state, ours);
+    let ending = Ending {
+        who: &draw_token(),
+        successor: Some(&names),
+        keep_last_state: (!cleared).then_some(storage.client.deadline + RETRY_SLACK),
+        whose: None,
+    };
+    let lives = match session.carry_out(&ending).await {
+        Ok(Ended::ByUs(_)) if cleared => Ok(true),
+        Ok(Ended::ByUs(last_state)) => {
+            let brought_along = bring_along(&new, snapshot, ours, last_state, terms);
+            Ok(brought_along.await)
+        }
+        Ok(Ended::BySomebodyElse(_) | Ended::NotTheirs) => Ok(false),
+        Err(error @ Error::Unavailable { .. }) => {
+            return Ok(Renewal::InDoubt(session_key, error));
+        }
+        Err(error) => Err(error),
+    };
+    if let Ok(true) = lives {
+        session.leave(snapshot.details.owner.as_ref()).await;
+        return Ok(Renewal::Done(session_key));
+    }
+    // Nobody will ever know its key; if it cannot be removed, it expires.
+    let _ = new.remove().await;
+    new.leave(owner.as_ref()).await;
+    lives.map(|_| Renewal::Undone)
+}
+
+/// Into a renewed session goes what others have made of the old one. If that was gone, nothing
+/// of it goes: what is left is what this request has written itself, and `false` means nothing.
+async fn bring_along(
+    new: &Record<'_>,
+    snapshot: &Snapshot,
+    ours: &State,
+    last_state: Option<State>,
+    terms: Terms<'_>,
+) -> bool {
+    let base = &snapshot.state;
+    let merged = match &last_state {
+        Some(theirs) => new.storage.rules.merge_rules.merge(base, theirs, ours),
+        None => MergeRules::default().merge(base, &State::new(), ours),
+    };
+    let brought = match merged {
+        Ok(own) if last_state.is_none() && own.is_empty() => return false,
+        Ok(merged) if merged == *ours => return true,
+        Ok(merged) => replace(new, &merged, terms).await,
+        Err(error) => Err(error),
+    };
+    // The old session has ended: what the user has is the new one, as it is.
+    let brought = brought.inspect_err(events::late_changes_lost);
+    brought.unwrap_or(Effect::Done) != Effect::Gone
+}

@@ -1,0 +1,218 @@
+//! What there is of the sessions in the index of a user: they are looked at, listed, and ended.
+
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+
+use super::{
+    details::Details,
+    end::end_together,
+    index::{Entries, Entry, Limit, Login},
+    keyspace::{Names, SessionId, UserId},
+    layout::hash::Hash,
+    storage::Storage,
+    tombstone::{self, Whose},
+};
+use crate::{
+    client::{Connection, Failure, Operation},
+    error::Error,
+};
+
+/// So many sessions are asked for side by side.
+const AT_ONCE: usize = 256;
+
+/// What there is of the session that an entry is for.
+enum Found {
+    /// And how many milliseconds it has left to live.
+    Live(Details, i64),
+    /// It may be about to begin, or to become the user's.
+    Pending,
+    Gone,
+}
+
+/// Those that live, oldest first, with what is noted of them and how long they have left to live.
+pub(super) async fn sessions_of(
+    storage: &Storage,
+    op: &Operation<'_>,
+    user: &UserId,
+) -> Result<Vec<(SessionId, Details, i64)>, Error> {
+    let index = storage.index(op, user);
+    let entries = op.observation.of(index.entries()).await?;
+    let (mut live, mut gone) = (Vec::new(), Vec::new());
+    for some in entries.all.chunks(AT_ONCE) {
+        // Of thousands, each gets the time that one has.
+        let op = &storage.client.operation(op.observation.name());
+        let found = op
+            .observation
+            .of(look_at(storage, op, user, &entries, some))
+            .await?;
+        for (entry, found) in some.iter().zip(found) {
+            match found {
+                Found::Live(details, left_ms) => live.push((entry.id.clone(), details, left_ms)),
+                Found::Pending => {}
+                Found::Gone => gone.push(entry.clone()),
+            }
+        }
+    }
+    index.leave(&gone).await?;
+    Ok(live)
+}
+
+/// `false` if it is no session of the user.
+pub(super) async fn end_of(
+    storage: &Storage,
+    op: &Operation<'_>,
+    user: &UserId,
+    id: &SessionId,
+) -> Result<bool, Error> {
+    let index = storage.index(op, user);
+    let entries = op.observation.of(index.entry(id)).await?;
+    Ok(end_entries(storage, op, user, &entries).await? > 0)
+}
+
+/// How many have been ended.
+pub(super) async fn end_all_of(
+    storage: &Storage,
+    op: &Operation<'_>,
+    user: &UserId,
+    but: Option<&SessionId>,
+) -> Result<usize, Error> {
+    let index = storage.index(op, user);
+    let mut entries = op.observation.of(index.end_all(but)).await?;
+    entries.all.retain(|entry| Some(&entry.id) != but);
+    end_entries(storage, op, user, &entries).await
+}
+
+/// Fails if no other session may begin.
+pub(super) async fn begin_login(
+    storage: &Storage,
+    op: &Operation<'_>,
+    user: &UserId,
+    limit: Option<Limit>,
+) -> Result<Login, Error> {
+    let entries = storage.index(op, user).entries().await?;
+    if let Some(Limit {
+        sessions: limit,
+        refuses: true,
+    }) = limit
+        && entries.all.len() >= limit
+        && entries.all.len() - gone_among(storage, op, user, &entries).await?.len() >= limit
+    {
+        return Err(Error::SessionLimit { limit });
+    }
+    Ok(entries.login(user.clone()))
+}
+
+/// Which of them are no live session of the user, and will not become one.
+pub(super) async fn gone_among(
+    storage: &Storage,
+    op: &Operation<'_>,
+    user: &UserId,
+    entries: &Entries,
+) -> Result<Vec<Entry>, Error> {
+    let mut gone = Vec::new();
+    for some in entries.all.chunks(AT_ONCE) {
+        let found = look_at(storage, op, user, entries, some).await?;
+        let of_those = some.iter().zip(found);
+        let of_those = of_those.filter(|(_, found)| matches!(found, Found::Gone));
+        gone.extend(of_those.map(|(entry, _)| entry.clone()));
+    }
+    Ok(gone)
+}
+
+async fn look_at(
+    storage: &Storage,
+    op: &Operation<'_>,
+    user: &UserId,
+    entries: &Entries,
+    some: &[Entry],
+) -> Result<Vec<Found>, Error> {
+    let ids: Vec<_> = some.iter().map(|entry| &entry.id).collect();
+    let found = details_of(storage, op, &ids).await?;
+    let found = some.iter().zip(found).map(|(entry, found)| match found {
+        Some((details, left_ms)) if is_of(&details, user) => Found::Live(details, left_ms),
+        _ if entries.is_pending(entry) => Found::Pending,
+        _ => Found::Gone,
+    });
+    let mut found: Vec<_> = found.collect();
+    let is_pending = |(_, found): &(&&SessionId, &mut Found)| matches!(found, Found::Pending);
+    let (ids, pending): (Vec<_>, Vec<_>) = ids.iter().zip(&mut found).filter(is_pending).unzip();
+    if !ids.is_empty() {
+        let ended = have_ended(storage, op, &ids).await?;
+        for (found, _) in pending.into_iter().zip(ended).filter(|(_, ended)| *ended) {
+            *found = Found::Gone;
+        }
+    }
+    Ok(found)
+}
+
+/// How many of them have been ended: live ones, and such as are about to begin.
+pub(super) async fn end_entries(
+    storage: &Storage,
+    op: &Operation<'_>,
+    user: &UserId,
+    entries: &Entries,
+) -> Result<usize, Error> {
+    let mut count = 0;
+    for some in entries.all.chunks(AT_ONCE) {
+        let op = &storage.client.operation(op.observation.name());
+        let ends = some.iter().map(|entry| {
+            let is_pending = entries.is_pending(entry);
+            (Names::of_id(entry.id.clone()), Whose { user, is_pending })
+        });
+        let ends: Vec<_> = ends.collect();
+        let ended = op.observation.of(end_together(storage, op, &ends)).await?;
+        count += ended.into_iter().filter(|ended| *ended).count();
+        storage.index(op, user).leave(some).await?;
+    }
+    Ok(count)
+}
+
+/// What is noted of each of these sessions beside its state, and how many milliseconds it has left
+/// to live.
+async fn details_of(
+    storage: &Storage,
+    op: &Operation<'_>,
+    ids: &[&SessionId],
+) -> Result<Vec<Option<(Details, i64)>>, Error> {
+    let look = |redis: Arc<Connection>| {
+        let looks = ids.iter().map(move |id| {
+            let redis = Arc::clone(&redis);
+            async move {
+                let redis_key = &*storage
+                    .keyspace
+                    .session(&Names::of_id(SessionId::clone(id)));
+                match (Hash { redis, redis_key }).details().await {
+                    Err(Failure::Permanent(Error::Unreadable { .. })) => Ok(None),
+                    details => details,
+                }
+            }
+        });
+        try_join_all(looks)
+    };
+    storage.client.run(op, look).await
+}
+
+/// Which of these sessions have ended, as far as that is remembered.
+async fn have_ended(
+    storage: &Storage,
+    op: &Operation<'_>,
+    ids: &[&&SessionId],
+) -> Result<Vec<bool>, Error> {
+    let look = |redis: Arc<Connection>| {
+        let looks = ids.iter().map(move |id| {
+            let redis = Arc::clone(&redis);
+            async move {
+                let age = tombstone::age(redis, &storage.keyspace.tombstone(id)).await;
+                age.map(|age| age.is_some())
+            }
+        });
+        try_join_all(looks)
+    };
+    storage.client.run(op, look).await
+}
+
+fn is_of(details: &Details, user: &UserId) -> bool {
+    let owner = details.owner.as_ref();
+    owner.is_some_and(|owner| owner.user == *user)
+}

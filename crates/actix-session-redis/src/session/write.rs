@@ -1,0 +1,283 @@
+//! How a session is written: what a request has made of it, or all of it; and how it is prolonged.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::{
+    begin::{adopt, begin_adopted},
+    changes::Changes,
+    details::{Details, Terms},
+    end::end,
+    enter::enter,
+    keyspace::Layout,
+    layout::hash::{Replacement, Written},
+    plan::{Of, Plan},
+    read::read,
+    record::Record,
+    snapshot::Snapshot,
+    state::{State, was_cleared},
+    storage::or_if_unreadable,
+    ttl::whole_milliseconds,
+};
+use crate::{client::Operation, error::Error, telemetry::events};
+
+/// What became of a session that was to be written or prolonged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Effect {
+    Done,
+    /// It has just been prolonged, and there is nothing to write.
+    Fresh,
+    /// There is no session any more.
+    Gone,
+}
+
+impl Effect {
+    pub(super) fn done(done: bool) -> Self {
+        if done { Self::Done } else { Self::Gone }
+    }
+}
+
+/// Stores what a request has made of the snapshot, and nothing else.
+pub(super) async fn update(
+    session: &Record<'_>,
+    snapshot: &Snapshot,
+    ours: &State,
+    terms: Terms<'_>,
+) -> Result<Effect, Error> {
+    let mut changes = session
+        .storage
+        .rules
+        .merge_rules
+        .changes(&snapshot.state, ours);
+    let Some(mut plan) = plan(session, snapshot, ours, terms).await? else {
+        return Ok(Effect::Gone);
+    };
+    if changes.is_empty() && plan.is_idle() {
+        return prolong(session, Some(snapshot), terms, plan.ttl_ms).await;
+    }
+    session.storage.rules.check_size(ours)?;
+    if !adopt(session, Some(snapshot), plan.ttl_ms, terms).await?
+        || !enter(session, None, &mut plan).await?
+    {
+        return Ok(Effect::Gone);
+    }
+    let is_replaced =
+        session.storage.keyspace.layout() == Layout::BuiltIn || was_cleared(&snapshot.state, ours);
+    let written = if is_replaced {
+        put(session, snapshot, ours, &plan).await?
+    } else {
+        plan.add_to(&mut changes);
+        write(session, snapshot, ours, changes, plan.ttl_ms).await?
+    };
+    settle(session, &plan, written).await;
+    match written {
+        Some(effect) => Ok(effect),
+        None => replace(session, ours, terms).await,
+    }
+}
+
+/// What becomes of its details; `None` if it has come to its end.
+pub(super) async fn plan(
+    session: &Record<'_>,
+    snapshot: &Snapshot,
+    ours: &State,
+    terms: Terms<'_>,
+) -> Result<Option<Plan>, Error> {
+    let user = session.storage.rules.policy.user(&snapshot.state);
+    let of = Of::Known(&snapshot.details);
+    let plan = Plan::new(
+        &session.storage.rules.policy,
+        of,
+        user.as_ref(),
+        ours,
+        terms,
+    )?;
+    if plan.is_none() {
+        end(session, Some(snapshot)).await?;
+    }
+    Ok(plan)
+}
+
+/// Writes changes, and if others have changed the same meanwhile, what comes of both.
+async fn write(
+    session: &Record<'_>,
+    snapshot: &Snapshot,
+    ours: &State,
+    mut changes: Changes<'_>,
+    ttl_ms: i64,
+) -> Result<Option<Effect>, Error> {
+    let mut tries = 1;
+    loop {
+        let theirs = match session.write(&changes, Some(ttl_ms)).await? {
+            Written::Done => break,
+            Written::Gone => return Ok(Some(Effect::Gone)),
+            Written::Conflict(theirs) => theirs,
+        };
+        goes_on_after(session.op, &mut tries)?;
+        if theirs.is_empty() {
+            Details::without_owner(&mut changes.own);
+            changes.owner = None;
+        }
+        session
+            .storage
+            .rules
+            .merge_rules
+            .meet(&mut changes, &snapshot.state, ours, theirs)?;
+    }
+    if tries > 1 {
+        events::merged();
+    }
+    Ok(Some(Effect::Done))
+}
+
+/// Writes all of a state. `None` if the session has become somebody else's meanwhile.
+async fn put(
+    session: &Record<'_>,
+    snapshot: &Snapshot,
+    state: &State,
+    plan: &Plan,
+) -> Result<Option<Effect>, Error> {
+    let owner = session
+        .storage
+        .rules
+        .policy
+        .user_field
+        .is_some()
+        .then_some(&snapshot.details.owner);
+    let put = Replacement {
+        state,
+        own: &plan.own_changes(),
+        ttl_ms: Some(plan.ttl_ms),
+        latest: plan.latest,
+        owner,
+    };
+    Ok(match session.replace(&put).await? {
+        Written::Done => Some(Effect::Done),
+        Written::Gone => Some(Effect::Gone),
+        Written::Conflict(_) => None,
+    })
+}
+
+/// After a write: takes the session out of the index that it is in no more. If it was not written
+/// and is there, somebody else may have entered it, too.
+pub(super) async fn settle(session: &Record<'_>, plan: &Plan, written: Option<Effect>) {
+    if let Some(written) = written {
+        let left = plan.left(written == Effect::Done);
+        session.leave(left).await;
+    }
+}
+
+/// Last write wins.
+pub(super) async fn replace(
+    session: &Record<'_>,
+    state: &State,
+    terms: Terms<'_>,
+) -> Result<Effect, Error> {
+    let ttl_ms = whole_milliseconds(terms.ttl)?;
+    session.storage.rules.check_size(state)?;
+    if session.storage.rules.policy.needs_details() {
+        return replace_known(session, state, terms).await;
+    }
+    if !adopt(session, None, ttl_ms, terms).await? {
+        return Ok(Effect::Gone);
+    }
+    let put = Replacement::of_state(state, Some(ttl_ms));
+    let replaced = session.replace(&put).await?;
+    match session.copy() {
+        Some(copy) if matches!(replaced, Written::Gone) && copy.exists().await? => {
+            events::adopted();
+            begin_adopted(session, state, terms).await.map(Effect::done)
+        }
+        _ => Ok(Effect::done(matches!(replaced, Written::Done))),
+    }
+}
+
+/// What is noted of a session has to be known before it is replaced.
+async fn replace_known(
+    session: &Record<'_>,
+    state: &State,
+    terms: Terms<'_>,
+) -> Result<Effect, Error> {
+    let mut tries = 1;
+    loop {
+        let found = read(session, false).await;
+        let Some(snapshot) = or_if_unreadable(found, None)? else {
+            return Ok(Effect::Gone);
+        };
+        let Some(mut plan) = plan(session, &snapshot, state, terms).await? else {
+            return Ok(Effect::Gone);
+        };
+        if !adopt(session, Some(&snapshot), plan.ttl_ms, terms).await?
+            || !enter(session, None, &mut plan).await?
+        {
+            return Ok(Effect::Gone);
+        }
+        let written = put(session, &snapshot, state, &plan).await?;
+        settle(session, &plan, written).await;
+        if let Some(effect) = written {
+            return Ok(effect);
+        }
+        goes_on_after(session.op, &mut tries)?;
+    }
+}
+
+/// Lets the session live for another TTL, if that makes a difference.
+pub(super) async fn refresh(
+    session: &Record<'_>,
+    snapshot: Option<&Snapshot>,
+    terms: Terms<'_>,
+) -> Result<Effect, Error> {
+    let found;
+    let snapshot = match snapshot {
+        None if session.storage.rules.policy.needs_details() => {
+            found = or_if_unreadable(read(session, true).await, None)?;
+            match &found {
+                Some(snapshot) => Some(snapshot),
+                None => return Ok(Effect::Gone),
+            }
+        }
+        snapshot => snapshot,
+    };
+    match snapshot {
+        Some(snapshot) => update(session, snapshot, &snapshot.state, terms).await,
+        None => {
+            let ttl_ms = whole_milliseconds(terms.ttl)?;
+            prolong(session, None, terms, ttl_ms).await
+        }
+    }
+}
+
+async fn prolong(
+    session: &Record<'_>,
+    snapshot: Option<&Snapshot>,
+    terms: Terms<'_>,
+    ttl_ms: i64,
+) -> Result<Effect, Error> {
+    session.storage.rules.refreshes.store(true, Relaxed);
+    if snapshot.is_some_and(|snapshot| snapshot.is_fresh(ttl_ms)) {
+        return Ok(Effect::Fresh);
+    }
+    if !adopt(session, snapshot, ttl_ms, terms).await? {
+        return Ok(Effect::Gone);
+    }
+    let refreshed = session.refresh(ttl_ms).await?;
+    match session.copy() {
+        // Only prolonged there, it would never become one of ours.
+        Some(copy) if !refreshed => match or_if_unreadable(copy.read().await, None)? {
+            Some(theirs) => {
+                let adopted = adopt(session, Some(&theirs), ttl_ms, terms).await;
+                adopted.map(Effect::done)
+            }
+            None => Ok(Effect::Gone),
+        },
+        _ => Ok(Effect::done(refreshed)),
+    }
+}
+
+pub(super) fn goes_on_after(op: &Operation<'_>, tries: &mut u32) -> Result<(), Error> {
+    events::conflicted();
+    if !op.has_time_for_a_try() {
+        return Err(Error::Contended { tries: *tries });
+    }
+    *tries += 1;
+    Ok(())
+}
