@@ -3,15 +3,16 @@
 use std::{
     fmt,
     future::{Ready, ready},
-    ops::Deref,
     sync::Arc,
     time::Duration,
 };
 
-use actix_session::storage::SessionKey;
 use actix_web::{Error, FromRequest, HttpRequest, dev::Payload, error::ErrorInternalServerError};
 
-use super::request_scope::{Loaded, LoadedSession, RequestScope};
+use super::{
+    current_key::CurrentKey,
+    request_scope::{Loaded, LoadedSession, RequestScope},
+};
 use crate::session::{Login, SessionId};
 
 /// The session of the request, for a handler that has to tell it from others of the same user, or
@@ -132,30 +133,6 @@ impl fmt::Debug for CurrentSession {
             .field("handle", &self.handle())
             .field("is_unavailable", &self.is_unavailable())
             .finish_non_exhaustive()
-    }
-}
-
-/// A session key that `Debug` does not show.
-pub struct CurrentKey(SessionKey);
-
-impl CurrentKey {
-    pub(crate) fn copy(session_key: &SessionKey) -> Self {
-        let copy = session_key.as_ref().to_owned().try_into();
-        Self(copy.expect("a copy of a session key is one"))
-    }
-}
-
-impl Deref for CurrentKey {
-    type Target = SessionKey;
-
-    fn deref(&self) -> &SessionKey {
-        &self.0
-    }
-}
-
-impl fmt::Debug for CurrentKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CurrentKey").finish_non_exhaustive()
     }
 }
 

@@ -12,7 +12,7 @@ use actix_session::SessionStatus;
 use actix_web::cookie::time;
 use tokio::task::futures::TaskLocalFuture;
 
-use super::current_session::CurrentKey;
+use super::current_key::CurrentKey;
 use crate::{
     error::Error,
     lock::lock,

@@ -6,7 +6,7 @@ use deadpool_redis::redis::{Cmd, Value};
 
 use super::{
     keyspace::{Keyspace, Layout, Names, UserId},
-    layout::{built_in, hash},
+    layout::{built_in, fields},
     script::{BUILT_IN_END, END},
     state::State,
 };
@@ -74,9 +74,8 @@ impl Ending<'_> {
             Value::Int(2) => return Ok(Ended::NotTheirs),
             Value::Int(_) => return Ok(Ended::ByUs(None)),
             last_state => match keyspace.layout() {
-                Layout::Hash => {
-                    hash::understand(last_state).map(|(state, ours)| ours.is_born.then_some(state))
-                }
+                Layout::Hash => fields::understand(last_state)
+                    .map(|(state, ours)| ours.is_born.then_some(state)),
                 Layout::BuiltIn => built_in::understand(last_state),
             },
         };

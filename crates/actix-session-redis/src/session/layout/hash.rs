@@ -4,35 +4,28 @@
 //! It exists if it has the field [`BORN`], which only [`Hash::create`] writes. So a write that comes
 //! too late can at worst leave a hash without it, which is no session.
 
-use std::{str, sync::Arc};
+use std::sync::Arc;
 
 use deadpool_redis::redis::{Cmd, Value, cmd, from_redis_value};
 use futures_util::future::{try_join, try_join_all};
 
+use super::fields::{
+    BORN, COPY, OwnFields, add_fields, add_guarded, add_own_fields, or_empty, removed_own,
+    understand,
+};
 use crate::{
     client::{Connection, Failure},
     error::Error,
     session::{
-        changes::{Changes, Guarded},
+        changes::Changes,
         details::{Details, OwnChanges},
         idempotency::IdempotencyKey,
         index::Owner,
         script::{CHECK, CHECK_USERS, CREATE, REPLACE, SWEEP, Script, WRITE, out_of_step},
         snapshot::{Origin, Snapshot},
-        state::{NOT_UTF8, State, fields, load_field},
+        state::{NOT_UTF8, State, fields},
     },
 };
-
-/// When the session has begun, in milliseconds since 1970.
-const BORN: &[u8] = b"\xFFborn";
-
-/// The Redis key of the copy that the session has in the layout of the store built into
-/// actix-session, if it has one.
-const COPY: &[u8] = b"\xFFcopy";
-
-/// With which bytes the names of our own fields begin: no name of the application's does, for they
-/// are UTF-8. `fields.lua` knows them, too.
-const OURS: u8 = 0xFF;
 
 /// What is under one Redis key, on one connection.
 pub(crate) struct Hash<'a> {
@@ -344,85 +337,6 @@ impl Hash<'_> {
             .run(&self.redis, &[self.redis_key], add_arguments)
             .await
     }
-}
-
-/// What is told of the session by fields of ours.
-#[derive(Default)]
-pub(crate) struct OwnFields {
-    pub(crate) is_born: bool,
-    pub(crate) has_copy: bool,
-    pub(crate) details: Details,
-}
-
-impl OwnFields {
-    fn note(&mut self, field: &[u8], value: &[u8]) {
-        if field == BORN {
-            self.is_born = true;
-            let born = str::from_utf8(value).ok();
-            self.details.born_ms = born.and_then(|born| born.parse().ok());
-        }
-        self.has_copy |= field == COPY;
-        self.details.read(field, value);
-    }
-}
-
-/// From the reply to [`HGETALL`](https://redis.io/docs/latest/commands/hgetall/).
-///
-/// # Errors
-///
-/// [`Error::Unreadable`] when something in it is not UTF-8. That it is no hash at all says nothing of
-/// the session: the connection is out of step, and what it brings is the reply to something else.
-pub(crate) fn understand(fields: Value) -> Result<(State, OwnFields), Failure> {
-    let (mut state, mut ours) = (State::new(), OwnFields::default());
-    for pair in fields.into_map_iter().map_err(|_| out_of_step())? {
-        let (Value::BulkString(field), Value::BulkString(value)) = pair else {
-            return Err(out_of_step());
-        };
-        if field.first() == Some(&OURS) {
-            ours.note(&field, &value);
-        } else {
-            load_field(&mut state, &field, value).map_err(Failure::Permanent)?;
-        }
-    }
-    Ok((state, ours))
-}
-
-fn add_fields<'a>(command: &mut Cmd, fields: impl Iterator<Item = (&'a str, impl AsRef<str>)>) {
-    for (name, json) in fields {
-        command.arg(name).arg(json.as_ref());
-    }
-}
-
-fn add_own_fields(command: &mut Cmd, own: &OwnChanges) {
-    for (name, value) in own {
-        if let Some(value) = value {
-            command.arg(name).arg(value);
-        }
-    }
-}
-
-fn removed_own(own: &OwnChanges) -> Vec<&'static [u8]> {
-    let removed = own.iter().filter(|(_, value)| value.is_none());
-    removed.map(|(name, _)| *name).collect()
-}
-
-fn or_empty(number: Option<impl ToString>) -> String {
-    number.map(|number| number.to_string()).unwrap_or_default()
-}
-
-/// As `write.lua` has it.
-fn add_guarded(command: &mut Cmd, guarded: &Guarded<'_>) {
-    match guarded {
-        Guarded::Add(difference) => command.arg("add").arg(difference).arg(""),
-        Guarded::Swap { expected, value } => {
-            match value {
-                Some(value) => command.arg("set").arg(value.as_ref()),
-                None => command.arg("remove").arg(""),
-            };
-            let expected = expected.as_ref().map(|expected| format!("={expected}"));
-            command.arg(expected.unwrap_or_default())
-        }
-    };
 }
 
 pub(super) fn is_done(reply: &Value) -> Result<bool, Failure> {

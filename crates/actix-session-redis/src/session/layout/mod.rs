@@ -2,6 +2,7 @@
 
 pub(super) mod built_in;
 pub(super) mod copy;
+pub(super) mod fields;
 pub(super) mod hash;
 
 use std::sync::Arc;
