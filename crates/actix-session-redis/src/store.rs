@@ -130,7 +130,8 @@ impl RedisSessionStore {
     /// # Errors
     ///
     /// [`Error::Gone`] when there is no such session; [`Error::Unreadable`] when something else is
-    /// there; [`Error::Contended`] when others kept changing it; [`Error::StateTooLarge`]; and
+    /// there; [`Error::Contended`] when others kept changing it; [`Error::StateTooLarge`];
+    /// [`Error::SessionLimit`] when it makes the session another user's; and
     /// [`Error::Unavailable`], [`Error::Refused`] and [`Error::InvalidOption`], as for every
     /// operation.
     pub async fn modify<T: Send>(
@@ -233,6 +234,9 @@ impl RedisSessionStore {
                 let LoadedSession {
                     names, snapshot, ..
                 } = &*loaded;
+                if self.sessions.is_login(snapshot, state, terms) {
+                    scope.logs_in();
+                }
                 self.sessions.renew(op, names, snapshot, state, terms).await
             }
             // It has come too late, and brings nothing of its own.

@@ -117,6 +117,10 @@ impl UserSessions<'_> {
     ///
     /// Those of [the type](Self#errors). Some may have been ended then: call it again.
     pub async fn end_others(&self, current: &CurrentSession) -> Result<usize, Error> {
+        // Which one is to stay is not known then.
+        if let Some(error) = current.unavailable() {
+            return Err(error.clone());
+        }
         let sessions = &self.store.sessions;
         sessions.end_all_of(self.user()?, current.handle()).await
     }

@@ -220,7 +220,8 @@ impl Options {
                     && outcome.cookie == Fate::Goes
                     && let Some(cookie) = response.headers().get_all(SET_COOKIE).last()
                 {
-                    answer.headers_mut().append(SET_COOKIE, cookie.clone());
+                    let cookie = with_max_age(cookie.clone(), outcome.max_age);
+                    answer.headers_mut().append(SET_COOKIE, cookie);
                 }
                 response.into_response(answer)
             }

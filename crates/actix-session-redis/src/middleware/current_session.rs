@@ -94,7 +94,8 @@ impl CurrentSession {
     /// # Errors
     ///
     /// [`InvalidLifetime`](crate::Error::InvalidLifetime) when
-    /// [`lifetimes`](crate::RedisSessionStoreBuilder::lifetimes) does not allow it.
+    /// [`lifetimes`](crate::RedisSessionStoreBuilder::lifetimes) does not allow it. A request that came
+    /// without a session is only told when its session is written: it fails with a 500 then.
     pub fn set_lifetime(&self, lifetime: Duration) -> Result<(), crate::Error> {
         match self.scope.store() {
             Some(store) if !store.allows_lifetime(lifetime) => {
@@ -117,6 +118,14 @@ impl CurrentSession {
     /// begins anew, even if it was theirs before.
     pub fn complete_login(&self, login: Login) {
         self.scope.wish(|wishes| wishes.login = Some(login));
+    }
+
+    /// Why there may be a session that could not be loaded.
+    pub(crate) fn unavailable(&self) -> Option<&crate::Error> {
+        match &self.loaded {
+            Loaded::Unavailable { error, .. } => Some(error),
+            _ => None,
+        }
     }
 
     fn loaded(&self) -> Option<&LoadedSession> {

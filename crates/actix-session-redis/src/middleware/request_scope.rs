@@ -37,6 +37,8 @@ struct Scope {
     store: Option<Arc<Sessions>>,
     loaded: Loaded,
     wishes: Wishes,
+    /// The session goes on as that of a login, without the lifetime that it has had.
+    logs_in: bool,
     outcome: Outcome,
 }
 
@@ -193,6 +195,10 @@ impl RequestScope {
         lock(&self.scope).outcome.cookie = cookie;
     }
 
+    pub(crate) fn logs_in(&self) {
+        lock(&self.scope).logs_in = true;
+    }
+
     pub(crate) fn fail(&self, error: Error) {
         let outcome = &mut lock(&self.scope).outcome;
         (outcome.failure, outcome.cookie) = (Some(error), Cookie::Stays);
@@ -236,7 +242,7 @@ impl RequestScope {
     pub(crate) fn outcome(&self) -> Outcome {
         let mut scope = lock(&self.scope);
         let of_session = match &scope.loaded {
-            Loaded::Session(loaded) => loaded.snapshot.details.lifetime(),
+            Loaded::Session(loaded) if !scope.logs_in => loaded.snapshot.details.lifetime(),
             _ => None,
         };
         let max_age = scope.wishes.lifetime.or(of_session);

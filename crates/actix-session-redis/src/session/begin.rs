@@ -39,10 +39,10 @@ pub(super) async fn create(
     from: Option<(&Names, &Snapshot)>,
 ) -> Result<Option<Created>, Error> {
     let base = from.and_then(|(_, snapshot)| storage.rules.policy.user(&snapshot.state));
-    let is_login = terms.login.is_some() || storage.rules.policy.user(state) != base;
+    let is_login = storage.rules.policy.is_login(base.as_ref(), state, terms);
     let mut before = from.map_or_else(Details::default, |(_, it)| it.details.clone());
     if is_login {
-        before.born_ms = None;
+        (before.born_ms, before.lifetime_ms) = (None, None);
     }
     storage.rules.check_size(state)?;
     loop {
@@ -134,5 +134,11 @@ pub(super) async fn begin_adopted(
     if !enter(session, None, &mut plan).await? {
         return Ok(false);
     }
-    Ok(session.begin(state, &plan).await? == Begun::Done)
+    let begun = session.begin(state, &plan).await?;
+    if let (Begun::Ended, Some(copy)) = (begun, session.copy())
+        && session.ended_ago().await?.is_some()
+    {
+        copy.remove().await?;
+    }
+    Ok(begun == Begun::Done)
 }

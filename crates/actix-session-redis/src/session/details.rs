@@ -31,6 +31,8 @@ pub(crate) struct Details {
     pub(crate) born_ms: Option<i64>,
     /// Whose it is, as far as the index knows.
     pub(crate) owner: Option<Owner>,
+    /// Nobody can read whose it is.
+    pub(crate) owner_is_junk: bool,
     /// The TTL that it was given the last time, if it is somebody's: it tells when that was.
     pub(crate) ttl_ms: Option<i64>,
     /// The TTL that it was asked to have instead of the session middleware's.
@@ -62,12 +64,13 @@ impl Details {
 
     /// What one of our fields says; what nobody can read says nothing.
     pub(crate) fn read(&mut self, field: &[u8], value: &[u8]) {
-        let Ok(text) = str::from_utf8(value) else {
-            return;
-        };
+        let text = str::from_utf8(value).unwrap_or_default();
         let number = || text.parse().ok().filter(|&number| number > 0);
         match field {
-            USER => self.owner = Owner::parse(text),
+            USER => {
+                self.owner = Owner::parse(text);
+                self.owner_is_junk = self.owner.is_none();
+            }
             TTL => self.ttl_ms = number(),
             LIFETIME => self.lifetime_ms = number(),
             LABEL => self.label = Some(text.to_owned()),
@@ -161,6 +164,17 @@ impl Policy {
         }
     }
 
+    /// Whether a session may be asked to live so long.
+    pub(crate) fn allows(&self, lifetime: Duration) -> bool {
+        let allowed = self.lifetimes.as_ref();
+        allowed.is_some_and(|allowed| allowed.contains(&lifetime))
+    }
+
+    /// Whether a renewal is a login. `base`: whose the session was by its state.
+    pub(crate) fn is_login(&self, base: Option<&UserId>, state: &State, terms: Terms<'_>) -> bool {
+        terms.login.is_some() || self.user(state).as_ref() != base
+    }
+
     pub(crate) fn user(&self, state: &State) -> Option<UserId> {
         let json = field(state, self.user_field.as_ref()?)?;
         let json = canonical(&json);
@@ -192,6 +206,9 @@ impl Policy {
         terms: Terms<'_>,
     ) -> Result<Option<(Details, i64)>, Error> {
         let lifetime_ms = match terms.lifetime {
+            Some(lifetime) if !self.allows(lifetime) => {
+                return Err(Error::InvalidLifetime { lifetime });
+            }
             Some(lifetime) => Some(milliseconds(lifetime)),
             None => before.lifetime_ms,
         };
@@ -216,7 +233,7 @@ impl Policy {
         let ends = details
             .born_ms?
             .saturating_add(milliseconds(self.absolute_lifetime?));
-        Some(ends - now_ms())
+        Some(ends.saturating_sub(now_ms()))
     }
 }
 

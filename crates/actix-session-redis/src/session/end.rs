@@ -5,14 +5,16 @@ use std::{borrow::Cow, sync::Arc};
 use futures_util::future::try_join_all;
 
 use super::{
-    keyspace::{Names, draw_token},
+    details::Details,
+    keyspace::{Names, SessionId, draw_token},
+    layout::hash::Hash,
     record::Record,
     snapshot::Snapshot,
     storage::Storage,
     tombstone::{Ended, Ending, Whose},
 };
 use crate::{
-    client::{Connection, Operation},
+    client::{Connection, Failure, Operation},
     error::Error,
 };
 
@@ -58,8 +60,8 @@ pub(super) async fn end_together(
     ends: &[(Names, Whose<'_>)],
 ) -> Result<Vec<bool>, Error> {
     let who = &*draw_token();
-    for (names, _) in ends {
-        Record::new(storage, op, names).remove_copy().await?;
+    if storage.keyspace.adopts() {
+        remove_copies(storage, op, ends).await?;
     }
     let end = |redis: Arc<Connection>| {
         let ends = ends.iter().map(move |(names, whose)| {
@@ -87,4 +89,68 @@ pub(super) async fn end_together(
         });
     }
     Ok(ended)
+}
+
+/// Of those that will be ended.
+async fn remove_copies(
+    storage: &Storage,
+    op: &Operation<'_>,
+    ends: &[(Names, Whose<'_>)],
+) -> Result<(), Error> {
+    let ids: Vec<_> = ends.iter().map(|(names, _)| &names.id).collect();
+    let found = details_of(storage, op, &ids).await?;
+    let theirs = ends.iter().zip(found).filter(|((_, whose), found)| {
+        let owner = found.as_ref().and_then(|(it, _)| it.owner.as_ref());
+        whose.is_pending || owner.is_some_and(|owner| owner.user == *whose.user)
+    });
+    let keys: Vec<_> = theirs
+        .map(|((names, _), _)| storage.keyspace.session(names))
+        .collect();
+    let look = |redis: Arc<Connection>| {
+        let looks = keys.iter().map(move |redis_key| {
+            let redis = Arc::clone(&redis);
+            async move {
+                match (Hash { redis, redis_key }).copy().await {
+                    Err(Failure::Permanent(Error::Unreadable { .. })) => Ok(None),
+                    copy => copy,
+                }
+            }
+        });
+        try_join_all(looks)
+    };
+    let copies = storage.client.run(op, look).await?;
+    let copies: Vec<_> = copies.into_iter().flatten().collect();
+    let remove = |redis: Arc<Connection>| {
+        let removals = copies.iter().map(move |redis_key| {
+            let redis = Arc::clone(&redis);
+            Hash { redis, redis_key }.remove()
+        });
+        try_join_all(removals)
+    };
+    storage.client.run(op, remove).await.map(drop)
+}
+
+/// What is noted of each of these sessions beside its state, and how many milliseconds it has left
+/// to live.
+pub(super) async fn details_of(
+    storage: &Storage,
+    op: &Operation<'_>,
+    ids: &[&SessionId],
+) -> Result<Vec<Option<(Details, i64)>>, Error> {
+    let look = |redis: Arc<Connection>| {
+        let looks = ids.iter().map(move |id| {
+            let redis = Arc::clone(&redis);
+            async move {
+                let redis_key = &*storage
+                    .keyspace
+                    .session(&Names::of_id(SessionId::clone(id)));
+                match (Hash { redis, redis_key }).details().await {
+                    Err(Failure::Permanent(Error::Unreadable { .. })) => Ok(None),
+                    details => details,
+                }
+            }
+        });
+        try_join_all(looks)
+    };
+    storage.client.run(op, look).await
 }

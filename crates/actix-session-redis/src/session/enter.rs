@@ -40,8 +40,10 @@ pub(super) async fn enter(
                 break owner;
             }
             Entered::Refused(entries) => {
+                let known = gone;
                 gone = gone_among(storage, op, &enters.user, &entries).await?;
-                if let (true, Some(limit)) = (gone.is_empty(), enters.limit) {
+                let is_no_other = gone.iter().all(|gone| known.contains(gone));
+                if let (true, Some(limit)) = (is_no_other, enters.limit) {
                     return Err(Error::SessionLimit {
                         limit: limit.sessions,
                     });

@@ -40,26 +40,29 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
+    /// Only what is spelled as [`Display`](fmt::Display) does: scripts compare it.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(' ');
         let user = UserId::parse(words.next()?)?;
         let entered: i64 = words.next()?.parse().ok()?;
-        Some(Self {
+        let minutes: i64 = words.next()?.parse().ok()?;
+        let until = entered.checked_add(minutes.checked_mul(MINUTE_MS)?)?;
+        let owner = Self {
             user,
             entered,
-            until: entered
-                .checked_add(words.next()?.parse::<i64>().ok()?.checked_mul(MINUTE_MS)?)?,
-        })
+            until,
+        };
+        (owner.to_string() == text).then_some(owner)
     }
 
     /// Whether it stays entered for as long as a session lives that is given this TTL now.
     pub(crate) fn is_entered_for(&self, ttl_ms: i64) -> bool {
-        now_ms().saturating_add(ttl_ms) < self.until - GRACE_MS / 2
+        now_ms().saturating_add(ttl_ms) < self.until.saturating_sub(GRACE_MS / 2)
     }
 
     /// Until when what it was entered for may be written.
     pub(crate) fn latest_write(&self) -> i64 {
-        self.entered + GRACE_MS / 2
+        self.entered.saturating_add(GRACE_MS / 2)
     }
 }
 
@@ -71,7 +74,7 @@ impl fmt::Display for Owner {
             entered,
             until,
         } = self;
-        let minutes = (until - entered) / MINUTE_MS;
+        let minutes = until.saturating_sub(*entered) / MINUTE_MS;
         write!(f, "{} {entered} {minutes}", user.as_ref())
     }
 }
@@ -98,7 +101,7 @@ impl fmt::Debug for Login {
 }
 
 /// A session in the index, and when it was entered.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) id: SessionId,
     pub(crate) entered: i64,
@@ -115,7 +118,7 @@ pub(crate) struct Entries {
 impl Entries {
     /// Whether the session of an entry may not have been written yet.
     pub(crate) fn is_pending(&self, entry: &Entry) -> bool {
-        self.now - entry.entered < GRACE_MS
+        self.now.saturating_sub(entry.entered) < GRACE_MS
     }
 
     pub(crate) fn login(&self, user: UserId) -> Login {
@@ -272,9 +275,11 @@ fn understand<T: FromRedisValue>(reply: Value) -> Result<T, Failure> {
 }
 
 /// What is no session is left out.
-fn entries((now, all): (i64, Vec<(Vec<u8>, i64)>)) -> Entries {
+fn entries((now, all): (i64, Vec<(Vec<u8>, f64)>)) -> Entries {
     let entry = |(id, entered)| {
         let id = String::from_utf8(id).ok()?.parse().ok()?;
+        // Of what is no time, as much as there is.
+        let entered = entered as i64;
         Some(Entry { id, entered })
     };
     let all = all.into_iter().filter_map(entry).collect();

@@ -102,13 +102,19 @@ impl Sessions {
     pub(crate) async fn expires_in(&self, names: &Names) -> Result<Option<Duration>, Error> {
         let op = &self.storage.client.operation("expires_in");
         let session = self.record(op, names);
-        let left_ms = op.observation.of(session.ttl_left_ms()).await?;
+        let left_ms = op.observation.of(read::ttl_left_ms(&session)).await?;
         Ok(u64::try_from(left_ms).ok().map(Duration::from_millis))
     }
 
     pub(crate) fn allows_lifetime(&self, lifetime: Duration) -> bool {
-        let allowed = self.storage.rules.policy.lifetimes.as_ref();
-        allowed.is_some_and(|allowed| allowed.contains(&lifetime))
+        self.storage.rules.policy.allows(lifetime)
+    }
+
+    /// Whether a renewal of the session is a login.
+    pub(crate) fn is_login(&self, snapshot: &Snapshot, state: &State, terms: Terms<'_>) -> bool {
+        let policy = &self.storage.rules.policy;
+        let base = policy.user(&snapshot.state);
+        policy.is_login(base.as_ref(), state, terms)
     }
 
     /// Begins a session under a new key; if that is taken, under another one. `None` if all sessions

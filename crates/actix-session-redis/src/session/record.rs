@@ -131,7 +131,7 @@ impl<'a> Record<'a> {
     }
 
     /// Of a successor only the session knows where its copy is.
-    pub(super) async fn remove_copy(&self) -> Result<(), Error> {
+    async fn remove_copy(&self) -> Result<(), Error> {
         let mut names = Cow::Borrowed(self.names);
         if self.storage.keyspace.adopts() && names.built_in.is_none() {
             names.to_mut().built_in = or_if_unreadable(self.known_copy().await, None)?;

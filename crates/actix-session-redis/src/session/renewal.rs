@@ -13,7 +13,6 @@ use super::{
     snapshot::Snapshot,
     state::{State, was_cleared},
     tombstone::{Ended, Ending},
-    ttl::whole_milliseconds,
     write::{Effect, replace},
 };
 use crate::{error::Error, telemetry::events};
@@ -44,9 +43,11 @@ pub(super) async fn renew(
 ) -> Result<Renewal, Error> {
     let (storage, op, names) = (session.storage, session.op, session.names);
     // If the built-in store has ended the old one, it is gone like any other.
-    let own = snapshot.details.lifetime_ms;
-    let ttl_ms = own.map_or_else(|| whole_milliseconds(terms.ttl), Ok)?;
-    adopt(session, Some(snapshot), ttl_ms, terms).await?;
+    let as_it_is = Terms::only(terms.ttl);
+    let policy = &storage.rules.policy;
+    if let Some((_, ttl_ms)) = policy.details(&snapshot.details, ours, as_it_is)? {
+        adopt(session, Some(snapshot), ttl_ms, terms).await?;
+    }
     let created = create(storage, op, ours, terms, Some((names, snapshot))).await?;
     let Some(Created { session_key, owner }) = created else {
         return Ok(Renewal::Undone);
@@ -77,8 +78,9 @@ pub(super) async fn renew(
         return Ok(Renewal::Done(session_key));
     }
     // Nobody will ever know its key; if it cannot be removed, it expires.
-    let _ = new.remove().await;
-    new.leave(owner.as_ref()).await;
+    if new.remove().await.is_ok() {
+        new.leave(owner.as_ref()).await;
+    }
     lives.map(|_| Renewal::Undone)
 }
 

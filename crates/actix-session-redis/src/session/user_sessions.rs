@@ -6,15 +6,14 @@ use futures_util::future::try_join_all;
 
 use super::{
     details::Details,
-    end::end_together,
+    end::{details_of, end_together},
     index::{Entries, Entry, Limit, Login},
     keyspace::{Names, SessionId, UserId},
-    layout::hash::Hash,
     storage::Storage,
     tombstone::{self, Whose},
 };
 use crate::{
-    client::{Connection, Failure, Operation},
+    client::{Connection, Operation},
     error::Error,
 };
 
@@ -112,7 +111,9 @@ pub(super) async fn gone_among(
 ) -> Result<Vec<Entry>, Error> {
     let mut gone = Vec::new();
     for some in entries.all.chunks(AT_ONCE) {
-        let found = look_at(storage, op, user, entries, some).await?;
+        let op = &storage.client.operation(op.observation.name());
+        let looks = look_at(storage, op, user, entries, some);
+        let found = op.observation.of(looks).await?;
         let of_those = some.iter().zip(found);
         let of_those = of_those.filter(|(_, found)| matches!(found, Found::Gone));
         gone.extend(of_those.map(|(entry, _)| entry.clone()));
@@ -166,31 +167,6 @@ pub(super) async fn end_entries(
         storage.index(op, user).leave(some).await?;
     }
     Ok(count)
-}
-
-/// What is noted of each of these sessions beside its state, and how many milliseconds it has left
-/// to live.
-async fn details_of(
-    storage: &Storage,
-    op: &Operation<'_>,
-    ids: &[&SessionId],
-) -> Result<Vec<Option<(Details, i64)>>, Error> {
-    let look = |redis: Arc<Connection>| {
-        let looks = ids.iter().map(move |id| {
-            let redis = Arc::clone(&redis);
-            async move {
-                let redis_key = &*storage
-                    .keyspace
-                    .session(&Names::of_id(SessionId::clone(id)));
-                match (Hash { redis, redis_key }).details().await {
-                    Err(Failure::Permanent(Error::Unreadable { .. })) => Ok(None),
-                    details => details,
-                }
-            }
-        });
-        try_join_all(looks)
-    };
-    storage.client.run(op, look).await
 }
 
 /// Which of these sessions have ended, as far as that is remembered.

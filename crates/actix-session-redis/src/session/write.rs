@@ -136,13 +136,9 @@ async fn put(
     state: &State,
     plan: &Plan,
 ) -> Result<Option<Effect>, Error> {
-    let owner = session
-        .storage
-        .rules
-        .policy
-        .user_field
-        .is_some()
-        .then_some(&snapshot.details.owner);
+    let (details, policy) = (&snapshot.details, &session.storage.rules.policy);
+    let owner_matters = policy.user_field.is_some() && !details.owner_is_junk;
+    let owner = owner_matters.then_some(&details.owner);
     let put = Replacement {
         state,
         own: &plan.own_changes(),

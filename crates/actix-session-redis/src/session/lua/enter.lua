@@ -24,6 +24,11 @@ if known and ARGV[5] == '1' then
 elseif not known and limit and ARGV[7] == '1' and redis.call('ZCARD', entered) >= limit then
     return {0, time, redis.call('ZRANGE', entered, 0, -1, 'WITHSCORES')}
 end
+if not known or ARGV[5] ~= '1' then
+    -- No login is older than one before it, even if clocks of servers differ, or it is the same millisecond.
+    local newest = redis.call('ZRANGE', entered, -1, -1, 'WITHSCORES')
+    time = math.max(time, tonumber(newest[2] or 0) + (newest[1] == id and 0 or 1))
+end
 redis.call('ZADD', entered, time, id)
 redis.call('ZADD', untils, 'GT', until_when, id)
 for i = 1, 2 do
