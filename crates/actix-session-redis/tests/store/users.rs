@@ -1,5 +1,7 @@
 //! The store's own words for these tests, and what all of them stand on.
 
+/// Logged in by actix-identity, a user's sessions are listed and ended as well.
+mod identity;
 /// A session ends at its absolute lifetime, however often it is used, and may have one of its own.
 mod lifetimes;
 /// However many log in at once, exactly so many are left as may be.
