@@ -1,5 +1,10 @@
 //! The store's own words for these tests, and what all of them stand on.
 
+/// On a cluster, a user's sessions are on all of its servers.
+#[cfg(feature = "cluster")]
+mod cluster;
+/// Which round trips it costs that sessions are somebody's.
+mod cost;
 /// Logged in by actix-identity, a user's sessions are listed and ended as well.
 mod identity;
 /// A session ends at its absolute lifetime, however often it is used, and may have one of its own.
@@ -10,6 +15,8 @@ mod limit;
 mod list;
 /// "End all" holds against whatever is under way.
 mod races;
+/// What a Redis user needs the right to.
+mod rights;
 
 use std::time::Duration;
 
