@@ -229,8 +229,9 @@ impl RedisSessionStoreBuilder {
     ///
     /// A login is a [renewal](actix_session::Session::renew) that makes the session another user's, by the
     /// [`user_field`](Self::user_field), or one that
-    /// [completes a login](crate::CurrentSession::complete_login). Every other renewal goes on with the
-    /// time of the old session.
+    /// [completes a login](crate::CurrentSession::complete_login). Inside
+    /// [`ConsistentSessions`](crate::ConsistentSessions), every other renewal goes on with the time of the
+    /// old session; outside, nobody can tell, and every renewal counts as a login.
     ///
     /// Default: none, sessions that are used live on. It counts for sessions that there are, too. Less
     /// than a millisecond is [invalid](crate::Error::InvalidOption).

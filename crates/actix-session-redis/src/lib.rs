@@ -17,6 +17,11 @@ pub mod consistency {}
 
 #[cfg(any(doc, doctest))]
 #[cfg_attr(not(doctest), doc = include_str!("../docs/links.md"))]
+#[doc = include_str!("../docs/users.md")]
+pub mod user_sessions {}
+
+#[cfg(any(doc, doctest))]
+#[cfg_attr(not(doctest), doc = include_str!("../docs/links.md"))]
 #[doc = include_str!("../docs/operations.md")]
 pub mod operations {}
 

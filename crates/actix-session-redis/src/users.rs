@@ -101,7 +101,8 @@ impl UserSessions<'_> {
     }
 
     /// Ends all of them, and says how many. When it has returned, no session that began before is
-    /// live, and none becomes so: no request that is still running, no renewal, and no login that was
+    /// live, and none becomes so: no request that is still running, no renewal inside
+    /// [`ConsistentSessions`](crate::ConsistentSessions), and no login that was
     /// [begun](Self::begin_login) before brings one back.
     ///
     /// # Errors
@@ -142,16 +143,18 @@ impl UserSessions<'_> {
     ///     form: web::Form<(String, String)>,
     /// ) -> actix_web::Result<HttpResponse> {
     ///     let (user, password) = form.into_inner();
-    ///     let login = match store.sessions_of(&user).begin_login().await {
+    ///     let login = store.sessions_of(&user).begin_login().await;
+    ///     if !is_right(&password).await {
+    ///         return Ok(HttpResponse::Unauthorized().finish());
+    ///     }
+    ///     // Only now: how many sessions somebody has concerns nobody else.
+    ///     let login = match login {
     ///         Ok(login) => login,
     ///         Err(error @ Error::SessionLimit { .. }) => {
     ///             return Ok(HttpResponse::Conflict().body(error.to_string()));
     ///         }
     ///         Err(_) => return Ok(HttpResponse::ServiceUnavailable().finish()),
     ///     };
-    ///     if !is_right(&password).await {
-    ///         return Ok(HttpResponse::Unauthorized().finish());
-    ///     }
     ///     session.renew();
     ///     session.insert("user_id", user)?;
     ///     current.complete_login(login);

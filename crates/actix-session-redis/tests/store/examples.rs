@@ -1,3 +1,6 @@
+/// People who are logged in on several devices, see and end them.
+mod devices;
+
 use std::{
     env,
     io::{BufRead as _, BufReader},

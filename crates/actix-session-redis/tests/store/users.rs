@@ -1,7 +1,14 @@
 //! The store's own words for these tests, and what all of them stand on.
 
+/// On a cluster, a user's sessions are on all of its servers.
+#[cfg(feature = "cluster")]
+mod cluster;
+/// Which round trips it costs that sessions are somebody's.
+mod cost;
 /// What nobody would think of: other options beside, clocks that differ, bytes that are none of ours.
 mod edges;
+/// Logged in by actix-identity, a user's sessions are listed and ended as well.
+mod identity;
 /// A session ends at its absolute lifetime, however often it is used, and may have one of its own.
 mod lifetimes;
 /// However many log in at once, exactly so many are left as may be.
