@@ -44,8 +44,8 @@ pub(crate) struct Changes<'a> {
     /// How many fields there must be, if that matters.
     pub(crate) seen: Option<usize>,
     pub(crate) own: OwnChanges,
-    /// Whose it must be, if that matters.
-    pub(crate) owner: Option<Owner>,
+    /// Whose it must be, if that matters: nobody's, too.
+    pub(crate) owner: Option<Option<Owner>>,
     /// Until when they may be written, in milliseconds since 1970, if that matters.
     pub(crate) latest: Option<i64>,
 }

@@ -66,16 +66,20 @@ async fn make_room(
     mut entries: Entries,
 ) -> Result<(), Error> {
     let limit = entering.limit.map_or(usize::MAX, |limit| limit.sessions);
-    entries.all.retain(|entry| Some(&entry.id) != entering.from);
-    if entries.all.len() <= limit {
-        return Ok(());
-    }
-    let gone = gone_among(storage, op, user, &entries).await?;
     let index = storage.index(op, user);
-    index.leave(&gone).await?;
-    entries
-        .all
-        .retain(|entry| gone.iter().all(|gone| gone.id != entry.id));
+    loop {
+        entries.all.retain(|entry| Some(&entry.id) != entering.from);
+        if entries.all.len() <= limit {
+            return Ok(());
+        }
+        let gone = gone_among(storage, op, user, &entries).await?;
+        if gone.is_empty() {
+            break;
+        }
+        index.leave(&gone).await?;
+        // One that was renewed was entered under its new name before it was gone.
+        entries = index.entries().await?;
+    }
     let too_many = entries.all.len().saturating_sub(limit);
     entries.all.truncate(too_many);
     end_entries(storage, op, user, &entries).await.map(drop)

@@ -17,6 +17,8 @@ pub(super) struct Plan {
     pub(super) latest: Option<i64>,
     /// If it has to be entered into the index first.
     pub(super) enters: Option<Enters>,
+    /// By its state, it was theirs before: nobody's, too.
+    stays_theirs: bool,
 }
 
 /// For what a session is entered.
@@ -58,6 +60,7 @@ impl Plan {
         let owner = before.owner.clone();
         let owner = owner.filter(|owner| Some(&owner.user) == user.as_ref());
         let is_entered = owner.as_ref().is_some_and(|it| it.is_entered_for(ttl_ms));
+        let stays_theirs = policy.user_field.is_some() && base == user.as_ref();
         let enters = match user {
             Some(user) if is_new || !is_entered || terms.login.is_some() => Some(Enters {
                 since: match terms.login {
@@ -78,6 +81,7 @@ impl Plan {
             ttl_ms,
             latest: None,
             enters,
+            stays_theirs,
         }))
     }
 
@@ -103,20 +107,19 @@ impl Plan {
         self.before.changes(&self.details)
     }
 
-    /// Whose index a write leaves the session in that it is not theirs any more: `None` if it was
-    /// not written, for it is gone.
-    pub(super) fn left(&self, is_written: bool) -> Option<&Owner> {
+    /// Whose index the session leaves when it was written, for it is not theirs any more.
+    pub(super) fn left(&self) -> Option<&Owner> {
         let (old, new) = (self.before.owner.as_ref(), self.details.owner.as_ref());
-        let has_changed = old.map(|owner| &owner.user) != new.map(|owner| &owner.user);
-        let left = if is_written { old } else { new };
-        left.filter(|_| has_changed)
+        old.filter(|old| new.is_none_or(|new| new.user != old.user))
     }
 
     /// Adds the changes of details to those of the state.
     pub(super) fn add_to(&self, changes: &mut Changes<'_>) {
         (changes.own, changes.latest) = (self.own_changes(), self.latest);
-        // Whoever makes it somebody else's meanwhile has taken it out of this index.
-        let stays = self.enters.as_ref().is_some_and(|enters| enters.stays);
-        changes.owner = self.before.owner.clone().filter(|_| stays);
+        // Whoever makes it somebody else's meanwhile takes it out of this index, and enters it into theirs
+        // for as long as other sessions live.
+        let matters = self.enters.is_some() || self.details.lifetime_ms.is_some();
+        let matters = matters && self.stays_theirs && !self.before.owner_is_junk;
+        changes.owner = matters.then(|| self.before.owner.clone());
     }
 }

@@ -105,17 +105,18 @@ async fn write(
     mut changes: Changes<'_>,
     ttl_ms: i64,
 ) -> Result<Option<Effect>, Error> {
-    let mut tries = 1;
+    let (mut ttl_ms, mut tries) = (Some(ttl_ms), 1);
     loop {
-        let theirs = match session.write(&changes, Some(ttl_ms)).await? {
+        let theirs = match session.write(&changes, ttl_ms).await? {
             Written::Done => break,
             Written::Gone => return Ok(Some(Effect::Gone)),
             Written::Conflict(theirs) => theirs,
         };
         goes_on_after(session.op, &mut tries)?;
         if theirs.is_empty() {
+            // It lives as long as it is entered for where it is now.
             Details::without_owner(&mut changes.own);
-            changes.owner = None;
+            (changes.owner, ttl_ms) = (None, None);
         }
         session
             .storage
@@ -153,12 +154,11 @@ async fn put(
     })
 }
 
-/// After a write: takes the session out of the index that it is in no more. If it was not written
-/// and is there, somebody else may have entered it, too.
+/// After a write: takes the session out of the index that it is in no more. What was entered for a
+/// write that came to nothing stays: somebody else may have entered the same, and written it.
 pub(super) async fn settle(session: &Record<'_>, plan: &Plan, written: Option<Effect>) {
-    if let Some(written) = written {
-        let left = plan.left(written == Effect::Done);
-        session.leave(left).await;
+    if written == Some(Effect::Done) {
+        session.leave(plan.left()).await;
     }
 }
 

@@ -8,8 +8,6 @@ mod plan;
 mod record;
 /// What must hold afterwards.
 mod run;
-/// What the requests talk to.
-mod servers;
 
 use std::cell::RefCell;
 
@@ -23,8 +21,8 @@ use proptest::{
 use self::{
     lanes::Lanes,
     plan::{COUNTERS, Change, End, Event, Plan},
-    servers::Servers,
 };
+use crate::support::servers::Servers;
 
 /// The same tests on other servers, with so many cases of each random one.
 macro_rules! tests_on {

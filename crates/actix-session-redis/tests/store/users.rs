@@ -15,6 +15,8 @@ mod lifetimes;
 mod limit;
 /// What is listed of whom.
 mod list;
+/// Whatever the order in which requests of several users talk to Redis, the index is right.
+mod model;
 /// "End all" holds against whatever is under way.
 mod races;
 

@@ -9,6 +9,7 @@ use crate::{
     session::{
         changes::Guarded,
         details::{Details, OwnChanges},
+        index::Owner,
         script::out_of_step,
         state::{State, load_field},
     },
@@ -90,6 +91,11 @@ pub(super) fn removed_own(own: &OwnChanges) -> Vec<&'static [u8]> {
 
 pub(super) fn or_empty(number: Option<impl ToString>) -> String {
     number.map(|number| number.to_string()).unwrap_or_default()
+}
+
+/// Whose a session must be.
+pub(super) fn whose(owner: &Option<Owner>) -> String {
+    format!("={}", or_empty(owner.as_ref()))
 }
 
 /// As `write.lua` has it.

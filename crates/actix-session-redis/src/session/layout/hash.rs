@@ -11,7 +11,7 @@ use futures_util::future::{try_join, try_join_all};
 
 use super::fields::{
     BORN, COPY, OwnFields, add_fields, add_guarded, add_own_fields, or_empty, removed_own,
-    understand,
+    understand, whose,
 };
 use crate::{
     client::{Connection, Failure},
@@ -130,15 +130,11 @@ impl Hash<'_> {
 
     pub(crate) async fn replace(self, with: &Replacement<'_>) -> Result<Written, Failure> {
         let removed = removed_own(with.own);
-        let owner = with.owner.map(|owner| match owner {
-            Some(owner) => format!("={owner}"),
-            None => "=".to_owned(),
-        });
         let replaced = self.run(&REPLACE, |command| {
             command
                 .arg(or_empty(with.ttl_ms))
                 .arg(or_empty(with.latest));
-            command.arg(owner.as_deref().unwrap_or_default());
+            command.arg(or_empty(with.owner.map(whose)));
             command.arg(removed.len()).arg(2 * with.state.len());
             command.arg(&removed);
             add_fields(command, fields(with.state));
@@ -247,7 +243,7 @@ impl Hash<'_> {
         let set_own = own.len() - removed_own.len();
         let add_arguments = |command: &mut Cmd| {
             command.arg(or_empty(ttl_ms)).arg(or_empty(*latest));
-            command.arg(or_empty(owner.as_ref()));
+            command.arg(or_empty(owner.as_ref().map(whose)));
             match key {
                 Some(key) => command.arg(&key.lane()).arg(key.number()),
                 None => command.arg("").arg(""),

@@ -1,7 +1,7 @@
 -- Writes changes of which some depend on what the session holds: all of them, or none.
 -- KEYS: the session.
--- ARGV: its TTL, or '' if that stays; until when it may be written, or ''; what USER must hold, or
--- '' if that does not matter; lane and number of this write, or '' twice if it may be carried
+-- ARGV: its TTL, or '' if that stays; until when it may be written, or ''; whose it must be ('=' and what
+-- USER holds), or '' if that does not matter; lane and number of this write, or '' twice if it may be carried
 -- out again; how many arguments are fields to set, and their values; how many are fields to remove;
 -- how many depend on what is there; how many fields there must be, or '' if that does not matter; all
 -- of those; and then for each that depends on what is there:
@@ -21,9 +21,6 @@ local held = redis.call('HMGET', key, BORN, WRITTEN, unpack(ARGV, first, math.mi
 if not held[1] or is_too_late(ARGV[2]) then
     return 0
 end
-if ARGV[3] ~= '' and ARGV[3] ~= redis.call('HGET', key, USER) then
-    return {}
-end
 for from = first + 1000, last, 1000 do
     local more = redis.call('HMGET', key, unpack(ARGV, from, math.min(from + 999, last)))
     for i = 1, #more do
@@ -39,6 +36,9 @@ if number then
     until not at or at % 14 == 1
 end
 if not at or struct.unpack('>I6', written, at + 8) < number then
+    if ARGV[3] ~= '' and ARGV[3] ~= '=' .. (redis.call('HGET', key, USER) or '') then
+        return {}
+    end
     if ARGV[9] ~= '' then
         local _, ours = own_fields(key)
         if redis.call('HLEN', key) - ours ~= tonumber(ARGV[9]) then

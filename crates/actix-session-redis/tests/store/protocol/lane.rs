@@ -4,7 +4,7 @@ use actix_session::SessionExt;
 use actix_session_redis::{ConsistentSessions, RedisSessionStore, RedisSessionStoreBuilder};
 use actix_web::{
     HttpMessage, HttpResponse,
-    cookie::{Cookie, CookieJar},
+    cookie::Cookie,
     dev::{Service, ServiceRequest, ServiceResponse, Transform, fn_service},
     rt::{spawn, task::JoinHandle},
     test::TestRequest,
@@ -17,12 +17,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     plan::{COUNTERS, End, Plan},
-    record::{Record, SessionCookie},
-    servers::Servers,
+    record::Record,
 };
 use crate::support::{
-    app::Setup,
+    app::{SessionCookie, Setup},
     proxy::{Command, Fate, Proxy},
+    servers::Servers,
     sessions::{State, session_key},
 };
 
@@ -158,7 +158,7 @@ impl Lane {
         spawn(async move {
             let response = response.await;
             let (loaded, left) = outcome.take().unwrap();
-            let cookie = session_cookie(&response, &setup);
+            let cookie = setup.session_cookie(&response);
             let record = Record::of(&plan, loaded, left, cookie);
             let _ = ended.send(Step::Ends(Box::new(record)));
         })
@@ -206,20 +206,4 @@ fn patient(options: RedisSessionStoreBuilder) -> RedisSessionStoreBuilder {
     COUNTERS
         .into_iter()
         .fold(options, RedisSessionStoreBuilder::counter)
-}
-
-fn session_cookie(response: &ServiceResponse, setup: &Setup) -> SessionCookie {
-    let Some(cookie) = response.response().cookies().next() else {
-        return SessionCookie::Untouched;
-    };
-    if cookie.value().is_empty() {
-        return SessionCookie::TakenAway;
-    }
-    let cookie = Cookie::parse_encoded(cookie.to_string())
-        .unwrap()
-        .into_owned();
-    let mut jar = CookieJar::new();
-    jar.add_original(cookie);
-    let cookie = jar.signed(&setup.key).get("id").unwrap();
-    SessionCookie::Names(cookie.value().to_owned())
 }

@@ -8,11 +8,11 @@ use super::{
     plan::{AT_FIRST, End, Event, Plan},
     record::{Record, Times},
     run::Run,
-    servers::Servers,
 };
 use crate::support::{
     app::Setup,
     proxy::{Fate, script_called},
+    servers::Servers,
     sessions::{HOUR, hash_of, tombstone_of},
 };
 

@@ -4,7 +4,10 @@ use super::{
     lane::Kind,
     plan::{COUNTERS, End, Plan},
 };
-use crate::support::sessions::{State, hash_of, session_key};
+use crate::support::{
+    app::SessionCookie,
+    sessions::{State, hash_of, session_key},
+};
 
 /// What came of a request.
 #[derive(Debug)]
@@ -39,13 +42,6 @@ impl Times {
             Kind::Other => {}
         }
     }
-}
-
-#[derive(Debug, PartialEq)]
-pub(super) enum SessionCookie {
-    Untouched,
-    TakenAway,
-    Names(String),
 }
 
 pub(super) fn number(state: &State, field: &str) -> i64 {

@@ -2,10 +2,13 @@ use std::collections::BTreeMap;
 
 use super::{
     plan::{AT_FIRST, COUNTERS, End, Event},
-    record::{Record, SessionCookie, number},
-    servers::Entry,
+    record::{Record, number},
 };
-use crate::support::sessions::{State, hash_of, session_key};
+use crate::support::{
+    app::SessionCookie,
+    servers::Entry,
+    sessions::{State, hash_of, session_key},
+};
 
 /// What has come of all requests, in the order in which they ended.
 pub(super) struct Run {

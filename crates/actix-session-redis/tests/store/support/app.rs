@@ -15,6 +15,7 @@ use actix_test::TestServer;
 use actix_web::{
     App,
     cookie::{Cookie, CookieJar, Key, time},
+    dev::ServiceResponse,
     middleware::{Condition, from_fn},
     web::{Data, ServiceConfig},
 };
@@ -73,6 +74,23 @@ impl Setup {
         jar.get("id").unwrap().encoded().to_string()
     }
 
+    /// What a response does to the session cookie.
+    pub(crate) fn session_cookie(&self, response: &ServiceResponse) -> SessionCookie {
+        let Some(cookie) = response.response().cookies().next() else {
+            return SessionCookie::Untouched;
+        };
+        if cookie.value().is_empty() {
+            return SessionCookie::TakenAway;
+        }
+        let cookie = Cookie::parse_encoded(cookie.to_string())
+            .unwrap()
+            .into_owned();
+        let mut jar = CookieJar::new();
+        jar.add_original(cookie);
+        let cookie = jar.signed(&self.key).get("id").unwrap();
+        SessionCookie::Names(cookie.value().to_owned())
+    }
+
     /// The middleware of actix-session, without [`ConsistentSessions`] around it.
     pub(crate) fn sessions<S: SessionStore>(&self, store: S) -> SessionMiddleware<S> {
         SessionMiddleware::builder(store, self.key.clone())
@@ -96,6 +114,14 @@ impl Setup {
                 .into()
         }
     }
+}
+
+#[derive(Debug, PartialEq)]
+pub(crate) enum SessionCookie {
+    Untouched,
+    TakenAway,
+    /// The session key.
+    Names(String),
 }
 
 /// A real server with real workers.

@@ -124,6 +124,11 @@ impl Command {
         ["EVALSHA", "EVAL"].contains(&self.name())
     }
 
+    /// The SHA-1 of the script that it runs, if the server knows that.
+    pub(crate) fn script(&self) -> Option<&str> {
+        (self.name() == "EVALSHA").then(|| &*self.arguments[1])
+    }
+
     /// Whether it begins a session.
     pub(crate) fn is_create(&self) -> bool {
         self.is("create")
@@ -160,7 +165,12 @@ pub(crate) fn script_called(name: &str) -> String {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/session/lua");
         fs::read_to_string(folder.join(name).with_extension("lua")).unwrap()
     };
-    [file("fields"), file(name)].concat()
+    match name {
+        "enter" | "leave" | "entries" | "end_all" => {
+            [file("fields"), file("index"), file(name)].concat()
+        }
+        _ => [file("fields"), file(name)].concat(),
+    }
 }
 
 pub(crate) struct Proxy {

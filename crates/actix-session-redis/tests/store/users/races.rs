@@ -1,11 +1,15 @@
+use std::{collections::BTreeMap, mem};
+
 use actix_session::storage::SessionStore as _;
-use actix_session_redis::{AtLimit, Error, RedisSessionStore, SessionId};
+use actix_session_redis::{AtLimit, Error, RedisSessionStore, RedisSessionStoreBuilder, SessionId};
 use futures_util::future::join_all;
 
 use super::{app_of, handles, log_in, of, save, with_users};
 use crate::support::{
+    proxy::{Fate, Proxy, script_called},
     redis::TestRedis,
-    sessions::{HOUR, Typed as _, copy},
+    scope::in_a_request,
+    sessions::{HOUR, Typed as _, copy, hash_of},
 };
 
 /// What a request of a session that is ended meanwhile may do.
@@ -179,4 +183,39 @@ async fn errors_of_a_login_by_hand_are_typed() {
     save(&store, "Ada").await;
     let refused = store.save(of("Ada"), &HOUR).await.unwrap_err();
     assert_matches!(refused.typed(), Error::SessionLimit { limit: 1 });
+}
+
+/// The first try has changed whose it says it is: that is no sign that somebody else has written.
+#[actix_web::test]
+async fn a_write_that_is_repeated_counts_once_even_if_it_enters_the_session_anew() {
+    let redis = TestRedis::start().await;
+    let options = |it: RedisSessionStoreBuilder| with_users(it).counter("n");
+    let key = save(&redis.store_with(options), "Ada").await;
+    // As if it had been entered for a minute only.
+    let session = hash_of(&key);
+    let fields: BTreeMap<Vec<u8>, Vec<u8>> = redis.run(&format!("HGETALL {session}"));
+    let mark = str::from_utf8(&fields[&b"\xFFuser"[..]]).unwrap();
+    let words: Vec<_> = mark.split(' ').collect();
+    let soon = words[1].parse::<i64>().unwrap() + 60_000;
+    let aged = format!("{} {} {soon}", words[0], words[1]);
+    redis.put_fields(&session, &[(b"\xFFuser", aged.as_bytes())]);
+
+    redis.learn(&script_called("write"));
+    let mut is_lost = false;
+    let proxy = Proxy::before(&redis, move |command| {
+        match command.is_write() && !mem::replace(&mut is_lost, true) {
+            true => Fate::LoseReply,
+            false => Fate::Forward,
+        }
+    });
+    let proxy = proxy.await;
+    let store = proxy.store_with(options);
+    let own = copy(&key);
+    in_a_request(async move {
+        let mut state = store.load(&own).await.unwrap().unwrap();
+        state.insert("n".to_owned(), "1".to_owned());
+        store.update(own, state, &HOUR).await.unwrap();
+    })
+    .await;
+    assert_eq!(redis.state(&session).unwrap()["n"], "1");
 }

@@ -1,3 +1,5 @@
+//! One server or a cluster: what a test drives with its requests by turns.
+
 use std::{collections::BTreeMap, slice};
 
 #[cfg(feature = "cluster")]
@@ -10,39 +12,39 @@ use actix_session_redis::{
 use redis_fixtures::Cluster;
 use redis_fixtures::Server;
 
-use crate::support::{
+use super::{
     proxy::{Command, Fate, Ports, Proxy},
     redis::{pool_at, state_in},
     sessions::State,
 };
 
 /// What the requests talk to.
-pub(super) enum Servers {
+pub(crate) enum Servers {
     One(Box<Server>),
     #[cfg(feature = "cluster")]
     Cluster(Cluster),
 }
 
 /// A Redis key.
-pub(super) struct Entry {
-    pub(super) pttl: i64,
+pub(crate) struct Entry {
+    pub(crate) pttl: i64,
     /// If it is a session.
-    pub(super) state: Option<State>,
+    pub(crate) state: Option<State>,
 }
 
 impl Servers {
-    pub(super) fn one() -> Self {
+    pub(crate) fn one() -> Self {
         Self::One(Server::start_with(&["--appendonly", "no"]).into())
     }
 
     #[cfg(feature = "cluster")]
-    pub(super) fn cluster() -> Self {
+    pub(crate) fn cluster() -> Self {
         // However busy the machine is, no node takes another one for dead.
         let arguments = ["--cluster-node-timeout", "60000"];
         Self::Cluster(Cluster::start_masters_with(&arguments))
     }
 
-    fn all(&self) -> &[Server] {
+    pub(crate) fn all(&self) -> &[Server] {
         match self {
             Self::One(server) => slice::from_ref(&**server),
             #[cfg(feature = "cluster")]
@@ -53,7 +55,7 @@ impl Servers {
     // The way in.
 
     /// Asks `fate` about every command before a server gets it.
-    pub(super) async fn behind_proxies(
+    pub(crate) async fn behind_proxies(
         &self,
         fate: impl FnMut(&Command) -> Fate + Clone + 'static,
     ) -> (Vec<Proxy>, RedisSessionStoreBuilder) {
@@ -69,9 +71,13 @@ impl Servers {
         (proxies, options)
     }
 
-    pub(super) fn store(&self) -> RedisSessionStore {
+    pub(crate) fn store(&self) -> RedisSessionStore {
+        self.builder().build()
+    }
+
+    /// The way in without proxies.
+    pub(crate) fn builder(&self) -> RedisSessionStoreBuilder {
         self.options_at(self.all().iter().map(Server::url).collect())
-            .build()
     }
 
     fn options_at(&self, urls: Vec<String>) -> RedisSessionStoreBuilder {
@@ -88,26 +94,26 @@ impl Servers {
     // What they hold.
 
     /// Runs a command on the server that its key belongs to: the others refuse it.
-    pub(super) fn run<T: FromRedisValue>(&self, command: &str) -> T {
+    pub(crate) fn run<T: FromRedisValue>(&self, command: &str) -> T {
         let mut replies = self.all().iter().map(|server| server.try_run(command));
         let reply = replies.find_map(Result::ok);
         reply.unwrap_or_else(|| panic!("no server carries out {command}"))
     }
 
-    pub(super) fn learn(&self, script: &str) {
+    pub(crate) fn learn(&self, script: &str) {
         for server in self.all() {
             let load = redis::cmd("SCRIPT").arg("LOAD").arg(script).take();
             server.try_query::<()>(&load).unwrap();
         }
     }
 
-    pub(super) fn forget_all_keys(&self) {
+    pub(crate) fn forget_all_keys(&self) {
         for server in self.all() {
             server.run::<()>("FLUSHALL");
         }
     }
 
-    pub(super) fn entries(&self) -> BTreeMap<String, Entry> {
+    pub(crate) fn entries(&self) -> BTreeMap<String, Entry> {
         let mut entries = BTreeMap::new();
         for server in self.all() {
             for key in server.run::<Vec<String>>("KEYS *") {

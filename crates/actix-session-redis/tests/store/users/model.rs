@@ -1,0 +1,275 @@
+macro_rules! ensure {
+    ($holds:expr, $($why:tt)+) => {
+        if !$holds {
+            return Err(format!($($why)+));
+        }
+    };
+}
+
+#[cfg(feature = "cluster")]
+mod faults;
+/// One request, whose commands wait for their turn.
+mod lane;
+/// Requests at once, and whose turn it is.
+mod lanes;
+/// What requests do.
+mod plan;
+/// What came of a request.
+mod record;
+/// What must hold afterwards.
+mod run;
+/// What Redis holds.
+mod world;
+
+use std::{cell::RefCell, rc::Rc};
+
+use actix_session_redis::AtLimit;
+use actix_web::rt::System;
+use proptest::{
+    collection::vec,
+    prelude::*,
+    sample::select,
+    test_runner::{TestCaseError, TestRunner},
+};
+
+use self::{
+    lanes::{Lanes, Limit},
+    plan::{
+        How::{self, Cleared, InPlace, Renewing},
+        Plan, USERS,
+        User::{Ada, Bob},
+        What,
+        Who::{self, Desk, Guest, Laptop, Newcomer, Phone, Veteran},
+    },
+};
+use crate::support::servers::Servers;
+
+/// The same tests on other servers, with so many cases of each random one.
+macro_rules! tests_on {
+    ($name:ident, $servers:expr, $cases:literal) => {
+        mod $name {
+            use super::*;
+
+            #[actix_web::test]
+            async fn two_that_make_a_session_the_same_users_at_once_leave_it_in_the_index() {
+                let plans = [What::Modify(Ada), What::LogIn(Ada, InPlace)];
+                super::every_order_of($servers, plans.map(|what| by(Guest, what))).await;
+            }
+
+            #[actix_web::test]
+            async fn a_session_that_changes_hands_is_not_prolonged_for_longer_than_its_entry() {
+                let plans = [What::Remember, What::LogIn(Bob, InPlace)];
+                for who in [Phone, Guest] {
+                    super::every_order_of($servers, plans.map(|what| by(who, what))).await;
+                }
+            }
+
+            #[actix_web::test]
+            async fn a_session_from_before_there_were_users_is_whose_its_state_says() {
+                let plans = [What::WriteSomethingElse, What::LogIn(Bob, InPlace)];
+                super::every_order_of($servers, plans.map(|what| by(Veteran, what))).await;
+            }
+
+            #[actix_web::test]
+            async fn a_session_that_is_renewed_while_a_login_makes_room_is_counted() {
+                super::a_renewal_while_a_login_makes_room($servers).await;
+            }
+
+            #[actix_web::test]
+            async fn every_order_of_two_requests_leaves_the_index_right() {
+                super::every_order_of_two_requests($servers).await;
+            }
+
+            #[actix_web::test]
+            async fn every_order_of_three_requests_leaves_the_index_right() {
+                super::every_order_of_three_requests($servers).await;
+            }
+
+            #[test]
+            fn a_random_order_of_random_requests_leaves_the_index_right() {
+                super::a_random_order_of_random_requests($servers, $cases, 0.0);
+            }
+
+            #[test]
+            fn lost_replies_in_between_leave_the_index_right() {
+                super::a_random_order_of_random_requests($servers, $cases, 0.15);
+            }
+        }
+    };
+}
+
+tests_on!(on_one_server, Servers::one(), 48);
+
+// There, the index and each of the sessions are mostly on different servers.
+#[cfg(feature = "cluster")]
+tests_on!(on_a_cluster, Servers::cluster(), 24);
+
+const LIMITS: [Limit; 3] = [
+    None,
+    Some((2, AtLimit::EndOldest)),
+    Some((2, AtLimit::Refuse)),
+];
+
+fn by(who: Who, what: What) -> Plan {
+    Plan { who, what }
+}
+
+async fn a_renewal_while_a_login_makes_room(redis: Servers) {
+    let at_limit = Some((1, AtLimit::EndOldest));
+    let mut lanes = Lanes::new(2, Rc::new(redis), at_limit, &[Phone]).await;
+    let plans = [
+        by(Newcomer, What::LogIn(Ada, Renewing)),
+        by(Phone, What::Renew),
+    ];
+    // The login is entered; the renewal comes and goes.
+    let mut turns = [0, 1, 1, 1, 1, 1].into_iter();
+    let choose = |waiting: usize| (turns.next().unwrap_or(0).min(waiting - 1), false);
+    lanes.run(&plans, choose).await.check().unwrap();
+}
+
+/// What the phone's session may be asked for.
+const OF_THE_PHONE: [What; 13] = [
+    What::LogIn(Bob, Renewing),
+    What::LogIn(Bob, InPlace),
+    What::LogIn(Bob, Cleared),
+    What::LogInWithPassword(Ada, InPlace),
+    What::LogInWithPassword(Bob, Renewing),
+    What::Lose,
+    What::WriteSomethingElse,
+    What::Remember,
+    What::Renew,
+    What::Purge,
+    What::Modify(Bob),
+    What::Update(Bob),
+    What::EndOthers(Ada),
+];
+
+/// Which requests meet which.
+fn pairs() -> Vec<[Plan; 2]> {
+    let of_phone = |what| by(Phone, what);
+    let all = OF_THE_PHONE.map(of_phone);
+    let to_bob: Vec<_> = all
+        .into_iter()
+        .filter(|it| it.makes_it_theirs() == Some(Bob))
+        .collect();
+    let in_place = of_phone(What::LogIn(Bob, InPlace));
+    let meets = |one: Plan, others: &[Plan]| -> Vec<_> {
+        others.iter().map(|other| [one, *other]).collect()
+    };
+    let elsewhere = |what| by(Newcomer, what);
+    [
+        meets(elsewhere(What::EndAll(Ada)), &all),
+        meets(elsewhere(What::EndAll(Bob)), &to_bob),
+        meets(
+            elsewhere(What::End(Ada, Phone)),
+            &[What::Renew, What::Purge].map(of_phone),
+        ),
+        meets(elsewhere(What::End(Ada, Phone)), &to_bob[..2]),
+        meets(
+            elsewhere(What::List(Ada)),
+            &[What::Renew, What::Lose].map(of_phone),
+        ),
+        meets(elsewhere(What::List(Ada)), &to_bob[..2]),
+        meets(in_place, &to_bob[1..]),
+        meets(
+            in_place,
+            &[What::Lose, What::WriteSomethingElse].map(of_phone),
+        ),
+        meets(
+            of_phone(What::Renew),
+            &[What::Renew, What::Lose].map(of_phone),
+        ),
+        meets(
+            elsewhere(What::EndAll(Ada)),
+            &[
+                elsewhere(What::LogInWithPassword(Ada, Renewing)),
+                by(Guest, What::LogIn(Ada, InPlace)),
+                by(Guest, What::LogInWithPassword(Ada, InPlace)),
+            ],
+        ),
+    ]
+    .concat()
+}
+
+async fn every_order_of<const N: usize>(redis: Servers, plans: [Plan; N]) {
+    let at_first = &[Phone, Guest, Veteran];
+    let mut lanes = Lanes::new(N, Rc::new(redis), None, at_first).await;
+    lanes.in_every_order(&plans).await;
+}
+
+async fn every_order_of_two_requests(redis: Servers) {
+    let mut lanes = Lanes::new(2, Rc::new(redis), None, &[Phone, Guest]).await;
+    for plans in pairs() {
+        lanes.in_every_order(&plans).await;
+    }
+}
+
+async fn every_order_of_three_requests(redis: Servers) {
+    let redis = Rc::new(redis);
+    let log_in = by(Newcomer, What::LogIn(Ada, Renewing));
+    let end_all = by(Newcomer, What::EndAll(Ada));
+    let mut lanes = Lanes::new(3, Rc::clone(&redis), None, &[Guest]).await;
+    for other in [log_in, by(Guest, What::LogIn(Ada, InPlace))] {
+        lanes.in_every_order(&[log_in, other, end_all]).await;
+    }
+    for at_limit in [AtLimit::EndOldest, AtLimit::Refuse] {
+        let mut lanes = Lanes::new(2, Rc::clone(&redis), Some((1, at_limit)), &[]).await;
+        lanes.in_every_order(&[log_in; 2]).await;
+    }
+}
+
+fn any_plan() -> impl Strategy<Value = Plan> {
+    let who = || select(&[Phone, Laptop, Desk, Guest, Newcomer][..]);
+    let user = || select(&USERS[..]);
+    let how = || select(&[Renewing, InPlace, Cleared][..]);
+    let log_in = |what: fn(_, How) -> What| (user(), how()).prop_map(move |(u, h)| what(u, h));
+    let owner = select(&[Phone, Laptop, Desk][..]);
+    let what = prop_oneof![
+        4 => log_in(What::LogIn),
+        2 => log_in(What::LogInWithPassword),
+        1 => Just(What::Lose),
+        1 => Just(What::WriteSomethingElse),
+        1 => Just(What::Remember),
+        2 => Just(What::Renew),
+        1 => Just(What::Purge),
+        1 => user().prop_map(What::Modify),
+        1 => user().prop_map(What::Update),
+        1 => user().prop_map(What::List),
+        1 => (user(), owner).prop_map(|(user, who)| What::End(user, who)),
+        2 => user().prop_map(What::EndAll),
+        1 => user().prop_map(What::EndOthers),
+    ];
+    (who(), what).prop_map(|(who, what)| Plan { who, what })
+}
+
+/// Requests at once.
+const MOST: usize = 6;
+
+/// Random plans, in a random order of their commands.
+fn a_random_order_of_random_requests(redis: Servers, cases: u32, lost: f64) {
+    let (system, redis) = (System::new(), Rc::new(redis));
+    for limit in LIMITS {
+        let at_first = &[Phone, Laptop, Desk, Guest];
+        let lanes = Lanes::new(MOST, Rc::clone(&redis), limit, at_first);
+        let lanes = RefCell::new(system.block_on(lanes));
+        let mut runner = TestRunner::new(ProptestConfig {
+            cases,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        });
+        let turns = vec((0..MOST, prop::bool::weighted(lost)), 100);
+        let strategy = (vec(any_plan(), 2..=MOST), turns);
+        let checked = runner.run(&strategy, |(plans, turns)| {
+            let mut turns = turns.into_iter();
+            let choose = |waiting| {
+                let turn = turns.next();
+                turn.map_or((0, false), |(turn, lose)| (turn % waiting, lose))
+            };
+            let run = system.block_on(lanes.borrow_mut().run(&plans, choose));
+            run.check().map_err(TestCaseError::fail)
+        });
+        if let Err(failure) = checked {
+            panic!("{limit:?}: {failure}");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use actix_session_redis::deadpool_redis::redis::{self, Value, from_redis_value};
+
+use redis_fixtures::Server;
+
+use super::{
+    lane::id_of,
+    plan::{USERS, User},
+};
+
+/// What Redis holds.
+#[derive(Debug, Default)]
+pub(super) struct World {
+    pub(super) sessions: BTreeMap<String, Held>,
+    pub(super) indexes: BTreeMap<User, Index>,
+    /// Of which sessions there are tombstones.
+    pub(super) tombstones: BTreeSet<String>,
+    /// Keys that never expire.
+    pub(super) eternal: Vec<String>,
+    /// In milliseconds since 1970, when this was seen.
+    now: i64,
+}
+
+/// A session.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// By its state.
+    pub(super) user: Option<User>,
+    /// By our own field.
+    pub(super) owner: Option<User>,
+    /// When it ends.
+    pub(super) ends: i64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    pub(super) entered: BTreeMap<String, i64>,
+    pub(super) until: BTreeMap<String, i64>,
+    /// When the keys end.
+    pub(super) ends: Vec<i64>,
+}
+
+/// All keys, with their TTL and what they hold, in one reply.
+const ALL: &str = "
+    local time = redis.call('TIME')
+    local all = {time[1] * 1000 + math.floor(time[2] / 1000)}
+    for _, key in ipairs(redis.call('KEYS', '*')) do
+        local type, held = redis.call('TYPE', key).ok, {}
+        if type == 'hash' then
+            held = redis.call('HGETALL', key)
+        elseif type == 'zset' then
+            held = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+        end
+        all[#all + 1] = {key, redis.call('PTTL', key), held}
+    end
+    return all";
+
+impl World {
+    pub(super) fn of<'a>(servers: impl IntoIterator<Item = &'a Server>) -> Self {
+        let mut world = Self::default();
+        for server in servers {
+            let all = redis::cmd("EVAL").arg(ALL).arg(0).take();
+            let mut all = server.try_query::<Vec<Value>>(&all).unwrap().into_iter();
+            world.now = from_redis_value(all.next().unwrap()).unwrap();
+            for key in all {
+                let (key, pttl, held) = from_redis_value(key).unwrap();
+                world.add(key, pttl, held);
+            }
+        }
+        world
+    }
+
+    fn add(&mut self, key: String, pttl: i64, held: Vec<Vec<u8>>) {
+        if pttl < 0 {
+            self.eternal.push(key.clone());
+        }
+        let ends = self.now + pttl;
+        let name = key.strip_prefix("session:").unwrap();
+        let pairs: BTreeMap<_, _> = held.chunks(2).map(|pair| (&*pair[0], &*pair[1])).collect();
+        if let Some(tombstone) = name.strip_prefix("ended:{session:") {
+            self.tombstones
+                .insert(tombstone[..tombstone.len() - 1].to_owned());
+        } else if let Some((which, user)) = name.split_once(":{") {
+            let user = USERS
+                .into_iter()
+                .find(|it| name_of(*it) == user[..user.len() - 1]);
+            let Some(user) = user else { return };
+            let index = self.indexes.entry(user).or_default();
+            let scores = pairs
+                .into_iter()
+                .map(|(id, score)| (text(id), text(score).parse::<f64>()));
+            let scores = scores
+                .map(|(id, score)| (id, score.unwrap() as i64))
+                .collect();
+            match which {
+                "user" => index.entered = scores,
+                "user-until" => index.until = scores,
+                _ => return,
+            }
+            index.ends.push(ends);
+        } else if pairs.contains_key(&b"\xFFborn"[..]) {
+            let user = pairs
+                .get(&b"user"[..])
+                .map(|json| serde_json::from_slice(json).unwrap());
+            let owner = pairs.get(&b"\xFFuser"[..]).map(|mark| text(mark));
+            let owner =
+                owner.and_then(|mark| USERS.into_iter().find(|it| mark.starts_with(&name_of(*it))));
+            self.sessions
+                .insert(name.to_owned(), Held { user, owner, ends });
+        }
+    }
+
+    pub(super) fn is_entered(&self, id: &str, user: User) -> bool {
+        let index = self.indexes.get(&user);
+        index.is_some_and(|it| it.entered.contains_key(id) && it.until.contains_key(id))
+    }
+
+    /// Every session that names a user says so itself, and is in that user's index.
+    pub(super) fn check_index(&self, is_exempt: impl Fn(&str) -> bool) -> Result<(), String> {
+        for (id, held) in &self.sessions {
+            if is_exempt(id) {
+                continue;
+            }
+            ensure!(
+                held.user == held.owner,
+                "{id} is of {:?} by its state, and of {:?} by our field",
+                held.user,
+                held.owner
+            );
+            let Some(user) = held.user else { continue };
+            ensure!(
+                self.is_entered(id, user),
+                "{id} is not in the index of {user:?}"
+            );
+        }
+        Ok(())
+    }
+
+    /// Every key expires, and no session outlives its entry.
+    pub(super) fn check_keys(&self) -> Result<(), String> {
+        let eternal = &self.eternal;
+        ensure!(eternal.is_empty(), "{eternal:?} never expire");
+        for (user, index) in &self.indexes {
+            ensure!(
+                index.entered.keys().eq(index.until.keys()),
+                "the halves of the index of {user:?} differ"
+            );
+            for (id, until) in &index.until {
+                let Some(held) = self.sessions.get(id) else {
+                    continue;
+                };
+                if held.owner == Some(*user) {
+                    ensure!(held.ends <= *until, "{id} outlives its entry");
+                    let outlives = index.ends.iter().any(|ends| *ends < held.ends);
+                    ensure!(!outlives, "{id} outlives the index of {user:?}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The ids of those whose state names this user.
+    pub(super) fn sessions_of(&self, user: User) -> BTreeSet<String> {
+        let theirs = self
+            .sessions
+            .iter()
+            .filter(|(_, held)| held.user == Some(user));
+        theirs.map(|(id, _)| id.clone()).collect()
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    str::from_utf8(bytes).unwrap().to_owned()
+}
+
+/// What the user is called in Redis.
+fn name_of(user: User) -> String {
+    id_of(&serde_json::to_string(&user).unwrap())
+}
