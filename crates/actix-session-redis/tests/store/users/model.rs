@@ -102,7 +102,7 @@ tests_on!(on_one_server, Servers::one(), 48);
 
 // There, the index and each of the sessions are mostly on different servers.
 #[cfg(feature = "cluster")]
-tests_on!(on_a_cluster, Servers::cluster(), 24);
+tests_on!(on_a_cluster, Servers::cluster(), 16);
 
 const LIMITS: [Limit; 3] = [
     None,
@@ -170,6 +170,10 @@ fn pairs() -> Vec<[Plan; 2]> {
             &[What::Renew, What::Lose].map(of_phone),
         ),
         meets(elsewhere(What::List(Ada)), &to_bob[..2]),
+        meets(
+            in_place,
+            &[InPlace, Cleared].map(|how| of_phone(What::LogIn(Ada, how))),
+        ),
         meets(in_place, &to_bob[1..]),
         meets(
             in_place,

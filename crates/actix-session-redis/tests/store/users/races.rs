@@ -1,11 +1,16 @@
-use std::{collections::BTreeMap, mem};
+use std::{cell::Cell, collections::BTreeMap, future::ready, mem};
 
 use actix_session::storage::SessionStore as _;
 use actix_session_redis::{AtLimit, Error, RedisSessionStore, RedisSessionStoreBuilder, SessionId};
-use futures_util::future::join_all;
+use futures_util::{
+    FutureExt as _,
+    future::{join, join_all},
+};
+use tokio::sync::oneshot;
 
 use super::{app_of, handles, log_in, of, save, with_users};
 use crate::support::{
+    eventually,
     proxy::{Fate, Proxy, script_called},
     redis::TestRedis,
     scope::in_a_request,
@@ -110,7 +115,7 @@ async fn logins_and_end_all_at_once_leave_only_sessions_that_are_listed() {
         let logins = (0..10).flat_map(|_| &stores).map(login);
         let ends = stores.iter().map(|store| store.sessions_of("Ada"));
         let ends = join_all(ends.map(async |sessions| sessions.end_all().await.unwrap()));
-        let (keys, _) = futures_util::future::join(join_all(logins), ends).await;
+        let (keys, _) = join(join_all(logins), ends).await;
         let listed = handles(&stores[0], "Ada").await;
         let mut live = Vec::new();
         for key in keys.iter().flatten() {
@@ -218,4 +223,38 @@ async fn a_write_that_is_repeated_counts_once_even_if_it_enters_the_session_anew
     })
     .await;
     assert_eq!(redis.state(&session).unwrap()["n"], "1");
+}
+
+/// A process that is killed between the two leaves an entry without a session, never a session without
+/// an entry.
+#[actix_web::test]
+async fn an_entry_whose_session_is_about_to_begin_is_ended_like_one_that_has() {
+    let redis = TestRedis::start().await;
+    let store = redis.store_with(with_users);
+    let (let_go, held) = oneshot::channel::<()>();
+    let held = Cell::new(Some(held));
+    let proxy = Proxy::before(&redis, move |command| match command.is_create() {
+        true => Fate::ForwardAfter(match held.take() {
+            Some(held) => held.map(drop).boxed_local(),
+            None => ready(()).boxed_local(),
+        }),
+        false => Fate::Forward,
+    })
+    .await;
+    let login = proxy.store_with(with_users);
+    let login = login.save(of("Ada"), &HOUR);
+    let meanwhile = async {
+        let index = "session:user:{";
+        eventually("it is entered", || {
+            redis.keys().iter().any(|key| key.starts_with(index))
+        })
+        .await;
+        assert_eq!(handles(&store, "Ada").await, []);
+        assert_eq!(store.sessions_of("Ada").end_all().await.unwrap(), 1);
+        let_go.send(()).unwrap();
+    };
+    let (login, ()) = join(login, meanwhile).await;
+    assert_matches!(login.unwrap_err().typed(), Error::Gone);
+    assert_eq!(redis.sessions(), [""; 0]);
+    assert_eq!(handles(&store, "Ada").await, []);
 }

@@ -14,7 +14,7 @@ use crate::support::{
     app::Setup,
     proxy::{Fate, script_called},
     servers::Servers,
-    sessions::{HOUR, State, state},
+    sessions::{HOUR, state},
 };
 
 /// One Redis, alone or a cluster, and as many requests at once as there are lanes.
@@ -83,9 +83,11 @@ impl Lanes {
         let mut keys = Keys::new();
         for (who, user) in AT_FIRST {
             if self.at_first.contains(&who) {
-                let state = user.map_or_else(State::new, |user| {
-                    state("user", &serde_json::to_string(&user).unwrap())
-                });
+                // With a field that a request may clear.
+                let mut state = state("n", "0");
+                if let Some(user) = user {
+                    state.insert("user".to_owned(), serde_json::to_string(&user).unwrap());
+                }
                 let store = match who {
                     Who::Veteran => &self.plain_store,
                     _ => &self.store,
