@@ -167,6 +167,8 @@ fn token(session: &Session) -> Result<String> {
         return Ok(token);
     }
     let token = new_token();
+    // A session that was ended on another device a moment ago takes no writes, but this is a new one.
+    session.renew();
     session.insert("csrf", &token)?;
     Ok(token)
 }

@@ -258,8 +258,8 @@ impl RedisSessionStoreBuilder {
     /// Its value may be any JSON but `null`, which is nobody, as if the field was missing. Its SHA-256
     /// names the user in Redis.
     ///
-    /// Default: none, the store does not know of users. A write that changes whose a session is costs a
-    /// round trip more, all others cost what they did. A session that there was before counts as
+    /// Default: none, the store does not know of users. [What it costs](crate::user_sessions#what-it-costs)
+    /// is a round trip more when a session becomes somebody's. A session that there was before counts as
     /// its user's from its first write on. Every instance of an application needs the same field.
     /// Together with a rule for the same field it is [invalid](crate::Error::InvalidOption).
     pub fn user_field(mut self, field: impl Into<String>) -> Self {
@@ -283,7 +283,8 @@ impl RedisSessionStoreBuilder {
     ///
     /// Only a login counts, that is a write by which a session becomes the user's. A session that ends
     /// makes room at once; one whose login was never stored, because its process was killed for
-    /// example, is counted for two minutes.
+    /// example, is counted for two minutes, and so
+    /// is one that expires so soon after its login.
     ///
     /// Default: any number. Zero, or without a [`user_field`](Self::user_field), it is
     /// [invalid](crate::Error::InvalidOption).
@@ -349,7 +350,7 @@ impl RedisSessionStoreBuilder {
     /// With an option that cannot work, every operation of the store fails with
     /// [`Error::InvalidOption`](crate::Error::InvalidOption): an application that asks
     /// [`ping`](RedisSessionStore::ping) when it starts, and ends at an error, does not run with
-    /// it.
+    /// it. Or [`try_build`](Self::try_build) says so at once.
     #[must_use]
     pub fn build(self) -> RedisSessionStore {
         events::describe();
@@ -377,6 +378,18 @@ impl RedisSessionStoreBuilder {
             sessions: Arc::new(sessions),
             anonymous_during_outage: self.anonymous_during_outage,
             nested: Arc::new(Once::new()),
+        }
+    }
+
+    /// The same, and fails at once with an option that cannot work.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidOption`](crate::Error::InvalidOption), which says which, and why.
+    pub fn try_build(self) -> Result<RedisSessionStore, Error> {
+        match self.invalid() {
+            Some(invalid) => Err(invalid),
+            None => Ok(self.build()),
         }
     }
 

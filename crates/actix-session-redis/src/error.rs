@@ -104,8 +104,9 @@ pub enum Error {
     /// Other requests wrote the same session again and again, until too little of the
     /// [`deadline`](crate::RedisSessionStoreBuilder::deadline) was left for another try.
     ///
-    /// What they wrote is stored, this change is not. Only inside
-    /// [`ConsistentSessions`](crate::ConsistentSessions).
+    /// What they wrote is stored, this change is not. Outside of
+    /// [`ConsistentSessions`](crate::ConsistentSessions) it comes from
+    /// [`modify`](crate::RedisSessionStore::modify), and from an `update` that meets a login.
     #[error("other requests kept writing the session ({tries} tries)")]
     Contended {
         /// How often the change was merged with theirs.
@@ -113,8 +114,8 @@ pub enum Error {
     },
 
     /// There is no session with this key (any more): it has expired, was ended, or was removed from
-    /// Redis. Comes from [`modify`](crate::RedisSessionStore::modify) only; what a request writes to
-    /// a session that is gone is dropped.
+    /// Redis. Comes from [`modify`](crate::RedisSessionStore::modify), and from a `save` by hand whose user's
+    /// sessions were all ended meanwhile; what a request writes to a session that is gone is dropped.
     #[error("the session is gone")]
     Gone,
 
@@ -133,17 +134,21 @@ pub enum Error {
     },
 
     /// The [`Login`](crate::Login) that was completed is void: all sessions of the user were ended after
-    /// it was begun, or it was begun more than an hour ago, or for another user.
+    /// it was begun, or it was begun more than an hour ago, or for another user; or the session that it
+    /// was made in was ended meanwhile.
     ///
     /// What the request has written is not stored, and the session that it came with is as it was, if
     /// it was not ended, too. Remedy: let the user log in again.
-    #[error("the login is void: all sessions of the user were ended after it was begun")]
+    #[error(
+        "the login is void: it was begun for another user, or more than an hour ago, or sessions were ended since"
+    )]
     Overtaken,
 
     /// A session was asked to have a lifetime of its own that
     /// [`lifetimes`](crate::RedisSessionStoreBuilder::lifetimes) does not allow.
     ///
-    /// Comes from [`CurrentSession::set_lifetime`](crate::CurrentSession::set_lifetime) only.
+    /// Comes from [`CurrentSession::set_lifetime`](crate::CurrentSession::set_lifetime), and from the write
+    /// of a request that came without a session.
     #[error("a session may not be asked to live for {lifetime:?}")]
     InvalidLifetime {
         /// The lifetime that was asked for.

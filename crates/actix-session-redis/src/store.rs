@@ -53,7 +53,9 @@ use crate::{
 /// - [`Error::StateTooLarge`] (`save`, `update`) and [`Error::InvalidTtl`] (those and
 ///   `update_ttl`), before anything is sent;
 /// - [`Error::MergePanicked`] and [`Error::Contended`] (`update` inside
-///   [`ConsistentSessions`](crate::ConsistentSessions)).
+///   [`ConsistentSessions`](crate::ConsistentSessions));
+/// - [`Error::SessionLimit`], [`Error::Overtaken`], [`Error::InvalidLifetime`] and [`Error::Gone`] (`save` and
+///   `update` of a user's session).
 #[derive(Clone, Debug)]
 pub struct RedisSessionStore {
     pub(crate) client: Arc<Client>,

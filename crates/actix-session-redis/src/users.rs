@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     error::Error,
-    middleware::CurrentSession,
+    middleware::{CurrentSession, RequestScope},
     session::{Details, Login, SessionId, UserId},
     store::RedisSessionStore,
 };
@@ -13,7 +13,7 @@ use crate::{
 /// [allowed](crate::RedisSessionStoreBuilder::session_limit).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtLimit {
-    /// The session whose login is longest ago ends, or whose renewal is, if that was later.
+    /// The session ends that has gone longest without a login or a renewal.
     EndOldest,
     /// The login fails with [`Error::SessionLimit`].
     Refuse,
@@ -74,7 +74,9 @@ impl UserSessions<'_> {
     ///
     /// Those of [the type](Self#errors).
     pub async fn list(&self) -> Result<Vec<UserSession>, Error> {
-        let live = self.store.sessions.list_of(self.user()?).await?;
+        let mut live = self.store.sessions.list_of(self.user()?).await?;
+        // A renewal is no login, and enters the session anew.
+        live.sort_by_key(|(_, details, _)| details.born_ms);
         let now = SystemTime::now();
         let session =
             |(handle, details, ttl_left_ms)| UserSession::new(handle, details, ttl_left_ms, now);
@@ -112,7 +114,7 @@ impl UserSessions<'_> {
         self.store.sessions.end_all_of(self.user()?, None).await
     }
 
-    /// Ends all but the one of the request, in the same way.
+    /// Ends all but the one of the request, in the same way: all, if it came with none.
     ///
     /// # Errors
     ///
@@ -165,9 +167,11 @@ impl UserSessions<'_> {
     /// # Errors
     ///
     /// [`Error::SessionLimit`] when the user has as many sessions as allowed, and more are
-    /// [refused](AtLimit::Refuse); and those of [the type](Self#errors).
+    /// [refused](AtLimit::Refuse), unless the request comes with one of these; and those of [the type](Self#errors).
     pub async fn begin_login(&self) -> Result<Login, Error> {
-        self.store.sessions.begin_login(self.user()?).await
+        let (sessions, user) = (&self.store.sessions, self.user()?);
+        let has_one = RequestScope::is_of(sessions, user);
+        sessions.begin_login(user, has_one).await
     }
 
     fn user(&self) -> Result<&UserId, Error> {

@@ -12,7 +12,7 @@ use actix_web::{
 /// An error whose response is a page.
 pub(crate) fn problem(status: StatusCode, text: &str) -> Error {
     let text = escaped(text);
-    let body = format!("<h1>That did not work</h1><p>{text}</p><p><a href='/'>Go on</a></p>");
+    let body = format!("<h1>That did not work</h1><p>{text}</p><p><a href=\"/\">Go on</a></p>");
     InternalError::from_response("", whole(status, &body)).into()
 }
 
@@ -25,16 +25,16 @@ fn whole(status: StatusCode, body: &str) -> HttpResponse {
         .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .body(format!(
-            "<!doctype html><html lang='en'><meta charset='utf-8'><title>Your devices</title>\
-             <meta name='viewport' content='width=device-width'><style>{style}</style>\
+            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Your devices</title>\
+             <meta name=\"viewport\" content=\"width=device-width\"><style>{style}</style>\
              <main>{body}</main></html>"
         ))
 }
 
 pub(crate) fn log_in(csrf: &str, browser: &str) -> HttpResponse {
     let fields = format!(
-        "<label>Your name <input name='name' required maxlength='60' autofocus></label>\
-         <label>This device <input name='device' maxlength='60' value='{}'></label>",
+        "<label>Your name <input name=\"name\" required maxlength=\"60\" autofocus></label>\
+         <label>This device <input name=\"device\" maxlength=\"60\" value=\"{}\"></label>",
         escaped(browser)
     );
     let form = form("/login", csrf, &fields, "Log in");
@@ -47,7 +47,7 @@ pub(crate) fn devices(
     devices: &str,
     csrf: &str,
 ) -> HttpResponse {
-    let notice = notice.map(|text| format!("<p role='status'>{}</p>", escaped(&text)));
+    let notice = notice.map(|text| format!("<p role=\"status\">{}</p>", escaped(&text)));
     let body = format!(
         "<h1>Your devices</h1><p>You are logged in as <b>{}</b>.</p>{}<ul>{devices}</ul>\
          <footer>{}{}</footer>",
@@ -62,7 +62,7 @@ pub(crate) fn devices(
 pub(crate) fn device(session: &UserSession, is_current: bool, csrf: &str) -> String {
     let (handle, now) = (session.handle(), SystemTime::now());
     let since = |time| span(now.duration_since(time).unwrap_or_default());
-    let field = format!("<input type='hidden' name='handle' value='{handle}'>");
+    let field = format!("<input type=\"hidden\" name=\"handle\" value=\"{handle}\">");
     let (mark, seen, button) = match is_current {
         true => (" <em>this one</em>", "now".to_owned(), String::new()),
         false => {
@@ -81,7 +81,7 @@ pub(crate) fn device(session: &UserSession, is_current: bool, csrf: &str) -> Str
 
 fn form(action: &str, csrf: &str, fields: &str, button: &str) -> String {
     format!(
-        "<form method='post' action='{action}'><input type='hidden' name='csrf' value='{csrf}'>\
+        "<form method=\"post\" action=\"{action}\"><input type=\"hidden\" name=\"csrf\" value=\"{csrf}\">\
          {fields}<button>{button}</button></form>"
     )
 }

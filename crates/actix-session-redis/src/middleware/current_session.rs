@@ -77,8 +77,11 @@ impl CurrentSession {
     /// [`Unavailable`](crate::Error::Unavailable) and [`Refused`](crate::Error::Refused), as for every
     /// operation.
     pub async fn expires_in(&self) -> Result<Option<Duration>, crate::Error> {
+        if let Some(error) = self.unavailable() {
+            return Err(error.clone());
+        }
         match (self.loaded(), self.scope.store()) {
-            (Some(loaded), Some(store)) => store.expires_in(&loaded.names).await,
+            (Some(loaded), Some(store)) => store.expires_in(&loaded.names, &loaded.snapshot).await,
             _ => Ok(None),
         }
     }

@@ -16,7 +16,7 @@ use super::current_key::CurrentKey;
 use crate::{
     error::Error,
     lock::lock,
-    session::{Login, Names, SessionId, Sessions, Snapshot, Terms},
+    session::{Login, Names, SessionId, Sessions, Snapshot, Terms, UserId},
 };
 
 tokio::task_local! {
@@ -156,6 +156,25 @@ impl RequestScope {
             matches!(&scope.loaded, Loaded::Session(loaded) if loaded.names.id == *id)
                 && scope.store.as_ref().is_some_and(is_ours)
                 && scope.stage == Stage::ApplicationRuns
+        })
+    }
+}
+
+/// For the sessions of a user.
+impl RequestScope {
+    /// Whether the session of the request that the caller is in is this user's.
+    pub(crate) fn is_of(store: &Arc<Sessions>, user: &UserId) -> bool {
+        Self::current().is_some_and(|current| {
+            let scope = lock(&current.scope);
+            let is_ours = scope
+                .store
+                .as_ref()
+                .is_some_and(|ours| Arc::ptr_eq(ours, store));
+            let Loaded::Session(loaded) = &scope.loaded else {
+                return false;
+            };
+            let owner = loaded.snapshot.details.owner.as_ref();
+            is_ours && owner.is_some_and(|owner| owner.user == *user)
         })
     }
 }

@@ -75,7 +75,7 @@ pub(super) async fn create(
             }
         }
         if begun? == Begun::Ended {
-            return Ok(None);
+            return terms.login.map_or(Ok(None), |_| Err(Error::Overtaken));
         }
     }
 }
@@ -132,6 +132,7 @@ pub(super) async fn begin_adopted(
         return Ok(false);
     };
     if !enter(session, None, &mut plan).await? {
+        end(session, None).await?;
         return Ok(false);
     }
     let begun = session.begin(state, &plan).await?;

@@ -218,13 +218,17 @@ impl Policy {
         };
         let is_somebodys = self.user(state).is_some();
         let label = self.label_field.as_ref().filter(|_| is_somebodys);
+        let label = label.and_then(|name| field(state, name));
+        let left_ms = self.left_ms(before).unwrap_or(i64::MAX);
         let details = Details {
             lifetime_ms,
-            ttl_ms: is_somebodys.then_some(ttl_ms),
-            label: label.and_then(|name| Some(shortened(&field(state, name)?))),
+            ttl_ms: is_somebodys.then(|| noted_ttl_ms(before.ttl_ms, ttl_ms, left_ms)),
+            label: label
+                .filter(|json| json != "null")
+                .map(|json| shortened(&json)),
             ..before.clone()
         };
-        let ttl_ms = ttl_ms.min(self.left_ms(before).unwrap_or(i64::MAX));
+        let ttl_ms = ttl_ms.min(left_ms);
         Ok((ttl_ms > 0).then_some((details, ttl_ms)))
     }
 
@@ -234,6 +238,17 @@ impl Policy {
             .born_ms?
             .saturating_add(milliseconds(self.absolute_lifetime?));
         Some(ends.saturating_sub(now_ms()))
+    }
+}
+
+/// The TTL that is noted, to tell when the session was used the last time. Of one that an absolute
+/// lifetime shortens, which it does more with every moment, it says so as seldom as sessions are prolonged.
+fn noted_ttl_ms(before: Option<i64>, ttl_ms: i64, left_ms: i64) -> i64 {
+    let little = (ttl_ms / 100).min(60_000);
+    let is_near = |noted: &i64| noted.saturating_sub(left_ms).saturating_abs() < little;
+    match left_ms < ttl_ms {
+        true => before.filter(is_near).unwrap_or(left_ms),
+        false => ttl_ms,
     }
 }
 

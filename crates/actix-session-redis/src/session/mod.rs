@@ -1,15 +1,16 @@
 //! What Redis holds for a session: [`Sessions`] is the only writer. It knows neither HTTP nor
 //! the trait of actix-session.
+//!
+//! The stories of a session are in `begin`, `read`, `write`, `modify`, `renewal` and `end`; those of all
+//! that a user has, in `enter` and `user_sessions`. They decide by `changes`, `plan`, `details`, `rules`,
+//! `snapshot` and `state`; and ask Redis through `record`, `layout`, `tombstone`, `index` and `script`,
+//! under the names in `keyspace`, with writes that `idempotency` tells from each other.
 
-/// The stories: how a session begins, is read, written, prolonged, changed from outside, renewed, ended.
 mod begin;
-/// What they decide by.
 mod changes;
 mod details;
 mod end;
-/// And those of all that a user has.
 mod enter;
-/// What they ask of Redis, step by step, and under which names.
 mod idempotency;
 mod index;
 mod keyspace;
@@ -99,10 +100,16 @@ impl Sessions {
     }
 
     /// How long the session lives, if nobody uses it; `None` if it is gone.
-    pub(crate) async fn expires_in(&self, names: &Names) -> Result<Option<Duration>, Error> {
+    pub(crate) async fn expires_in(
+        &self,
+        names: &Names,
+        snapshot: &Snapshot,
+    ) -> Result<Option<Duration>, Error> {
         let op = &self.storage.client.operation("expires_in");
         let session = self.record(op, names);
-        let left_ms = op.observation.of(read::ttl_left_ms(&session)).await?;
+        let ttl_left_ms = op.observation.of(read::ttl_left_ms(&session)).await?;
+        let left_ms = self.storage.rules.policy.left_ms(&snapshot.details);
+        let left_ms = ttl_left_ms.min(left_ms.unwrap_or(i64::MAX));
         Ok(u64::try_from(left_ms).ok().map(Duration::from_millis))
     }
 
@@ -237,10 +244,10 @@ impl Sessions {
         user_sessions::end_all_of(&self.storage, op, user, but).await
     }
 
-    /// Fails if no other session may begin.
-    pub(crate) async fn begin_login(&self, user: &UserId) -> Result<Login, Error> {
+    /// Fails if no other session may begin; whoever `has_one` needs no other.
+    pub(crate) async fn begin_login(&self, user: &UserId, has_one: bool) -> Result<Login, Error> {
         let op = &self.storage.client.operation("begin_login");
-        let limit = self.storage.rules.policy.limit;
+        let limit = self.storage.rules.policy.limit.filter(|_| !has_one);
         let login = user_sessions::begin_login(&self.storage, op, user, limit);
         op.observation.of(login).await
     }

@@ -6,14 +6,13 @@ use super::{
     begin::adopt,
     changes::Changes,
     details::Terms,
-    enter::enter,
     keyspace::Layout,
     layout::hash::{Replacement, Written},
     read::read,
     record::Record,
     snapshot::{Origin, Snapshot},
     state::State,
-    write::{Effect, goes_on_after, plan, settle},
+    write::{Effect, enter_or_end, goes_on_after, plan, settle},
 };
 use crate::error::Error;
 
@@ -68,7 +67,7 @@ async fn modify_to(
         return Ok(Written::Gone);
     };
     plan.keeps_ttl();
-    if !enter(session, None, &mut plan).await? {
+    if !enter_or_end(session, snapshot, &mut plan).await? {
         return Ok(Written::Gone);
     }
     plan.add_to(&mut changes);

@@ -63,15 +63,18 @@ impl Plan {
         let stays_theirs = policy.user_field.is_some() && base == user.as_ref();
         let enters = match user {
             Some(user) if is_new || !is_entered || terms.login.is_some() => Some(Enters {
-                since: match terms.login {
-                    Some(login) => Some(login.since(&user).ok_or(Error::Overtaken)?),
-                    None => owner.as_ref().map(|owner| owner.entered),
+                since: match (terms.login, &owner) {
+                    (Some(login), _) => Some(login.since(&user).ok_or(Error::Overtaken)?),
+                    (None, Some(owner)) => Some(owner.entered),
+                    // It was theirs already, and nobody knows since when.
+                    (None, None) => (base == Some(&user)).then_some(1),
                 },
                 stays: owner.is_some() && !is_new,
                 is_login: terms.login.is_some(),
                 limit: policy.limit.filter(|_| base != Some(&user)),
                 user,
             }),
+            None if terms.login.is_some() => return Err(Error::Overtaken),
             _ => None,
         };
         details.owner = owner.filter(|_| !is_new);

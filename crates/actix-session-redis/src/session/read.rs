@@ -33,8 +33,7 @@ pub(super) async fn read(
         }
         // Without a tombstone: the request that finds this out is none of a session that was ended.
         (Some(found), _) if left_ms(&found).is_some_and(|left_ms| left_ms <= 0) => {
-            session.remove().await?;
-            session.leave(found.details.owner.as_ref()).await;
+            session.expire(found.details.owner.as_ref()).await?;
             Ok(None)
         }
         (found, _) => Ok(found),

@@ -1,5 +1,5 @@
 //! What is done to one session in one step. Every step is safe to repeat; the stories that consist of
-//! them are told by the modules that are called as they begin.
+//! them are in `begin`, `read`, `write`, `modify`, `renewal` and `end`.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -140,6 +140,13 @@ impl<'a> Record<'a> {
             Some(copy) => copy.remove().await,
             None => Ok(()),
         }
+    }
+
+    /// Its time is up, as if Redis had removed it.
+    pub(super) async fn expire(&self, owner: Option<&Owner>) -> Result<(), Error> {
+        self.remove().await?;
+        self.leave(owner).await;
+        Ok(())
     }
 
     /// It has ended, or is somebody else's: takes it out of the index that it was in.

@@ -81,7 +81,10 @@ pub(super) async fn renew(
     if new.remove().await.is_ok() {
         new.leave(owner.as_ref()).await;
     }
-    lives.map(|_| Renewal::Undone)
+    match (lives, terms.login) {
+        (Ok(_), Some(_)) => Err(Error::Overtaken),
+        (lives, _) => lives.map(|_| Renewal::Undone),
+    }
 }
 
 /// Into a renewed session goes what others have made of the old one. If that was gone, nothing

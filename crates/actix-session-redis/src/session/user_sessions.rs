@@ -53,7 +53,8 @@ pub(super) async fn sessions_of(
             }
         }
     }
-    index.leave(&gone).await?;
+    // What stays is taken for gone by whoever looks, and goes when its time is up.
+    let _ = index.leave(&gone).await;
     Ok(live)
 }
 
@@ -65,7 +66,12 @@ pub(super) async fn end_of(
     id: &SessionId,
 ) -> Result<bool, Error> {
     let index = storage.index(op, user);
-    let entries = op.observation.of(index.entry(id)).await?;
+    let mut entries = op.observation.of(index.entry(id)).await?;
+    if entries.all.is_empty() {
+        // It may have been renewed a moment ago: then its tombstone says what is the user's now.
+        let (id, entered) = (id.clone(), 0);
+        entries.all.push(Entry { id, entered });
+    }
     Ok(end_entries(storage, op, user, &entries).await? > 0)
 }
 
@@ -82,7 +88,7 @@ pub(super) async fn end_all_of(
     end_entries(storage, op, user, &entries).await
 }
 
-/// Fails if no other session may begin.
+/// Fails if no other session may begin: without a `limit`, any may.
 pub(super) async fn begin_login(
     storage: &Storage,
     op: &Operation<'_>,
@@ -131,7 +137,12 @@ async fn look_at(
     let ids: Vec<_> = some.iter().map(|entry| &entry.id).collect();
     let found = details_of(storage, op, &ids).await?;
     let found = some.iter().zip(found).map(|(entry, found)| match found {
-        Some((details, left_ms)) if is_of(&details, user) => Found::Live(details, left_ms),
+        Some((details, ttl_left_ms)) if is_of(&details, user) => {
+            match storage.rules.policy.left_ms(&details) {
+                Some(..=0) => Found::Gone,
+                left_ms => Found::Live(details, ttl_left_ms.min(left_ms.unwrap_or(i64::MAX))),
+            }
+        }
         _ if entries.is_pending(entry) => Found::Pending,
         _ => Found::Gone,
     });
@@ -164,7 +175,7 @@ pub(super) async fn end_entries(
         let ends: Vec<_> = ends.collect();
         let ended = op.observation.of(end_together(storage, op, &ends)).await?;
         count += ended.into_iter().filter(|ended| *ended).count();
-        storage.index(op, user).leave(some).await?;
+        let _ = storage.index(op, user).leave(some).await;
     }
     Ok(count)
 }

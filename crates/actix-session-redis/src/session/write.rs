@@ -56,7 +56,7 @@ pub(super) async fn update(
     }
     session.storage.rules.check_size(ours)?;
     if !adopt(session, Some(snapshot), plan.ttl_ms, terms).await?
-        || !enter(session, None, &mut plan).await?
+        || !enter_or_end(session, snapshot, &mut plan).await?
     {
         return Ok(Effect::Gone);
     }
@@ -70,6 +70,7 @@ pub(super) async fn update(
     };
     settle(session, &plan, written).await;
     match written {
+        Some(Effect::Gone) if terms.login.is_some() => Err(Error::Overtaken),
         Some(effect) => Ok(effect),
         None => replace(session, ours, terms).await,
     }
@@ -92,9 +93,22 @@ pub(super) async fn plan(
         terms,
     )?;
     if plan.is_none() {
-        end(session, Some(snapshot)).await?;
+        session.expire(snapshot.details.owner.as_ref()).await?;
     }
     Ok(plan)
+}
+
+/// `false` if all sessions of the user were ended, and this one is one of them.
+pub(super) async fn enter_or_end(
+    session: &Record<'_>,
+    snapshot: &Snapshot,
+    plan: &mut Plan,
+) -> Result<bool, Error> {
+    let is_entered = enter(session, None, plan).await?;
+    if !is_entered {
+        end(session, Some(snapshot)).await?;
+    }
+    Ok(is_entered)
 }
 
 /// Writes changes, and if others have changed the same meanwhile, what comes of both.
@@ -203,7 +217,7 @@ async fn replace_known(
             return Ok(Effect::Gone);
         };
         if !adopt(session, Some(&snapshot), plan.ttl_ms, terms).await?
-            || !enter(session, None, &mut plan).await?
+            || !enter_or_end(session, &snapshot, &mut plan).await?
         {
             return Ok(Effect::Gone);
         }

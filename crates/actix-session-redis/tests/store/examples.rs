@@ -140,3 +140,30 @@ async fn the_counter_works_over_tls_with_an_authority_that_the_system_trusts() {
     let variables = [("REDIS_URL", redis.url()), ("SSL_CERT_FILE", authority)];
     Example::start("counter", variables).assert_counts().await;
 }
+
+#[actix_web::test]
+async fn who_is_logged_in_by_actix_identity_is_logged_out_everywhere() {
+    let redis = TestRedis::start().await;
+    let example = Example::start("identity", [("REDIS_URL", redis.url())]);
+    let client = actix_test::Client::default();
+    let ask = async |path: &str, cookie: Option<&header::HeaderValue>| {
+        let mut request = client.get(format!("{}{path}", example.url));
+        if let Some(cookie) = cookie {
+            request = request.insert_header((header::COOKIE, cookie.clone()));
+        }
+        let mut answer = request.send().await.unwrap();
+        let cookie = answer.headers().get(header::SET_COOKIE).cloned();
+        let body = answer.body().await.unwrap();
+        (String::from_utf8(body.to_vec()).unwrap(), cookie)
+    };
+    let [phone, laptop] = [
+        ask("/log-in/Ada", None).await.1,
+        ask("/log-in/Ada", None).await.1,
+    ];
+    assert_eq!(ask("/", phone.as_ref()).await.0, "You are Ada\n");
+    let ended = ask("/log-out-everywhere", laptop.as_ref()).await.0;
+    assert_eq!(ended, "Logged out on 2 devices\n");
+    for cookie in [phone, laptop] {
+        assert_eq!(ask("/", cookie.as_ref()).await.0, "You are not logged in\n");
+    }
+}

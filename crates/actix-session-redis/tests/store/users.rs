@@ -19,6 +19,9 @@ mod list;
 mod model;
 /// "End all" holds against whatever is under way.
 mod races;
+/// A failover: the index of a user is on the new master as on the old one.
+#[cfg(feature = "sentinel")]
+mod sentinel;
 
 use std::time::Duration;
 

@@ -1,9 +1,17 @@
-use std::cell::RefCell;
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 use actix_web::http::header;
+use futures_util::future::join;
 
 use super::Example;
-use crate::support::redis::TestRedis;
+use crate::support::{
+    eventually,
+    proxy::{Fate, Proxy},
+    redis::TestRedis,
+};
 
 const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0";
 
@@ -89,8 +97,8 @@ impl Visitor<'_> {
 
 impl Page {
     fn csrf(&self) -> String {
-        let (_, rest) = self.body.split_once("name='csrf' value='").unwrap();
-        rest.split_once('\'').unwrap().0.to_owned()
+        let (_, rest) = self.body.split_once(r#"name="csrf" value=""#).unwrap();
+        rest.split_once('"').unwrap().0.to_owned()
     }
 
     /// What stands for each device, and its handle.
@@ -107,7 +115,7 @@ impl Page {
     }
 
     fn is_log_in_form(&self) -> bool {
-        self.status == 200 && self.body.contains("action='/login'")
+        self.status == 200 && self.body.contains(r#"action="/login""#)
     }
 }
 
@@ -147,6 +155,13 @@ async fn devices_of_one_person_see_and_end_each_other() {
     assert_eq!(page.devices().len(), 1);
     for other in &others {
         assert!(other.home().await.is_log_in_form());
+    }
+    // Who was logged out a moment ago can log in again at once.
+    for (visitor, count) in [(&phone, 2), (&others[0], 3)] {
+        visitor
+            .submit("/login", &[("name", "Ada"), ("device", "again")])
+            .await;
+        assert_eq!(visitor.home().await.devices().len(), count);
     }
 
     laptop.submit("/logout", &[]).await;
@@ -220,4 +235,55 @@ async fn what_somebody_typed_is_shown_as_text() {
     let nameless = [("csrf", &*page.csrf()), ("name", " ")];
     let refused = visitor.ask("POST", "/login", Some(&nameless)).await;
     assert_eq!(refused.status, 400);
+}
+
+/// Between the entry in the index and the session: nobody is logged in, and nothing stays for ever.
+#[actix_web::test]
+async fn a_process_that_is_killed_in_the_middle_of_a_login_leaves_no_session() {
+    let redis = TestRedis::start().await;
+    let is_login = Rc::new(Cell::new(false));
+    let holds = Rc::clone(&is_login);
+    let proxy = Proxy::before(&redis, move |command| {
+        match holds.get() && command.is_create() {
+            true => Fate::Silence,
+            false => Fate::Forward,
+        }
+    })
+    .await;
+    let example = Example::start("devices", [("REDIS_URL", proxy.url_as(""))]);
+    let url = example.url.clone();
+    let client = actix_test::Client::default();
+    let mut form = client.get(&url).send().await.unwrap();
+    let cookie = form.headers().get(header::SET_COOKIE).unwrap().clone();
+    let body = String::from_utf8(form.body().await.unwrap().to_vec()).unwrap();
+    let csrf = Page {
+        status: 200,
+        location: None,
+        body,
+    }
+    .csrf();
+    is_login.set(true);
+    let fields = [("csrf", &*csrf), ("name", "Ada"), ("device", "phone")];
+    let login = client.post(format!("{url}/login"));
+    let login = login
+        .insert_header((header::COOKIE, cookie))
+        .send_form(&fields);
+    let killed = async {
+        eventually("it is entered", || {
+            redis
+                .keys()
+                .iter()
+                .any(|key| key.starts_with("session:user:"))
+        })
+        .await;
+        drop(example);
+    };
+    let (answer, ()) = join(login, killed).await;
+    assert!(answer.is_err(), "{answer:?}");
+    let store = redis.store_with(|builder| builder.user_field("user"));
+    let users = store.sessions_of("Ada");
+    assert_eq!(users.count().await.unwrap(), 0);
+    assert_eq!(users.end_all().await.unwrap(), 1);
+    assert_eq!(users.count().await.unwrap(), 0);
+    assert!(redis.keys().iter().all(|key| redis.pttl(key) > 0));
 }

@@ -165,3 +165,42 @@ async fn options_that_cannot_work_are_refused() {
     assert!(redis.pttl(&hash_of(&key)) > 3_000_000);
     let _ = save(&store, "Ada").await;
 }
+
+#[actix_web::test]
+async fn when_a_session_was_seen_is_known_also_near_its_absolute_end() {
+    let redis = TestRedis::start().await;
+    let hour = Duration::from_secs(3600);
+    let store = redis.store_with(|builder| with_users(builder).absolute_lifetime(hour));
+    let setup = Setup {
+        policy: TtlExtensionPolicy::OnEveryRequest,
+        ..Setup::consistent()
+    };
+    let app = super::app_with(&store, &setup);
+    let browser = log_in(&app, "Ada").await;
+    let session = redis.only_session();
+    age(&redis, &session, hour / 2);
+    browser.get("/read").await.text();
+    let listed = store.sessions_of("Ada").list().await.unwrap().remove(0);
+    let seen = SystemTime::now()
+        .duration_since(listed.last_seen())
+        .unwrap();
+    assert!(seen < Duration::from_secs(60), "{listed:?}");
+    assert!(listed.ends() < SystemTime::now() + hour / 2);
+    // And that is not written by every request.
+    let (_, asked) = redis.commands_during(browser.get("/read")).await;
+    assert!(!asked.contains_key("hset"), "{asked:?}");
+}
+
+#[actix_web::test]
+async fn a_session_past_its_absolute_lifetime_is_not_listed_even_before_somebody_reads_it() {
+    let redis = TestRedis::start().await;
+    let store = redis.store_with(|builder| with_users(builder).absolute_lifetime(2 * DAY));
+    let app = app_with_devices(&store);
+    let browser = log_in(&app, "Ada").await;
+    let session = redis.only_session();
+    age(&redis, &session, 2 * DAY - Duration::from_secs(60));
+    let left = browser.get("/devices/expires-in").await.text();
+    assert!(left.parse::<u64>().unwrap() <= 60, "{left}");
+    age(&redis, &session, 3 * DAY);
+    assert_eq!(store.sessions_of("Ada").count().await.unwrap(), 0);
+}

@@ -92,6 +92,13 @@ async fn whoever_has_too_many_is_refused_and_told_and_loses_nothing() {
     first.get("/renew").await.text();
     first.get("/set/n/1").await.text();
     first.get("/login/Ada").await.text();
+    // Nor is it one more when she gives her password again.
+    for path in [
+        "/devices/password-login/Ada",
+        "/devices/password-login-in-place/Ada",
+    ] {
+        assert_eq!(first.get(path).await.text(), "welcome");
+    }
     first.get("/purge").await.text();
     store.sessions_of("Ada").begin_login().await.unwrap();
     second.get("/login/Ada").await.text();

@@ -268,3 +268,22 @@ async fn a_session_from_before_there_were_users_is_listed_from_its_first_write_o
     store.update_ttl(&key, &HOUR).await.unwrap();
     assert_eq!(handles(&store, "Ada").await, [SessionId::of(&key)]);
 }
+
+#[actix_web::test]
+async fn a_handle_from_before_a_renewal_ends_what_has_become_of_the_session() {
+    let redis = TestRedis::start().await;
+    let store = redis.store_with(with_users);
+    let app = app_of(&store);
+    let browser = log_in(&app, "Ada").await;
+    let old = handles(&store, "Ada").await.remove(0);
+    browser.get("/renew").await.text();
+    assert!(!store.sessions_of("Bob").end(&old).await.unwrap());
+    assert!(store.sessions_of("Ada").end(&old).await.unwrap());
+    assert_eq!(browser.get("/read").await.text(), "empty");
+    // But not if that is somebody else's.
+    let browser = log_in(&app, "Ada").await;
+    let old = handles(&store, "Ada").await.remove(0);
+    browser.get("/login/Bob").await.text();
+    assert!(!store.sessions_of("Ada").end(&old).await.unwrap());
+    assert_eq!(browser.get("/read").await.text(), "user=\"Bob\"");
+}

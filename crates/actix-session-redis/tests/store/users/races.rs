@@ -1,6 +1,6 @@
 use std::{cell::Cell, collections::BTreeMap, future::ready, mem};
 
-use actix_session::storage::SessionStore as _;
+use actix_session::{config::TtlExtensionPolicy, storage::SessionStore as _};
 use actix_session_redis::{AtLimit, Error, RedisSessionStore, RedisSessionStoreBuilder, SessionId};
 use futures_util::{
     FutureExt as _,
@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::{app_of, handles, log_in, of, save, with_users};
 use crate::support::{
+    app::Setup,
     eventually,
     proxy::{Fate, Proxy, script_called},
     redis::TestRedis,
@@ -46,6 +47,46 @@ async fn end_all_holds_against_whatever_is_under_way() {
         again.get("/renew").await.text();
         again.get("/set/n/1").await.text();
         assert_eq!(again.get("/read").await.text(), "n=\"1\" user=\"Ada\"");
+    }
+}
+
+#[actix_web::test]
+async fn so_does_the_end_of_one() {
+    for slow in UNDER_WAY {
+        let redis = TestRedis::start().await;
+        let store = redis.store_with(with_users);
+        let app = app_of(&store);
+        let phone = log_in(&app, "Ada").await;
+        let of_phone = handles(&store, "Ada").await.remove(0);
+        let laptop = log_in(&app, "Ada").await;
+        let end = async { store.sessions_of("Ada").end(&of_phone).await.unwrap() };
+        let (_, has_ended) = phone.get_slowly(slow, end).await;
+        assert!(has_ended, "{slow}");
+        assert_eq!(phone.get("/read").await.text(), "empty", "{slow}");
+        assert_eq!(laptop.get("/read").await.text(), "user=\"Ada\"", "{slow}");
+        assert_eq!(handles(&store, "Ada").await.len(), 1, "{slow}");
+    }
+}
+
+#[actix_web::test]
+async fn a_session_that_expires_while_it_is_prolonged_or_written_stays_away() {
+    for slow in ["/read", "/set/n/1", "/set/user/Bob", "/renew"] {
+        let redis = TestRedis::start().await;
+        let store = redis.store_with(with_users);
+        let setup = Setup {
+            policy: TtlExtensionPolicy::OnEveryRequest,
+            ..Setup::consistent()
+        };
+        let app = super::app_with(&store, &setup);
+        let browser = log_in(&app, "Ada").await;
+        let session = redis.only_session();
+        let expiry = async { redis.expire_now(&session) };
+        browser.get_slowly(slow, expiry).await;
+        assert_eq!(browser.get("/read").await.text(), "empty", "{slow}");
+        for user in ["Ada", "Bob"] {
+            assert_eq!(handles(&store, user).await, [], "{slow}");
+        }
+        assert!(redis.keys().iter().all(|key| redis.pttl(key) > 0), "{slow}");
     }
 }
 
@@ -201,8 +242,7 @@ async fn a_write_that_is_repeated_counts_once_even_if_it_enters_the_session_anew
     let fields: BTreeMap<Vec<u8>, Vec<u8>> = redis.run(&format!("HGETALL {session}"));
     let mark = str::from_utf8(&fields[&b"\xFFuser"[..]]).unwrap();
     let words: Vec<_> = mark.split(' ').collect();
-    let soon = words[1].parse::<i64>().unwrap() + 60_000;
-    let aged = format!("{} {} {soon}", words[0], words[1]);
+    let aged = format!("{} {} 1", words[0], words[1]);
     redis.put_fields(&session, &[(b"\xFFuser", aged.as_bytes())]);
 
     redis.learn(&script_called("write"));
@@ -223,6 +263,26 @@ async fn a_write_that_is_repeated_counts_once_even_if_it_enters_the_session_anew
     })
     .await;
     assert_eq!(redis.state(&session).unwrap()["n"], "1");
+    let fields: BTreeMap<Vec<u8>, Vec<u8>> = redis.run(&format!("HGETALL {session}"));
+    assert_ne!(fields[&b"\xFFuser"[..]], aged.as_bytes());
+}
+
+#[actix_web::test]
+async fn end_all_holds_for_a_session_from_before_there_were_users_when_it_is_written() {
+    for path in ["/set/n/1", "/clear-and-set/user/Ada", "/renew"] {
+        let redis = TestRedis::start().await;
+        let setup = Setup::consistent();
+        let before = crate::support::app::TestApp::with(redis.store(), &setup);
+        let browser = log_in(&before, "Ada").await;
+        let store = redis.store_with(with_users);
+        let app = super::app_with(&store, &setup);
+        let browser = browser.at(&app);
+        store.sessions_of("Ada").end_all().await.unwrap();
+        browser.get(path).await;
+        assert_eq!(handles(&store, "Ada").await, [], "{path}");
+        browser.get("/set/n/2").await;
+        assert_eq!(handles(&store, "Ada").await, [], "{path}");
+    }
 }
 
 /// A process that is killed between the two leaves an entry without a session, never a session without
