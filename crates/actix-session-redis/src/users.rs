@@ -52,7 +52,9 @@ impl RedisSessionStore {
 
 /// The sessions of a user: see [`RedisSessionStore::sessions_of`].
 ///
-/// What is under way at the same moment is seen or not, but never brings back what was ended.
+/// What is under way at the same moment is seen or not, but never brings back what was ended. Of
+/// thousands of sessions, 256 are asked for at a time, and each time may take the
+/// [`deadline`](crate::RedisSessionStoreBuilder::deadline).
 ///
 /// # Errors
 ///

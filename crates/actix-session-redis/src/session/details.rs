@@ -170,9 +170,11 @@ impl Policy {
         allowed.is_some_and(|allowed| allowed.contains(&lifetime))
     }
 
-    /// Whether a renewal is a login. `base`: whose the session was by its state.
+    /// Whether a renewal is a login: not one by which the session becomes nobody's. `base`: whose the
+    /// session was by its state.
     pub(crate) fn is_login(&self, base: Option<&UserId>, state: &State, terms: Terms<'_>) -> bool {
-        terms.login.is_some() || self.user(state).as_ref() != base
+        let is_other = |user: &UserId| Some(user) != base;
+        terms.login.is_some() || self.user(state).as_ref().is_some_and(is_other)
     }
 
     pub(crate) fn user(&self, state: &State) -> Option<UserId> {

@@ -20,11 +20,9 @@ use crate::{
 
 /// So long an entry may be without its session, which is about to be written. A write that comes later
 /// than half of that is dropped: the other half is for clocks that differ.
-const GRACE: Duration = Duration::from_secs(2 * 60);
+const GRACE_MS: i64 = 2 * MINUTE_MS;
 
 const MINUTE_MS: i64 = 60_000;
-
-const GRACE_MS: i64 = GRACE.as_millis() as i64;
 
 /// So long it is remembered that all sessions of a user were ended: longer than anything is under way.
 pub(crate) const MEMORY: Duration = Duration::from_secs(60 * 60);
@@ -164,7 +162,7 @@ pub(crate) enum Entered {
 pub(crate) struct Index<'a> {
     client: &'a Arc<Client>,
     op: &'a Operation<'a>,
-    pub(crate) user: &'a UserId,
+    user: &'a UserId,
     redis_keys: [String; 3],
 }
 

@@ -36,7 +36,7 @@ impl Snapshot {
         }
     }
 
-    /// When it was read.
+    /// How many milliseconds it had left to live when it was read, if somebody asked.
     pub(crate) fn ttl_left_ms(&self) -> Option<i64> {
         self.ttl_left_ms.and_then(|left| left.try_into().ok())
     }

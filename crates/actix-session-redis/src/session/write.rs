@@ -43,6 +43,19 @@ pub(super) async fn update(
     ours: &State,
     terms: Terms<'_>,
 ) -> Result<Effect, Error> {
+    match write_what_has_changed(session, snapshot, ours, terms).await? {
+        // A write that is dropped is nothing to be told of, but a login is.
+        Effect::Gone if terms.login.is_some() => Err(Error::Overtaken),
+        effect => Ok(effect),
+    }
+}
+
+async fn write_what_has_changed(
+    session: &Record<'_>,
+    snapshot: &Snapshot,
+    ours: &State,
+    terms: Terms<'_>,
+) -> Result<Effect, Error> {
     let mut changes = session
         .storage
         .rules
@@ -70,7 +83,6 @@ pub(super) async fn update(
     };
     settle(session, &plan, written).await;
     match written {
-        Some(Effect::Gone) if terms.login.is_some() => Err(Error::Overtaken),
         Some(effect) => Ok(effect),
         None => replace(session, ours, terms).await,
     }

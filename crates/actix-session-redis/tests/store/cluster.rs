@@ -1,9 +1,6 @@
 use std::{pin::pin, time::Duration};
 
-use actix_session::{
-    config::TtlExtensionPolicy,
-    storage::{SessionKey, SessionStore},
-};
+use actix_session::storage::{SessionKey, SessionStore};
 use actix_session_redis::{
     RedisSessionStore, RedisSessionStoreBuilder,
     deadpool_redis::{
@@ -113,10 +110,7 @@ fn session_of(browser: &Browser<'_>) -> String {
 async fn a_session_between_two_masters_is_read_and_written() {
     let tally = Tally::of_this_test();
     let redis = Cluster::start();
-    let setup = Setup {
-        policy: TtlExtensionPolicy::OnEveryRequest,
-        ..Setup::consistent()
-    };
+    let setup = Setup::consistent_and_sliding();
     let app = TestApp::with(options(&redis).counter("visits").build(), &setup);
     let masters = redis.masters();
     for moved in [false, true] {

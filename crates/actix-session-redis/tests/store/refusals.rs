@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, fmt::Debug, time::Duration};
 
-use actix_session::{config::TtlExtensionPolicy, storage::SessionStore};
+use actix_session::storage::SessionStore;
 use actix_session_redis::{AtLimit, Error, RedisSessionStore};
 use futures_util::future::join_all;
 
@@ -142,14 +142,6 @@ async fn do_everything(app: &TestApp) {
     browser.get("/purge").await.text();
 }
 
-/// Which is how it prolongs sessions.
-fn consistent_on_every_request() -> Setup {
-    Setup {
-        policy: TtlExtensionPolicy::OnEveryRequest,
-        ..Setup::consistent()
-    }
-}
-
 #[actix_web::test]
 async fn the_commands_that_the_remedy_names_are_enough() {
     let redis = TestRedis::start().await;
@@ -160,7 +152,7 @@ async fn the_commands_that_the_remedy_names_are_enough() {
     for setup in [
         Setup::default(),
         Setup::consistent(),
-        consistent_on_every_request(),
+        Setup::consistent_and_sliding(),
     ] {
         let options = RedisSessionStore::builder(pool_at(&url)).counter("n");
         let store = options
@@ -182,7 +174,7 @@ async fn they_are_enough_for_sessions_of_the_built_in_store_too() {
         options().built_in_layout("").build(),
     ] {
         store.check().await.unwrap();
-        for setup in [Setup::default(), consistent_on_every_request()] {
+        for setup in [Setup::default(), Setup::consistent_and_sliding()] {
             do_everything(&TestApp::with(store.clone(), &setup)).await;
         }
     }
@@ -199,7 +191,7 @@ async fn with_those_for_users_they_are_enough_and_not_too_many_for_users_too() {
     let store = options().session_limit(1, AtLimit::EndOldest).build();
     let requests = async {
         store.check().await.unwrap();
-        let app = TestApp::with(store.clone(), &consistent_on_every_request());
+        let app = TestApp::with(store.clone(), &Setup::consistent_and_sliding());
         do_everything(&app).await;
         for _ in 0..2 {
             app.browser().get("/login/Ada").await.text();
@@ -233,7 +225,7 @@ async fn none_of_the_commands_that_the_remedy_names_is_superfluous() {
     })
     .await;
     let store = proxy.store_with(|options| options.counter("n"));
-    let app = TestApp::with(store.clone(), &consistent_on_every_request());
+    let app = TestApp::with(store.clone(), &Setup::consistent_and_sliding());
     let requests = async {
         store.ping().await.unwrap();
         do_everything(&app).await;

@@ -124,10 +124,7 @@ fn sum(some: &[(&str, u64)], others: &[(&str, u64)]) -> Commands {
 #[actix_web::test]
 async fn a_session_whose_ttl_was_taken_away_gets_one_again() {
     let redis = TestRedis::start().await;
-    let setup = Setup {
-        policy: TtlExtensionPolicy::OnEveryRequest,
-        ..Setup::consistent()
-    };
+    let setup = Setup::consistent_and_sliding();
     let app = TestApp::with(redis.store(), &setup);
     let browser = app.browser();
     browser.get("/set/name/Ada").await.text();

@@ -69,7 +69,7 @@ fn app_with(store: &RedisSessionStore, setup: &Setup) -> TestApp {
         let sessions = setup.sessions(store.clone());
         let own = web::scope("")
             .wrap(from_fn(routes::wait_at_the_desk))
-            .service((end_others, current_of_list, expires_in, remember))
+            .service((end_others, current_of_list, expires_in, refuses, remember))
             .service((password_login, password_login_in_place));
         let devices = web::scope("")
             .app_data(Data::new(store.clone()))
@@ -114,6 +114,14 @@ async fn current_of_list(
 async fn expires_in(current: CurrentSession) -> String {
     let left = current.expires_in().await.unwrap();
     left.map_or("none".to_owned(), |left| left.as_secs().to_string())
+}
+
+/// What may not be taken for an answer while the session could not be loaded.
+#[get("/refuses")]
+async fn refuses(current: CurrentSession, store: Data<RedisSessionStore>) -> String {
+    let left = current.expires_in().await;
+    let ended = store.sessions_of("Ada").end_others(&current).await;
+    format!("{} {}", left.is_err(), ended.is_err())
 }
 
 #[get("/remember/{user}/{seconds}")]

@@ -81,3 +81,28 @@ fn what_nobody_can_read_of_the_details_says_nothing() {
         Some(format!("{user} 1 2"))
     );
 }
+
+#[test]
+fn a_renewal_by_which_a_session_becomes_nobodys_is_no_login() {
+    let policy = Policy {
+        user_field: Some("user".to_owned()),
+        ..Policy::default()
+    };
+    let of = |json: Option<&str>| {
+        let mut state = State::new();
+        if let Some(json) = json {
+            crate::session::state::set_field(&mut state, "user", json.into());
+        }
+        state
+    };
+    let is_login = |before: Option<&str>, after: Option<&str>| {
+        let base = policy.user(&of(before));
+        let terms = Terms::only(&time::Duration::HOUR);
+        policy.is_login(base.as_ref(), &of(after), terms)
+    };
+    assert!(is_login(None, Some("1")));
+    assert!(is_login(Some("1"), Some("2")));
+    assert!(!is_login(Some("1"), Some("1")));
+    assert!(!is_login(Some("1"), None));
+    assert!(!is_login(None, None));
+}

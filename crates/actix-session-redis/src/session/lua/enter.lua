@@ -13,8 +13,8 @@ local until_when = time + ARGV[4]
 remove_entries(entered, untils, ARGV, 8)
 local last, exempt = last_ended(ended)
 time = math.max(time, last + 1)
-local stays = exempt ~= '' and (exempt == id or exempt == from)
-if since ~= '' and tonumber(since) <= last and not stays then
+local is_exempt = exempt ~= '' and (exempt == id or exempt == from)
+if since ~= '' and tonumber(since) <= last and not is_exempt then
     return {-1, time, {}}
 end
 

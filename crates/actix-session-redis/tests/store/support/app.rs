@@ -66,6 +66,14 @@ impl Setup {
         }
     }
 
+    /// Each request prolongs its session.
+    pub(crate) fn consistent_and_sliding() -> Self {
+        Self {
+            policy: TtlExtensionPolicy::OnEveryRequest,
+            ..Self::consistent()
+        }
+    }
+
     /// The cookie that the app would have set for this session key.
     pub(crate) fn signed_cookie(&self, session_key: &str) -> String {
         let mut jar = CookieJar::new();

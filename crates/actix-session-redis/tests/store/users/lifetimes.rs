@@ -1,7 +1,7 @@
 use std::time::{Duration, SystemTime};
 
 use actix_session::{config::TtlExtensionPolicy, storage::SessionStore as _};
-use actix_session_redis::Error;
+use actix_session_redis::{Error, RedisSessionStore};
 
 use super::{app_with_devices, log_in, save, with_users};
 use crate::support::{
@@ -159,7 +159,11 @@ async fn options_that_cannot_work_are_refused() {
     for (option, name) in options {
         let pinged = redis.store_with(option).ping().await;
         assert_matches!(pinged, Err(Error::InvalidOption { option, .. }) if option == name);
+        let built = option(RedisSessionStore::builder(redis.pool())).try_build();
+        assert_matches!(built, Err(Error::InvalidOption { option, .. }) if option == name);
     }
+    let valid = with_users(RedisSessionStore::builder(redis.pool()));
+    valid.try_build().unwrap().ping().await.unwrap();
     let store = redis.store_with(|it| it.absolute_lifetime(Duration::MAX));
     let key = store.save(state("n", "1"), &HOUR).await.unwrap();
     assert!(redis.pttl(&hash_of(&key)) > 3_000_000);
@@ -171,10 +175,7 @@ async fn when_a_session_was_seen_is_known_also_near_its_absolute_end() {
     let redis = TestRedis::start().await;
     let hour = Duration::from_secs(3600);
     let store = redis.store_with(|builder| with_users(builder).absolute_lifetime(hour));
-    let setup = Setup {
-        policy: TtlExtensionPolicy::OnEveryRequest,
-        ..Setup::consistent()
-    };
+    let setup = Setup::consistent_and_sliding();
     let app = super::app_with(&store, &setup);
     let browser = log_in(&app, "Ada").await;
     let session = redis.only_session();

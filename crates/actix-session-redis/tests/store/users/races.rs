@@ -1,6 +1,6 @@
-use std::{cell::Cell, collections::BTreeMap, future::ready, mem};
+use std::{cell::Cell, collections::BTreeMap, future::ready, mem, rc::Rc, time::Duration};
 
-use actix_session::{config::TtlExtensionPolicy, storage::SessionStore as _};
+use actix_session::storage::SessionStore as _;
 use actix_session_redis::{AtLimit, Error, RedisSessionStore, RedisSessionStoreBuilder, SessionId};
 use futures_util::{
     FutureExt as _,
@@ -73,10 +73,7 @@ async fn a_session_that_expires_while_it_is_prolonged_or_written_stays_away() {
     for slow in ["/read", "/set/n/1", "/set/user/Bob", "/renew"] {
         let redis = TestRedis::start().await;
         let store = redis.store_with(with_users);
-        let setup = Setup {
-            policy: TtlExtensionPolicy::OnEveryRequest,
-            ..Setup::consistent()
-        };
+        let setup = Setup::consistent_and_sliding();
         let app = super::app_with(&store, &setup);
         let browser = log_in(&app, "Ada").await;
         let session = redis.only_session();
@@ -317,4 +314,78 @@ async fn an_entry_whose_session_is_about_to_begin_is_ended_like_one_that_has() {
     assert_matches!(login.unwrap_err().typed(), Error::Gone);
     assert_eq!(redis.sessions(), [""; 0]);
     assert_eq!(handles(&store, "Ada").await, []);
+}
+
+#[actix_web::test]
+async fn a_completed_login_that_comes_to_nothing_says_so() {
+    let redis = TestRedis::start().await;
+    let store = redis.store_with(with_users);
+    // Ended between its entry in the index and its session.
+    let (let_go, held) = oneshot::channel::<()>();
+    let held = Cell::new(Some(held));
+    let is_login = Rc::new(Cell::new(false));
+    let holds = Rc::clone(&is_login);
+    let proxy = Proxy::before(&redis, move |command| {
+        match (holds.get() && command.is_create(), held.take()) {
+            (true, Some(held)) => Fate::ForwardAfter(held.map(drop).boxed_local()),
+            (_, not_yet) => {
+                held.set(not_yet);
+                Fate::Forward
+            }
+        }
+    })
+    .await;
+    let app = super::app_with_devices(&proxy.store_with(with_users));
+    let browser = app.browser();
+    browser.get("/set/cart/1").await.text();
+    is_login.set(true);
+    let end_all = async {
+        eventually("it is entered", || {
+            let keys = redis.keys();
+            keys.iter().any(|key| key.starts_with("session:user:"))
+        })
+        .await;
+        store.sessions_of("Ada").end_all().await.unwrap();
+        let_go.send(()).unwrap();
+    };
+    let login = browser.get("/devices/password-login/Ada");
+    let (login, ()) = join(login, end_all).await;
+    assert_eq!(login.status, 409, "{login:?}");
+    assert_eq!(browser.get("/read").await.text(), "cart=\"1\"");
+    // The session that it is made in ends meanwhile.
+    for path in [
+        "/devices/password-login/Ada",
+        "/devices/password-login-in-place/Ada",
+    ] {
+        let browser = app.browser();
+        browser.get("/set/cart/1").await.text();
+        let logout = async { browser.get("/purge").await.text() };
+        let (login, _) = browser.get_slowly(path, logout).await;
+        assert_eq!(login.status, 409, "{path}: {login:?}");
+        assert_eq!(browser.get("/read").await.text(), "empty");
+    }
+    assert_eq!(handles(&store, "Ada").await, []);
+}
+
+/// It may be the one that is to stay.
+#[actix_web::test]
+async fn a_request_whose_session_could_not_be_loaded_ends_no_others() {
+    let redis = TestRedis::start().await;
+    let away = Rc::new(Cell::new(false));
+    let is_away = Rc::clone(&away);
+    let proxy = Proxy::before(&redis, move |command| {
+        match is_away.get() && command.name() == "HGETALL" {
+            true => Fate::Reply(b"-TRYAGAIN not now\r\n".to_vec()),
+            false => Fate::Forward,
+        }
+    })
+    .await;
+    let options = |it| with_users(it).anonymous_during_outage(true);
+    let store = proxy.store_with(|it| options(it).deadline(Duration::from_millis(300)));
+    let app = super::app_with_devices(&store);
+    let browser = log_in(&app, "Ada").await;
+    away.set(true);
+    assert_eq!(browser.get("/devices/refuses").await.text(), "true true");
+    away.set(false);
+    assert_eq!(browser.get("/read").await.text(), "user=\"Ada\"");
 }
