@@ -18,7 +18,9 @@ async fn after_a_failover_a_users_sessions_are_listed_and_ended_as_before() {
     assert_eq!(listed.len(), 5);
     assert!(users.end(&listed[0]).await.unwrap());
     let old = redis.master();
-    old.run::<i64>("WAIT 1 10000");
+    // What was written before this, on whatever connection, is on the replicas when this is.
+    old.run::<()>("SET marker 1");
+    assert_eq!(old.run::<i64>("WAIT 2 10000"), 2);
     old.kill();
     redis.wait_for_failover_from(old);
     assert_eq!(handles(&store, "Ada").await, listed[1..]);

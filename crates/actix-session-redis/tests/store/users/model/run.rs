@@ -223,6 +223,12 @@ impl Run {
         owners
     }
 
+    /// A login that is void since its own session was ended meanwhile may have made room before that.
+    fn was_refused_at_once(&self, record: &Record) -> bool {
+        let is_there = |id: &str| self.world.sessions.contains_key(id);
+        record.answer.outcome == Outcome::Refused && record.loaded_id().is_none_or(is_there)
+    }
+
     fn may_have_ended(&self, id: &str, owners: &BTreeSet<User>) -> bool {
         self.records.iter().any(|record| {
             let plan = record.plan;
@@ -240,7 +246,7 @@ impl Run {
                 && plan
                     .makes_it_theirs()
                     .is_some_and(|user| owners.contains(&user))
-                && record.answer.outcome != Outcome::Refused;
+                && !self.was_refused_at_once(record);
             by_itself || by_logout || by_user || for_room
         })
     }
