@@ -10,7 +10,7 @@ use crate::{
     client::{Client, Connector},
     error::Error,
     pool::RedisPool,
-    session::{BuiltInNames, Keyspace, Limit, MergeRules, Policy, Rules, Sessions},
+    session::{BuiltInNames, KeyRing, Keyspace, Limit, MergeRules, Policy, Rules, Seals, Sessions},
     store::RedisSessionStore,
     telemetry::events::{self, Log},
     users::AtLimit,
@@ -45,6 +45,8 @@ pub struct RedisSessionStoreBuilder {
     policy: Policy,
     adopted_prefix: Option<String>,
     built_in_prefix: Option<String>,
+    seal: Option<KeyRing>,
+    accept_unsealed: bool,
 }
 
 impl RedisSessionStore {
@@ -87,6 +89,8 @@ impl RedisSessionStoreBuilder {
             policy: Policy::default(),
             adopted_prefix: None,
             built_in_prefix: None,
+            seal: None,
+            accept_unsealed: false,
         }
     }
 
@@ -345,6 +349,53 @@ impl RedisSessionStoreBuilder {
         self
     }
 
+    /// Seals the values of sessions: whoever reads Redis cannot read them, and whoever writes to Redis can
+    /// neither change nor copy them. [What that means](crate::security#sealed-sessions), byte by byte, and
+    /// what it does not defend, is told in the chapter on security.
+    ///
+    /// Each value is encrypted and authenticated (AES-256-GCM) for its session and field, with a key that is
+    /// derived from one of the ring *and* the session key. So are labels and the names of users, which are
+    /// listed without the keys of their sessions, with keys of the ring alone.
+    ///
+    /// Default: values are there in clear text. Every instance of an application needs the same keys;
+    /// [how to change them](crate::security#changing-the-keys). A session that cannot be opened is an error
+    /// that leaves it as it is: [`UnknownSealKey`](crate::Error::UnknownSealKey),
+    /// [`Unsealed`](crate::Error::Unsealed) or [`BrokenSeal`](crate::Error::BrokenSeal). Redis cannot add to
+    /// counters that it does not see, so they are compared and written again if another request was first.
+    /// Together with [`built_in_layout`](Self::built_in_layout) and
+    /// [`adopt_built_in_sessions`](Self::adopt_built_in_sessions), which keep clear text in Redis, it is
+    /// [invalid](crate::Error::InvalidOption).
+    ///
+    /// ```
+    /// use actix_session_redis::{KeyRing, RedisSessionStore, RedisPool};
+    ///
+    /// # fn main() -> Result<(), actix_session_redis::Error> {
+    /// # let keys = "uTiXUOmrPgNRfVYlxlc+FpDOLbfHN5FTWfCUexDCYwY=";
+    /// // In production: KeyRing::from_env("SEAL_KEYS")?
+    /// let ring = KeyRing::from_base64(keys)?;
+    /// let store = RedisSessionStore::builder(RedisPool::from_url("redis://127.0.0.1:6379")?)
+    ///     .seal(ring)
+    ///     .build();
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "seal")]
+    pub fn seal(mut self, keys: KeyRing) -> Self {
+        self.seal = Some(keys);
+        self
+    }
+
+    /// Whether sessions are read that are not [sealed](Self::seal): while those live on that began before.
+    /// With its next write, such a session is sealed.
+    ///
+    /// Default: `false`, they are an [error](crate::Error::Unsealed). Leave it on for as long as sessions live,
+    /// and not longer: whoever writes to Redis can make sessions of their own meanwhile.
+    #[cfg(feature = "seal")]
+    pub fn accept_unsealed(mut self, accept: bool) -> Self {
+        self.accept_unsealed = accept;
+        self
+    }
+
     /// The store. Does no I/O.
     ///
     /// With an option that cannot work, every operation of the store fails with
@@ -352,7 +403,7 @@ impl RedisSessionStoreBuilder {
     /// [`ping`](RedisSessionStore::ping) when it starts, and ends at an error, does not run with
     /// it. Or [`try_build`](Self::try_build) says so at once.
     #[must_use]
-    pub fn build(self) -> RedisSessionStore {
+    pub fn build(mut self) -> RedisSessionStore {
         events::describe();
         let invalid = self.invalid();
         let client = Client::new(
@@ -370,7 +421,13 @@ impl RedisSessionStoreBuilder {
             (None, Some(prefix)) => BuiltInNames::Adopted { prefix },
             (None, None) => BuiltInNames::Ignored,
         };
-        let keyspace = Keyspace::new(self.key_prefix, built_in);
+        let is_sealed = self.seal.is_some();
+        let prefix = self.key_prefix.clone();
+        self.policy.seals = Arc::new(Seals::new(self.seal, self.accept_unsealed, prefix));
+        if is_sealed {
+            self.merge_rules.count_here();
+        }
+        let keyspace = Keyspace::new(self.key_prefix, built_in, is_sealed);
         let rules = Rules::new(self.max_state_bytes, self.merge_rules, self.policy);
         let sessions = Sessions::new(Arc::clone(&client), keyspace, rules);
         RedisSessionStore {
@@ -446,6 +503,9 @@ impl RedisSessionStoreBuilder {
             _ if self.pool.is_cluster() => {
                 Some("the built-in store cannot use a cluster, so none of its sessions is there")
             }
+            _ if self.seal.is_some() => Some(
+                "its sessions are there in clear text, which seal is to prevent; leave one of them out",
+            ),
             (Some(_), None) if self.policy.needs_details() => Some(
                 "nothing can be noted of a session there: leave out user_field, absolute_lifetime and \
                  lifetimes",

@@ -79,6 +79,34 @@ pub enum Error {
         reason: &'static str,
     },
 
+    /// The session is sealed with a key that the [key ring](crate::RedisSessionStoreBuilder::seal) does
+    /// not have, or there is no key ring.
+    ///
+    /// It stays as it is, and so does the cookie. Remedy: give every instance all keys that sessions may be
+    /// sealed with.
+    #[error("the session is sealed with the key {key_id}, which is not in the key ring")]
+    UnknownSealKey {
+        /// Names the key, and tells nothing of it: as the `Debug` output of a key ring does.
+        key_id: String,
+    },
+
+    /// The session is not sealed, where only sealed ones are accepted.
+    ///
+    /// It stays as it is, and so does the cookie. Remedy: if it is from a time before sessions were sealed,
+    /// [`accept_unsealed`](crate::RedisSessionStoreBuilder::accept_unsealed) for as long as sessions live.
+    /// If not, somebody else writes to Redis.
+    #[error("the session is not sealed")]
+    Unsealed,
+
+    /// A sealed value of the session does not open, also on another connection: it was changed, or is that
+    /// of another session, field, prefix or application.
+    ///
+    /// The session stays as it is, and so does the cookie. Remedy: find out who writes to Redis;
+    /// [`UserSessions::end`](crate::UserSessions::end) ends the session, and so does the removal of its
+    /// Redis key.
+    #[error("a sealed value of the session does not open: it was changed, or comes from elsewhere")]
+    BrokenSeal,
+
     /// The session state is larger than
     /// [`max_state_bytes`](crate::RedisSessionStoreBuilder::max_state_bytes).
     ///
@@ -222,6 +250,7 @@ pub(crate) enum Kind {
     Protocol(ErrorKind),
     NoAnswer,
     NoConnectionFree,
+    BrokenSeal,
     Pool(&'static str),
 }
 
@@ -235,6 +264,11 @@ impl Fault {
     #[cfg(feature = "cluster")]
     pub(crate) fn cluster_down() -> Self {
         Self(Kind::Reply("CLUSTERDOWN".to_owned()))
+    }
+
+    /// What was delivered is not what was asked for, or Redis holds it like that.
+    pub(crate) fn broken_seal() -> Self {
+        Self(Kind::BrokenSeal)
     }
 
     pub(crate) fn is_silence(&self) -> bool {
@@ -257,7 +291,7 @@ impl Fault {
                 code.as_str(),
                 "READONLY" | "NOREPLICAS" | "TRYAGAIN" | "MOVED" | "ASK"
             ),
-            Kind::NoConnectionFree => false,
+            Kind::NoConnectionFree | Kind::BrokenSeal => false,
             _ => true,
         }
     }
@@ -282,6 +316,7 @@ impl fmt::Display for Fault {
             Kind::NoConnectionFree => {
                 f.write_str("the pool has no connection free and no other thread has one to share")
             }
+            Kind::BrokenSeal => f.write_str("a sealed value does not open"),
             Kind::Pool(what) => f.write_str(what),
         }
     }

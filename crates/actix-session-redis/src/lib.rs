@@ -62,6 +62,9 @@ mod users;
 
 pub use deadpool_redis;
 
+#[cfg(feature = "seal")]
+pub use self::session::KeyRing;
+
 pub use self::{
     builder::RedisSessionStoreBuilder,
     error::{Error, Fault},

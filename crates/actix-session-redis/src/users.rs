@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     error::Error,
     middleware::{CurrentSession, RequestScope},
-    session::{Details, Login, SessionId, UserId},
+    session::{Details, Login, SessionId, User},
     store::RedisSessionStore,
 };
 
@@ -64,7 +64,7 @@ impl RedisSessionStore {
 #[must_use = "nothing is asked before a method is called"]
 pub struct UserSessions<'a> {
     store: &'a RedisSessionStore,
-    user: Result<UserId, Error>,
+    user: Result<User, Error>,
 }
 
 impl UserSessions<'_> {
@@ -176,7 +176,7 @@ impl UserSessions<'_> {
         sessions.begin_login(user, has_one).await
     }
 
-    fn user(&self) -> Result<&UserId, Error> {
+    fn user(&self) -> Result<&User, Error> {
         self.user.as_ref().map_err(Error::clone)
     }
 }

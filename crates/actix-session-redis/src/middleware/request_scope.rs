@@ -16,7 +16,7 @@ use super::current_key::CurrentKey;
 use crate::{
     error::Error,
     lock::lock,
-    session::{Login, Names, SessionId, Sessions, Snapshot, Terms, UserId},
+    session::{Login, Names, SessionId, Sessions, Snapshot, Terms, User},
 };
 
 tokio::task_local! {
@@ -163,7 +163,7 @@ impl RequestScope {
 /// For the sessions of a user.
 impl RequestScope {
     /// Whether the session of the request that the caller is in is this user's.
-    pub(crate) fn is_of(store: &Arc<Sessions>, user: &UserId) -> bool {
+    pub(crate) fn is_of(store: &Arc<Sessions>, user: &User) -> bool {
         Self::current().is_some_and(|current| {
             let scope = lock(&current.scope);
             let is_ours = scope
@@ -174,7 +174,7 @@ impl RequestScope {
                 return false;
             };
             let owner = loaded.snapshot.details.owner.as_ref();
-            is_ours && owner.is_some_and(|owner| owner.user == *user)
+            is_ours && owner.is_some_and(|owner| user.is(&owner.user))
         })
     }
 }

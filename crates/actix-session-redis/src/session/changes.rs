@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::{
     details::OwnChanges,
     index::Owner,
+    seal::Stored,
     state::{State, field, fields, is_same, is_unchanged, set_field},
 };
 use crate::error::Error;
@@ -25,7 +26,11 @@ pub(crate) type MergeField =
 
 /// What is declared of some fields; the others go to the later writer.
 #[derive(Clone, Default)]
-pub(crate) struct MergeRules(HashMap<String, Rule>);
+pub(crate) struct MergeRules {
+    rules: HashMap<String, Rule>,
+    /// Redis cannot add to counters: it does not see them.
+    counts_here: bool,
+}
 
 #[derive(Clone)]
 enum Rule {
@@ -57,9 +62,24 @@ pub(crate) enum Guarded<'a> {
     Add(i64),
     /// Only if Redis holds what was expected.
     Swap {
-        expected: Option<String>,
+        expected: Option<Vec<u8>>,
         value: Option<Cow<'a, str>>,
     },
+    /// Nothing, only if Redis holds what was expected.
+    Keep { expected: Vec<u8> },
+    /// The same value again, sealed with the newest key; if Redis holds something else, that stays.
+    Reseal {
+        stored: Vec<u8>,
+        value: Cow<'a, str>,
+    },
+}
+
+/// What Redis holds of a field in the place of what was expected.
+#[derive(Debug)]
+pub(crate) struct Other {
+    pub(crate) field: String,
+    pub(crate) json: Option<String>,
+    pub(crate) stored: Option<Vec<u8>>,
 }
 
 impl<'a> Changes<'a> {
@@ -73,14 +93,51 @@ impl<'a> Changes<'a> {
         let all = fields(base).chain(fields(ours)).map(|(name, _)| name);
         let all: BTreeSet<_> = all.collect();
         let guarded = all.into_iter().map(|name| {
-            let expected = field(base, name).map(Cow::into_owned);
-            let value = field(ours, name);
-            (name, Guarded::Swap { expected, value })
+            let (expected, value) = (bytes(field(base, name)), field(ours, name));
+            let guarded = match (expected, &value) {
+                (Some(expected), Some(value)) if *expected == *value.as_bytes() => {
+                    Guarded::Keep { expected }
+                }
+                (expected, _) => Guarded::Swap { expected, value },
+            };
+            (name, guarded)
         });
         Self {
             guarded: guarded.collect(),
             seen: Some(base.len()),
             ..Self::default()
+        }
+    }
+
+    /// What is expected is there as it was `stored`. What of that is not sealed with the newest key is
+    /// sealed again.
+    pub(crate) fn expect(&mut self, stored: &Stored, base: &'a State) {
+        for (name, guarded) in &mut self.guarded {
+            if let Guarded::Swap {
+                expected: Some(expected),
+                ..
+            }
+            | Guarded::Keep { expected } = guarded
+                && let Some(value) = stored.value(name)
+            {
+                *expected = value.to_vec();
+            }
+        }
+        if !stored.has_stale() {
+            return;
+        }
+        let written = self.set.iter().map(|(name, _)| *name);
+        let written = written.chain(self.removed.iter().copied());
+        let written = written.chain(self.guarded.iter().map(|(name, _)| *name));
+        let written: HashSet<_> = written.collect();
+        for (name, value) in fields(base) {
+            if let Some(bytes) = stored.value(name)
+                && stored.is_stale(name)
+                && !written.contains(name)
+            {
+                let stored = bytes.to_vec();
+                self.guarded.push((name, Guarded::Reseal { stored, value }));
+            }
         }
     }
 
@@ -97,19 +154,23 @@ impl<'a> Changes<'a> {
 
 impl MergeRules {
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.rules.is_empty()
     }
 
     pub(crate) fn has(&self, field: &str) -> bool {
-        self.0.contains_key(field)
+        self.rules.contains_key(field)
     }
 
     pub(crate) fn counter(&mut self, field: String) {
-        self.0.insert(field, Rule::Counter);
+        self.rules.insert(field, Rule::Counter);
     }
 
     pub(crate) fn field(&mut self, field: String, merge: MergeField) {
-        self.0.insert(field, Rule::Field(merge));
+        self.rules.insert(field, Rule::Field(merge));
+    }
+
+    pub(crate) fn count_here(&mut self) {
+        self.counts_here = true;
     }
 
     /// What was made of `base`.
@@ -136,14 +197,15 @@ impl MergeRules {
         base: Option<Cow<'_, str>>,
         ours: &Cow<'a, str>,
     ) -> Option<Guarded<'a>> {
-        let difference = match self.0.get(name)? {
+        let difference = match self.rules.get(name)? {
             Rule::Counter => Some(difference(base.as_deref(), ours)?),
             Rule::Field(_) => None,
         };
+        let difference = difference.filter(|_| !self.counts_here);
         Some(match difference.and_then(|it| i64::try_from(it).ok()) {
             Some(difference) => Guarded::Add(difference),
             None => Guarded::Swap {
-                expected: base.map(Cow::into_owned),
+                expected: bytes(base),
                 value: Some(ours.clone()),
             },
         })
@@ -159,9 +221,14 @@ impl MergeRules {
         changes: &mut Changes<'_>,
         base: &State,
         ours: &State,
-        theirs: Vec<(String, Option<String>)>,
+        others: Vec<Other>,
     ) -> Result<(), Error> {
-        for (name, theirs) in theirs {
+        for Other {
+            field: name,
+            json: theirs,
+            stored,
+        } in others
+        {
             let guarded = changes.guarded.iter_mut().find(|(it, _)| *it == name);
             let (Some((_, guarded)), Some(value)) = (guarded, field(ours, &name)) else {
                 continue;
@@ -169,7 +236,7 @@ impl MergeRules {
             let base = field(base, &name);
             let value = self.resolve(&name, base.as_deref(), theirs.as_deref(), value)?;
             *guarded = Guarded::Swap {
-                expected: theirs,
+                expected: stored,
                 value: Some(value.into_owned().into()),
             };
         }
@@ -201,7 +268,7 @@ impl MergeRules {
         theirs: Option<&str>,
         ours: Cow<'a, str>,
     ) -> Result<Cow<'a, str>, Error> {
-        let resolved = match self.0.get(name) {
+        let resolved = match self.rules.get(name) {
             None => Ok(None),
             Some(_) if is_same(base, theirs) => Ok(None),
             Some(Rule::Counter) => Ok(add_up(base, theirs, &ours)),
@@ -225,6 +292,10 @@ fn add_up(base: Option<&str>, theirs: Option<&str>, ours: &str) -> Option<String
 
 fn difference(base: Option<&str>, ours: &str) -> Option<i128> {
     ours.parse::<i128>().ok()?.checked_sub(integer(base)?)
+}
+
+fn bytes(json: Option<Cow<'_, str>>) -> Option<Vec<u8>> {
+    json.map(|json| json.into_owned().into_bytes())
 }
 
 fn integer(text: Option<&str>) -> Option<i128> {
@@ -253,7 +324,7 @@ fn apply(
 
 impl fmt::Debug for MergeRules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.rules.keys()).finish()
     }
 }
 

@@ -1,22 +1,26 @@
 //! What is noted of a session beside its state: how long it lives, whose it is, what it is called.
 
-use std::{ops::RangeInclusive, str, time::Duration};
+use std::{ops::RangeInclusive, str, sync::Arc, time::Duration};
 
 use actix_web::cookie::time;
 
 use super::{
     index::{Limit, Login, Owner},
-    keyspace::UserId,
+    keyspace::User,
+    seal::Seals,
     state::{State, canonical, field},
     ttl::{milliseconds, now_ms, whole_milliseconds},
 };
 use crate::error::{Error, MAX_TTL_YEARS};
 
+/// When the session has begun, in milliseconds since 1970. Only what begins a session sets it.
+pub(crate) const BORN: &[u8] = b"\xFFborn";
+
 /// The fields that hold them. `fields.lua` knows them, too.
 const USER: &[u8] = b"\xFFuser";
 const TTL: &[u8] = b"\xFFttl";
 const LIFETIME: &[u8] = b"\xFFlifetime";
-const LABEL: &[u8] = b"\xFFlabel";
+pub(crate) const LABEL: &[u8] = b"\xFFlabel";
 
 /// So many bytes of a label are kept.
 const MAX_LABEL_BYTES: usize = 256;
@@ -38,6 +42,8 @@ pub(crate) struct Details {
     /// The TTL that it was asked to have instead of the session middleware's.
     pub(crate) lifetime_ms: Option<i64>,
     pub(crate) label: Option<String>,
+    /// Some of it is not sealed with the newest key.
+    pub(crate) is_stale: bool,
 }
 
 /// Fields of ours that are to be set, or removed.
@@ -78,12 +84,18 @@ impl Details {
         }
     }
 
-    /// Those that become others. When it was born, only its beginning says.
+    /// Those that become others, or are sealed anew. When it was born, only its beginning says.
     pub(crate) fn changes(&self, to: &Self) -> OwnChanges {
         let [before, after] = [self.fields(), to.fields()];
         let pairs = before.into_iter().zip(after);
-        let changed = pairs.filter(|((_, before), (_, after))| before != after);
-        changed.map(|(_, after)| after).collect()
+        let is_stale = |field| self.is_stale && field == LABEL;
+        let changed =
+            pairs.filter(|((field, before), (_, after))| before != after || is_stale(*field));
+        let mut changes: OwnChanges = changed.map(|(_, after)| after).collect();
+        if let (true, Some(born_ms)) = (self.is_stale, self.born_ms) {
+            changes.push((BORN, Some(born_ms.to_string())));
+        }
+        changes
     }
 
     fn fields(&self) -> [(&'static [u8], Option<String>); 4] {
@@ -111,6 +123,8 @@ pub(crate) struct Policy {
     pub(crate) user_field: Option<String>,
     pub(crate) label_field: Option<String>,
     pub(crate) limit: Option<Limit>,
+    /// By which users have their names.
+    pub(crate) seals: Arc<Seals>,
 }
 
 /// What a request asks for when it writes its session, beside the state.
@@ -172,26 +186,26 @@ impl Policy {
 
     /// Whether a renewal is a login: not one by which the session becomes nobody's. `base`: whose the
     /// session was by its state.
-    pub(crate) fn is_login(&self, base: Option<&UserId>, state: &State, terms: Terms<'_>) -> bool {
-        let is_other = |user: &UserId| Some(user) != base;
+    pub(crate) fn is_login(&self, base: Option<&User>, state: &State, terms: Terms<'_>) -> bool {
+        let is_other = |user: &User| Some(user) != base;
         terms.login.is_some() || self.user(state).as_ref().is_some_and(is_other)
     }
 
-    pub(crate) fn user(&self, state: &State) -> Option<UserId> {
+    pub(crate) fn user(&self, state: &State) -> Option<User> {
         let json = field(state, self.user_field.as_ref()?)?;
         let json = canonical(&json);
-        (json != "null").then(|| UserId::of(&json))
+        (json != "null").then(|| self.seals.user(&json))
     }
 
     /// # Errors
     ///
     /// [`Error::InvalidOption`] when the store does not know of users, or it is no user.
-    pub(crate) fn user_named(&self, json: &str) -> Result<UserId, Error> {
+    pub(crate) fn user_named(&self, json: &str) -> Result<User, Error> {
         let json = canonical(json);
         let reason = match &self.user_field {
             None => "the store has no user_field, which says whose a session is",
             Some(_) if json == "null" => "null is no user",
-            Some(_) => return Ok(UserId::of(&json)),
+            Some(_) => return Ok(self.seals.user(&json)),
         };
         Err(Error::InvalidOption {
             option: "sessions_of",

@@ -46,7 +46,7 @@ async fn end_theirs(
         };
         let ended = Record::new(storage, op, &names).carry_out(&ending).await?;
         names = match ended {
-            Ended::ByUs(_) => return Ok(true),
+            Ended::ByUs(_) | Ended::ByUsUnread(_) => return Ok(true),
             Ended::BySomebodyElse(None) | Ended::NotTheirs => return Ok(false),
             Ended::BySomebodyElse(Some(successor)) => Cow::Owned(successor),
         };
@@ -73,7 +73,10 @@ pub(super) async fn end_together(
                     keep_last_state: None,
                     whose: Some(whose),
                 };
-                ending.carry_out(redis, names, &storage.keyspace).await
+                let seal = &storage.seals().of(names);
+                ending
+                    .carry_out(redis, names, &storage.keyspace, seal)
+                    .await
             }
         });
         try_join_all(ends)
@@ -81,7 +84,7 @@ pub(super) async fn end_together(
     let mut ended = Vec::with_capacity(ends.len());
     for (it, (_, whose)) in storage.client.run(op, end).await?.into_iter().zip(ends) {
         ended.push(match it {
-            Ended::ByUs(_) => true,
+            Ended::ByUs(_) | Ended::ByUsUnread(_) => true,
             Ended::BySomebodyElse(None) | Ended::NotTheirs => false,
             Ended::BySomebodyElse(Some(successor)) => {
                 end_theirs(storage, op, &successor, Some(whose)).await?
@@ -101,7 +104,7 @@ async fn remove_copies(
     let found = details_of(storage, op, &ids).await?;
     let theirs = ends.iter().zip(found).filter(|((_, whose), found)| {
         let owner = found.as_ref().and_then(|(it, _)| it.owner.as_ref());
-        whose.is_pending || owner.is_some_and(|owner| owner.user == *whose.user)
+        whose.is_pending || owner.is_some_and(|owner| whose.user.is(&owner.user))
     });
     let keys: Vec<_> = theirs
         .map(|((names, _), _)| storage.keyspace.session(names))
@@ -137,15 +140,20 @@ pub(super) async fn details_of(
     op: &Operation<'_>,
     ids: &[&SessionId],
 ) -> Result<Vec<Option<(Details, i64)>>, Error> {
+    let names: Vec<_> = ids.iter().map(|id| Names::of_id((*id).clone())).collect();
+    let sessions = names.iter().map(|names| {
+        let redis_key = storage.keyspace.session(names);
+        (redis_key, storage.seals().of(names))
+    });
+    let sessions: Vec<_> = sessions.collect();
     let look = |redis: Arc<Connection>| {
-        let looks = ids.iter().map(move |id| {
+        let looks = sessions.iter().map(move |(redis_key, seal)| {
             let redis = Arc::clone(&redis);
             async move {
-                let redis_key = &*storage
-                    .keyspace
-                    .session(&Names::of_id(SessionId::clone(id)));
-                match (Hash { redis, redis_key }).details().await {
-                    Err(Failure::Permanent(Error::Unreadable { .. })) => Ok(None),
+                match (Hash { redis, redis_key }).details(seal).await {
+                    Err(Failure::Permanent(Error::Unreadable { .. } | Error::BrokenSeal)) => {
+                        Ok(None)
+                    }
                     details => details,
                 }
             }

@@ -3,7 +3,7 @@
 
 use super::{
     index::{Entered, Entering, Entries},
-    keyspace::{SessionId, UserId},
+    keyspace::{SessionId, User},
     plan::Plan,
     record::Record,
     storage::Storage,
@@ -36,7 +36,7 @@ pub(super) async fn enter(
         match index.enter(&entering, &gone).await? {
             Entered::Done(owner) => break owner,
             Entered::TooMany(owner, entries) => {
-                make_room(storage, op, &entering, &owner.user, entries).await?;
+                make_room(storage, op, &entering, &enters.user, entries).await?;
                 break owner;
             }
             Entered::Refused(entries) => {
@@ -62,7 +62,7 @@ async fn make_room(
     storage: &Storage,
     op: &Operation<'_>,
     entering: &Entering<'_>,
-    user: &UserId,
+    user: &User,
     mut entries: Entries,
 ) -> Result<(), Error> {
     let limit = entering.limit.map_or(usize::MAX, |limit| limit.sessions);

@@ -2,14 +2,17 @@
 //! and stays for longer than it can live, so every live session of the user is there.
 //!
 //! It knows nothing of the sessions themselves, which may be on other servers of a cluster.
+//!
+//! There is one for each name of the user. Sessions are entered under the current name only, so those of
+//! former names become empty. No session is in two of them but while it moves.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use deadpool_redis::redis::{Cmd, FromRedisValue, Value, from_redis_value};
 use tokio::time::Instant;
 
 use super::{
-    keyspace::{Keyspace, SessionId, UserId},
+    keyspace::{Keyspace, SessionId, User, UserId},
     script::{END_ALL, ENTER, ENTRIES, LEAVE, Script, out_of_step},
     ttl::now_ms,
 };
@@ -80,14 +83,14 @@ impl fmt::Display for Owner {
 /// A login that is under way: see [`begin_login`](crate::UserSessions::begin_login).
 #[derive(Clone)]
 pub struct Login {
-    pub(crate) user: UserId,
+    pub(crate) user: User,
     since: i64,
     begun: Instant,
 }
 
 impl Login {
     /// When it has begun, unless that was too long ago.
-    pub(crate) fn since(&self, user: &UserId) -> Option<i64> {
+    pub(crate) fn since(&self, user: &User) -> Option<i64> {
         (self.user == *user && self.begun.elapsed() < MEMORY).then_some(self.since)
     }
 }
@@ -103,26 +106,57 @@ impl fmt::Debug for Login {
 pub(crate) struct Entry {
     pub(crate) id: SessionId,
     pub(crate) entered: i64,
+    /// Under which of the user's names.
+    name: usize,
+}
+
+impl Entry {
+    /// Under the current name.
+    pub(crate) fn new(id: SessionId, entered: i64) -> Self {
+        let name = 0;
+        Self { id, entered, name }
+    }
 }
 
 /// Oldest first.
 #[derive(Debug)]
 pub(crate) struct Entries {
-    /// By the clock of the server.
-    now: i64,
+    /// By the clock of the server, for each of the user's names.
+    now: Vec<i64>,
     pub(crate) all: Vec<Entry>,
 }
 
 impl Entries {
-    /// Whether the session of an entry may not have been written yet.
-    pub(crate) fn is_pending(&self, entry: &Entry) -> bool {
-        self.now.saturating_sub(entry.entered) < GRACE_MS
+    /// Of what the indexes say, that of the current name first. What is no session is left out.
+    fn of(replies: impl IntoIterator<Item = Reply>) -> Self {
+        let (mut now, mut all, mut known) = (Vec::new(), Vec::new(), HashSet::new());
+        for (name, (time, entries)) in replies.into_iter().enumerate() {
+            now.push(time);
+            for (id, entered) in entries {
+                let id = String::from_utf8(id).ok().and_then(|id| id.parse().ok());
+                let Some(id) = id.filter(|id: &SessionId| known.insert(id.clone())) else {
+                    continue;
+                };
+                // Of what is no time, as much as there is.
+                let entered = entered as i64;
+                all.push(Entry { id, entered, name });
+            }
+        }
+        if now.len() > 1 {
+            all.sort_by_key(|entry| entry.entered);
+        }
+        Self { now, all }
     }
 
-    pub(crate) fn login(&self, user: UserId) -> Login {
+    /// Whether the session of an entry may not have been written yet.
+    pub(crate) fn is_pending(&self, entry: &Entry) -> bool {
+        self.now[entry.name].saturating_sub(entry.entered) < GRACE_MS
+    }
+
+    pub(crate) fn login(&self, user: User) -> Login {
         Login {
             user,
-            since: self.now,
+            since: self.now[0],
             begun: Instant::now(),
         }
     }
@@ -158,12 +192,16 @@ pub(crate) enum Entered {
     Overtaken,
 }
 
+/// What an index says, by the clock of its server.
+type Reply = (i64, Vec<(Vec<u8>, f64)>);
+
 /// Of one user, for one operation.
 pub(crate) struct Index<'a> {
     client: &'a Arc<Client>,
     op: &'a Operation<'a>,
-    user: &'a UserId,
-    redis_keys: [String; 3],
+    user: &'a User,
+    /// For each of the user's names.
+    redis_keys: Vec<[String; 3]>,
 }
 
 impl<'a> Index<'a> {
@@ -171,13 +209,13 @@ impl<'a> Index<'a> {
         client: &'a Arc<Client>,
         keyspace: &Keyspace,
         op: &'a Operation<'a>,
-        user: &'a UserId,
+        user: &'a User,
     ) -> Self {
         Self {
             client,
             op,
             user,
-            redis_keys: keyspace.index(user),
+            redis_keys: user.ids().map(|id| keyspace.index(id)).collect(),
         }
     }
 
@@ -186,7 +224,18 @@ impl<'a> Index<'a> {
         entering: &Entering<'_>,
         gone: &[Entry],
     ) -> Result<Entered, Error> {
-        let limit = entering.limit;
+        let has_former = self.redis_keys.len() > 1;
+        let refuses = entering.limit.is_some_and(|limit| limit.refuses);
+        let former = match has_former && refuses {
+            true => {
+                self.leave(gone).await?;
+                self.former().await?
+            }
+            false => Vec::new(),
+        };
+        let limit = entering
+            .limit
+            .map(|limit| limit.sessions.saturating_sub(count(&former)));
         let text = |number: Option<i64>| number.map(|it| it.to_string()).unwrap_or_default();
         let flag = |is: bool| if is { "1" } else { "" };
         let add_arguments = |command: &mut Cmd| {
@@ -195,29 +244,42 @@ impl<'a> Index<'a> {
             command.arg(text(entering.since));
             command.arg(entering.ttl_ms.saturating_mul(2).saturating_add(GRACE_MS));
             command.arg(flag(entering.stays));
-            command.arg(text(limit.and_then(|limit| limit.sessions.try_into().ok())));
-            command.arg(flag(limit.is_some_and(|limit| limit.refuses)));
+            command.arg(text(limit.and_then(|limit| limit.try_into().ok())));
+            command.arg(flag(refuses));
             add_entries(command, gone);
         };
-        let (entered, until, all) = self.run(&ENTER, 3, add_arguments, understand).await?;
+        let (entered, until, all) = self.run(0, &ENTER, 3, add_arguments, understand).await?;
         let owner = Owner {
-            user: self.user.clone(),
+            user: self.user.id.clone(),
             entered,
             until,
         };
-        Ok(match entered {
-            ..0 => Entered::Overtaken,
-            0 => Entered::Refused(entries((until, all))),
-            _ if Vec::is_empty(&all) => Entered::Done(owner),
-            _ => Entered::TooMany(owner, entries((entered, all))),
+        let is_alone = Vec::is_empty(&all);
+        let and_former = |now| Entries::of([(now, all)].into_iter().chain(former));
+        Ok(match (entered, entering.limit) {
+            (..0, _) => Entered::Overtaken,
+            (0, _) => Entered::Refused(and_former(until)),
+            (_, Some(limit)) if has_former && !refuses => {
+                let entries = self.entries().await?;
+                match entries.all.len() > limit.sessions {
+                    true => Entered::TooMany(owner, entries),
+                    false => Entered::Done(owner),
+                }
+            }
+            _ if is_alone => Entered::Done(owner),
+            _ => Entered::TooMany(owner, and_former(entered)),
         })
     }
 
     /// Removes these, unless they were entered anew meanwhile.
     pub(crate) async fn leave(&self, gone: &[Entry]) -> Result<(), Error> {
-        for gone in gone.chunks(1000) {
-            let add_arguments = |command: &mut Cmd| add_entries(command, gone);
-            self.run(&LEAVE, 2, add_arguments, |_| Ok(())).await?;
+        for name in 0..self.redis_keys.len() {
+            let gone = gone.iter().filter(|entry| entry.name == name);
+            let gone: Vec<_> = gone.cloned().collect();
+            for gone in gone.chunks(1000) {
+                let add_arguments = |command: &mut Cmd| add_entries(command, gone);
+                self.run(name, &LEAVE, 2, add_arguments, |_| Ok(())).await?;
+            }
         }
         Ok(())
     }
@@ -227,32 +289,60 @@ impl<'a> Index<'a> {
         let add_argument = |command: &mut Cmd| {
             command.arg(id.as_ref());
         };
-        let found = self.run(&ENTRIES, 3, add_argument, understand);
-        found.await.map(entries)
+        let mut found = Vec::with_capacity(self.redis_keys.len());
+        for name in 0..self.redis_keys.len() {
+            let reply = self.run(name, &ENTRIES, 3, add_argument, understand);
+            found.push(reply.await?);
+        }
+        Ok(Entries::of(found))
     }
 
     pub(crate) async fn entries(&self) -> Result<Entries, Error> {
-        self.run(&ENTRIES, 3, |_| (), understand).await.map(entries)
+        // Who moves meanwhile moves to the current name.
+        let former = self.former().await?;
+        let current = self.run(0, &ENTRIES, 3, |_| (), understand).await?;
+        Ok(Entries::of([current].into_iter().chain(former)))
+    }
+
+    async fn former(&self) -> Result<Vec<Reply>, Error> {
+        let mut former = Vec::new();
+        for name in 1..self.redis_keys.len() {
+            former.push(self.run(name, &ENTRIES, 3, |_| (), understand).await?);
+        }
+        Ok(former)
     }
 
     /// All that are to be ended: what has been under way will not become another one of the user's.
     pub(crate) async fn end_all(&self, but: Option<&SessionId>) -> Result<Entries, Error> {
-        let add_arguments = |command: &mut Cmd| {
-            command.arg(but.map_or("", |but| but.as_ref()));
-            command.arg(MEMORY.as_millis() as u64);
-        };
-        let found = self.run(&END_ALL, 3, add_arguments, understand);
-        found.await.map(entries)
+        let (mut found, mut time) = (Vec::new(), 0);
+        // Clocks of servers differ: once more where it was earlier than any entry of the others.
+        let times = self.redis_keys.len().min(2);
+        for _ in 0..times {
+            found.clear();
+            for name in 0..self.redis_keys.len() {
+                let add_arguments = |command: &mut Cmd| {
+                    command.arg(but.map_or("", |but| but.as_ref()));
+                    command.arg(MEMORY.as_millis() as u64).arg(time);
+                };
+                let reply: Reply = self
+                    .run(name, &END_ALL, 3, add_arguments, understand)
+                    .await?;
+                time = time.max(reply.0);
+                found.push(reply);
+            }
+        }
+        Ok(Entries::of(found))
     }
 
     async fn run<T: Send>(
         &self,
+        name: usize,
         script: &Script,
         keys: usize,
         add_arguments: impl Fn(&mut Cmd) + Sync,
         understand: impl Fn(Value) -> Result<T, Failure> + Sync,
     ) -> Result<T, Error> {
-        let redis_keys = &self.redis_keys.each_ref().map(String::as_str);
+        let redis_keys = &self.redis_keys[name].each_ref().map(String::as_str);
         let (add_arguments, understand) = (&add_arguments, &understand);
         let run = |redis: Arc<Connection>| async move {
             let reply = script.run(&redis, &redis_keys[..keys], add_arguments);
@@ -262,24 +352,17 @@ impl<'a> Index<'a> {
     }
 }
 
+fn count(replies: &[Reply]) -> usize {
+    replies.iter().map(|(_, all)| all.len()).sum()
+}
+
+/// Of the current name.
 fn add_entries(command: &mut Cmd, entries: &[Entry]) {
-    for Entry { id, entered } in entries {
+    for Entry { id, entered, .. } in entries {
         command.arg(id.as_ref()).arg(entered);
     }
 }
 
 fn understand<T: FromRedisValue>(reply: Value) -> Result<T, Failure> {
     from_redis_value(reply).map_err(|_| out_of_step())
-}
-
-/// What is no session is left out.
-fn entries((now, all): (i64, Vec<(Vec<u8>, f64)>)) -> Entries {
-    let entry = |(id, entered)| {
-        let id = String::from_utf8(id).ok()?.parse().ok()?;
-        // Of what is no time, as much as there is.
-        let entered = entered as i64;
-        Some(Entry { id, entered })
-    };
-    let all = all.into_iter().filter_map(entry).collect();
-    Entries { now, all }
 }

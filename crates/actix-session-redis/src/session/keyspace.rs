@@ -55,15 +55,20 @@ impl FromStr for SessionId {
 #[non_exhaustive]
 pub struct InvalidSessionId;
 
-/// The name of a user in Redis: the SHA-256 of the JSON text that names the user in the state of a
-/// session, in base64url, so that any value names a user, however long.
+/// A name of a user in Redis: a hash of the JSON text that names the user in the state of a session, in
+/// base64url, so that any value names a user, however long. It is the SHA-256; where sessions are
+/// [sealed](super::seal), that depends on a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UserId(String);
 
 impl UserId {
     /// `json` is in its [canonical](super::state::canonical) spelling.
     pub(crate) fn of(json: &str) -> Self {
-        Self(URL_SAFE_NO_PAD.encode(Sha256::digest(json)))
+        Self::of_hash(Sha256::digest(json).into())
+    }
+
+    pub(crate) fn of_hash(hash: [u8; 32]) -> Self {
+        Self(URL_SAFE_NO_PAD.encode(hash))
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
@@ -79,10 +84,43 @@ impl AsRef<str> for UserId {
     }
 }
 
+/// Whose sessions those are that are entered under one of these names. They are equal if the current
+/// ones are.
+#[derive(Clone, Debug)]
+pub(crate) struct User {
+    pub(crate) id: UserId,
+    /// By older keys of the ring, the newest first, and by none.
+    pub(crate) former: Vec<UserId>,
+}
+
+impl User {
+    /// All that is entered under this name.
+    pub(crate) fn only(id: UserId) -> Self {
+        let former = Vec::new();
+        Self { id, former }
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &UserId> {
+        std::iter::once(&self.id).chain(&self.former)
+    }
+
+    pub(crate) fn is(&self, id: &UserId) -> bool {
+        self.ids().any(|ours| ours == id)
+    }
+}
+
+impl PartialEq for User {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
 /// What a session is called.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Names {
     pub(crate) id: SessionId,
+    /// The session key, if its values are sealed and it is known.
+    secret: Option<Secret>,
     /// Its Redis key in the layout of the store built into actix-session, as long as that matters
     /// and is known. The session key is in it.
     pub(crate) built_in: Option<String>,
@@ -91,7 +129,26 @@ pub(crate) struct Names {
 impl Names {
     /// Of a session whose key is not known.
     pub(crate) fn of_id(id: SessionId) -> Self {
-        Self { id, built_in: None }
+        Self {
+            id,
+            secret: None,
+            built_in: None,
+        }
+    }
+
+    pub(crate) fn secret(&self) -> Option<&str> {
+        self.secret
+            .as_ref()
+            .map(|Secret(session_key)| &**session_key)
+    }
+}
+
+#[derive(Clone, PartialEq)]
+struct Secret(String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
     }
 }
 
@@ -104,6 +161,8 @@ impl Names {
 pub(crate) struct Keyspace {
     prefix: String,
     built_in: BuiltInNames,
+    /// Whether values are sealed, for which their session key is needed.
+    is_sealed: bool,
 }
 
 /// What the names of the store built into actix-session are for.
@@ -130,8 +189,12 @@ pub(crate) enum Layout {
 }
 
 impl Keyspace {
-    pub(crate) fn new(prefix: String, built_in: BuiltInNames) -> Self {
-        Self { prefix, built_in }
+    pub(crate) fn new(prefix: String, built_in: BuiltInNames, is_sealed: bool) -> Self {
+        Self {
+            prefix,
+            built_in,
+            is_sealed,
+        }
     }
 
     pub(crate) fn layout(&self) -> Layout {
@@ -153,8 +216,12 @@ impl Keyspace {
                 Some([prefix, session_key.as_ref()].concat())
             }
         };
-        let id = SessionId::of(session_key);
-        Names { id, built_in }
+        let secret = || Secret(session_key.as_ref().to_owned());
+        Names {
+            id: SessionId::of(session_key),
+            secret: self.is_sealed.then(secret),
+            built_in,
+        }
     }
 
     /// The Redis key of the copy of a session, while sessions are adopted.

@@ -4,7 +4,8 @@
 //! The stories of a session are in `begin`, `read`, `write`, `modify`, `renewal` and `end`; those of all
 //! that a user has, in `enter` and `user_sessions`. They decide by `changes`, `plan`, `details`, `rules`,
 //! `snapshot` and `state`; and ask Redis through `record`, `layout`, `tombstone`, `index` and `script`,
-//! under the names in `keyspace`, with writes that `idempotency` tells from each other.
+//! under the names in `keyspace`, with writes that `idempotency` tells from each other and values that
+//! `seal` makes unreadable.
 
 mod begin;
 mod changes;
@@ -22,6 +23,7 @@ mod record;
 mod renewal;
 mod rules;
 mod script;
+mod seal;
 mod snapshot;
 mod state;
 mod storage;
@@ -34,13 +36,18 @@ use std::{sync::Arc, time::Duration};
 
 use actix_session::storage::SessionKey;
 
+#[cfg(not(feature = "seal"))]
+pub(crate) use self::seal::KeyRing;
+#[cfg(feature = "seal")]
+pub use self::seal::KeyRing;
 pub(crate) use self::{
     changes::MergeRules,
     details::{Details, Policy, Terms},
     index::Limit,
-    keyspace::{BuiltInNames, Keyspace, Names, UserId, draw_session_key, is_session_key},
+    keyspace::{BuiltInNames, Keyspace, Names, User, draw_session_key, is_session_key},
     renewal::Renewal,
     rules::Rules,
+    seal::Seals,
     snapshot::Snapshot,
     state::State,
     write::Effect,
@@ -215,21 +222,21 @@ impl Sessions {
     /// # Errors
     ///
     /// [`Error::InvalidOption`] when the store does not know of users, or it is no user.
-    pub(crate) fn user(&self, json: &str) -> Result<UserId, Error> {
+    pub(crate) fn user(&self, json: &str) -> Result<User, Error> {
         self.storage.rules.policy.user_named(json)
     }
 
     /// Those that live, oldest first, with what is noted of them, and how long they have left to live.
     pub(crate) async fn list_of(
         &self,
-        user: &UserId,
+        user: &User,
     ) -> Result<Vec<(SessionId, Details, i64)>, Error> {
         let op = &self.storage.client.operation("list_of_user");
         user_sessions::sessions_of(&self.storage, op, user).await
     }
 
     /// `false` if it is no session of the user.
-    pub(crate) async fn end_of(&self, user: &UserId, id: &SessionId) -> Result<bool, Error> {
+    pub(crate) async fn end_of(&self, user: &User, id: &SessionId) -> Result<bool, Error> {
         let op = &self.storage.client.operation("end_of_user");
         user_sessions::end_of(&self.storage, op, user, id).await
     }
@@ -237,7 +244,7 @@ impl Sessions {
     /// How many have been ended.
     pub(crate) async fn end_all_of(
         &self,
-        user: &UserId,
+        user: &User,
         but: Option<&SessionId>,
     ) -> Result<usize, Error> {
         let op = &self.storage.client.operation("end_all_of_user");
@@ -245,7 +252,7 @@ impl Sessions {
     }
 
     /// Fails if no other session may begin; whoever `has_one` needs no other.
-    pub(crate) async fn begin_login(&self, user: &UserId, has_one: bool) -> Result<Login, Error> {
+    pub(crate) async fn begin_login(&self, user: &User, has_one: bool) -> Result<Login, Error> {
         let op = &self.storage.client.operation("begin_login");
         let limit = self.storage.rules.policy.limit.filter(|_| !has_one);
         let login = user_sessions::begin_login(&self.storage, op, user, limit);

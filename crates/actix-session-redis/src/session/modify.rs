@@ -70,6 +70,7 @@ async fn modify_to(
     if !enter_or_end(session, snapshot, &mut plan).await? {
         return Ok(Written::Gone);
     }
+    changes.expect(&snapshot.stored, &snapshot.state);
     plan.add_to(&mut changes);
     let written = session.write(&changes, None).await?;
     let effect = Effect::done(matches!(written, Written::Done));

@@ -4,7 +4,7 @@ use super::{
     changes::Changes,
     details::{Details, OwnChanges, Policy, Terms},
     index::{Limit, Owner},
-    keyspace::UserId,
+    keyspace::User,
     state::State,
 };
 use crate::error::Error;
@@ -23,7 +23,7 @@ pub(super) struct Plan {
 
 /// For what a session is entered.
 pub(super) struct Enters {
-    pub(super) user: UserId,
+    pub(super) user: User,
     /// It is theirs already, and is to stay entered.
     pub(super) stays: bool,
     /// Since when that has been under way, if all sessions of the user may have been ended meanwhile.
@@ -45,7 +45,7 @@ impl Plan {
     pub(super) fn new(
         policy: &Policy,
         of: Of<'_>,
-        base: Option<&UserId>,
+        base: Option<&User>,
         state: &State,
         terms: Terms<'_>,
     ) -> Result<Option<Self>, Error> {
@@ -57,15 +57,19 @@ impl Plan {
             return Ok(None);
         };
         let user = policy.user(state);
-        let owner = before.owner.clone();
-        let owner = owner.filter(|owner| Some(&owner.user) == user.as_ref());
+        let theirs = |owner: &&Owner| user.as_ref().is_some_and(|user| user.is(&owner.user));
+        // Under which of their names, too.
+        let known = before.owner.as_ref().filter(theirs);
+        let current = |owner: &&Owner| user.as_ref().is_some_and(|user| user.id == owner.user);
+        let owner = known.filter(current).cloned();
+        let entered = known.map(|known| known.entered);
         let is_entered = owner.as_ref().is_some_and(|it| it.is_entered_for(ttl_ms));
         let stays_theirs = policy.user_field.is_some() && base == user.as_ref();
         let enters = match user {
             Some(user) if is_new || !is_entered || terms.login.is_some() => Some(Enters {
-                since: match (terms.login, &owner) {
+                since: match (terms.login, entered) {
                     (Some(login), _) => Some(login.since(&user).ok_or(Error::Overtaken)?),
-                    (None, Some(owner)) => Some(owner.entered),
+                    (None, Some(entered)) => Some(entered),
                     // It was theirs already, and nobody knows since when.
                     (None, None) => (base == Some(&user)).then_some(1),
                 },

@@ -7,13 +7,15 @@ use deadpool_redis::redis::Cmd;
 
 use super::{
     changes::Changes,
+    details::BORN,
     index::{Entry, Owner},
-    keyspace::Names,
+    keyspace::{Names, User},
     layout::{
         copy::Copy,
         hash::{Begun, Birth, Hash, Replacement, Written},
     },
     plan::Plan,
+    seal::Seal,
     snapshot::Snapshot,
     state::State,
     storage::{Storage, or_if_unreadable},
@@ -30,6 +32,7 @@ pub(super) struct Record<'a> {
     pub(super) op: &'a Operation<'a>,
     pub(super) names: &'a Names,
     redis_key: String,
+    seal: Seal<'a>,
 }
 
 impl<'a> Record<'a> {
@@ -39,6 +42,7 @@ impl<'a> Record<'a> {
             op,
             names,
             redis_key: storage.keyspace.session(names),
+            seal: storage.seals().of(names),
         }
     }
 
@@ -47,7 +51,7 @@ impl<'a> Record<'a> {
     /// [`Error::Unreadable`] when something else is there than a session.
     pub(super) async fn read(&self, with_ttl: bool) -> Result<Option<Snapshot>, Error> {
         let layout = self.storage.keyspace.layout();
-        self.run(|redis| layout.read(redis, &self.redis_key, with_ttl))
+        self.run(|redis| layout.read(redis, &self.redis_key, with_ttl, &self.seal))
             .await
     }
 
@@ -59,22 +63,24 @@ impl<'a> Record<'a> {
 
     pub(super) async fn begin(&self, state: &State, plan: &Plan) -> Result<Begun, Error> {
         let keyspace = &self.storage.keyspace;
+        let born_ms = plan.details.born_ms.unwrap_or_default().to_string();
         let birth = &Birth {
             tombstone: &keyspace.tombstone(&self.names.id),
             state,
+            born: &self.seal.note(BORN, &born_ms),
             details: &plan.details,
             ttl_ms: plan.ttl_ms,
             latest: plan.latest,
             copy: keyspace.copy(self.names),
         };
         let layout = keyspace.layout();
-        self.run(|redis| layout.create(redis, &self.redis_key, birth))
+        self.run(|redis| layout.create(redis, &self.redis_key, birth, &self.seal))
             .await
     }
 
     pub(super) async fn replace(&self, with: &Replacement<'_>) -> Result<Written, Error> {
         let layout = self.storage.keyspace.layout();
-        let replaced = self.run(|redis| layout.replace(redis, &self.redis_key, with));
+        let replaced = self.run(|redis| layout.replace(redis, &self.redis_key, with, &self.seal));
         or_if_unreadable(replaced.await, Written::Gone)
     }
 
@@ -87,7 +93,11 @@ impl<'a> Record<'a> {
         let is_guarded = !changes.guarded.is_empty();
         let draw = || self.storage.idempotency_keys.draw(&self.names.id);
         let key = &is_guarded.then(draw);
-        let written = self.run(|redis| self.hash(redis).write(changes, ttl_ms, key.as_ref()));
+        let write = |redis| {
+            self.hash(redis)
+                .write(changes, ttl_ms, key.as_ref(), &self.seal)
+        };
+        let written = self.run(write);
         or_if_unreadable(written.await, Written::Gone)
     }
 
@@ -105,7 +115,7 @@ impl<'a> Record<'a> {
     pub(super) async fn carry_out(&self, ending: &Ending<'_>) -> Result<Ended, Error> {
         self.remove_copy().await?;
         let keyspace = &self.storage.keyspace;
-        self.run(|redis| ending.carry_out(redis, self.names, keyspace))
+        self.run(|redis| ending.carry_out(redis, self.names, keyspace, &self.seal))
             .await
     }
 
@@ -153,9 +163,10 @@ impl<'a> Record<'a> {
     pub(super) async fn leave(&self, owner: Option<&Owner>) {
         if let Some(Owner { user, entered, .. }) = owner {
             let (id, entered) = (self.names.id.clone(), *entered);
-            let index = self.storage.index(self.op, user);
+            let user = User::only(user.clone());
+            let index = self.storage.index(self.op, &user);
             // What stays is taken for gone by whoever looks, and goes when its time is up.
-            let _ = index.leave(&[Entry { id, entered }]).await;
+            let _ = index.leave(&[Entry::new(id, entered)]).await;
         }
     }
 

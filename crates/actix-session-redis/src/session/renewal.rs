@@ -67,6 +67,11 @@ pub(super) async fn renew(
             let brought_along = bring_along(&new, snapshot, ours, last_state, terms);
             Ok(brought_along.await)
         }
+        // It goes on as this request knew it.
+        Ok(Ended::ByUsUnread(error)) => {
+            events::late_changes_lost(&error);
+            Ok(true)
+        }
         Ok(Ended::BySomebodyElse(_) | Ended::NotTheirs) => Ok(false),
         Err(error @ Error::Unavailable { .. }) => {
             return Ok(Renewal::InDoubt(session_key, error));

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{details::Details, state::State};
+use super::{details::Details, seal::Stored, state::State};
 
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) state: State,
     pub(crate) details: Details,
     pub(crate) origin: Origin,
+    /// The same as the state, as Redis holds it.
+    pub(crate) stored: Stored,
     read: Instant,
     /// Unknown when nobody asked.
     ttl_left_ms: Option<u64>,
@@ -31,6 +33,7 @@ impl Snapshot {
             state,
             details: Details::default(),
             origin: Origin::Ours,
+            stored: Stored::default(),
             read: Instant::now(),
             ttl_left_ms,
         }

@@ -7,9 +7,10 @@ use futures_util::future::{FutureExt as _, OptionFuture, try_join};
 use super::{
     idempotency::IdempotencyKeys,
     index::Index,
-    keyspace::{Keyspace, UserId},
+    keyspace::{Keyspace, User},
     layout::{built_in::BuiltIn, hash::Hash},
     rules::Rules,
+    seal::Seals,
 };
 use crate::{
     client::{Client, Connection, Failure, Operation},
@@ -34,7 +35,11 @@ impl Storage {
         }
     }
 
-    pub(super) fn index<'a>(&'a self, op: &'a Operation<'a>, user: &'a UserId) -> Index<'a> {
+    pub(super) fn seals(&self) -> &Seals {
+        &self.rules.policy.seals
+    }
+
+    pub(super) fn index<'a>(&'a self, op: &'a Operation<'a>, user: &'a User) -> Index<'a> {
         Index::new(&self.client, &self.keyspace, op, user)
     }
 

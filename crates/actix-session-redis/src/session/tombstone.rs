@@ -5,12 +5,16 @@ use std::{sync::Arc, time::Duration};
 use deadpool_redis::redis::{Cmd, Value};
 
 use super::{
-    keyspace::{Keyspace, Layout, Names, UserId},
+    keyspace::{Keyspace, Layout, Names, User},
     layout::{built_in, fields},
     script::{BUILT_IN_END, END},
+    seal::Seal,
     state::State,
 };
-use crate::client::{Connection, Failure};
+use crate::{
+    client::{Connection, Failure},
+    error::Error,
+};
 
 /// How long it stays: longer than browsers send cookies that they have been told to replace.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(5 * 60);
@@ -28,7 +32,7 @@ pub(crate) struct Ending<'a> {
 
 /// Whose a session is, as the index has it.
 pub(crate) struct Whose<'a> {
-    pub(crate) user: &'a UserId,
+    pub(crate) user: &'a User,
     /// It may become theirs, or begin, at any moment.
     pub(crate) is_pending: bool,
 }
@@ -36,6 +40,8 @@ pub(crate) struct Whose<'a> {
 pub(crate) enum Ended {
     /// What it held, if that was asked for and it was not gone.
     ByUs(Option<State>),
+    /// What it held cannot be read.
+    ByUsUnread(Error),
     /// And its successor.
     BySomebodyElse(Option<Names>),
     /// It is somebody else's, and stays.
@@ -48,6 +54,7 @@ impl Ending<'_> {
         redis: Arc<Connection>,
         names: &Names,
         keyspace: &Keyspace,
+        seal: &Seal<'_>,
     ) -> Result<Ended, Failure> {
         let (session, id) = (keyspace.session(names), &names.id);
         let redis_keys = [&*session, &keyspace.tombstone(id), &keyspace.late(id)];
@@ -58,9 +65,10 @@ impl Ending<'_> {
             command.arg(milliseconds(LIFETIME));
             command.arg(self.keep_last_state.map(milliseconds).unwrap_or_default());
             if let Some(Whose { user, is_pending }) = self.whose {
-                command
-                    .arg(user.as_ref())
-                    .arg(if *is_pending { "1" } else { "" });
+                command.arg(if *is_pending { "1" } else { "" });
+                for id in user.ids() {
+                    command.arg(id.as_ref());
+                }
             }
         };
         let script = match keyspace.layout() {
@@ -74,14 +82,13 @@ impl Ending<'_> {
             Value::Int(2) => return Ok(Ended::NotTheirs),
             Value::Int(_) => return Ok(Ended::ByUs(None)),
             last_state => match keyspace.layout() {
-                Layout::Hash => fields::understand(last_state)
-                    .map(|(state, ours)| ours.is_born.then_some(state)),
+                Layout::Hash => fields::understand(last_state, seal)
+                    .map(|it| it.ours.is_born.then_some(it.state)),
                 Layout::BuiltIn => built_in::understand(last_state),
             },
         };
         match last_state {
-            // What nobody can read holds no change that could be lost.
-            Err(Failure::Permanent(_)) => Ok(Ended::ByUs(None)),
+            Err(Failure::Permanent(error)) => Ok(Ended::ByUsUnread(error)),
             last_state => Ok(Ended::ByUs(last_state?)),
         }
     }

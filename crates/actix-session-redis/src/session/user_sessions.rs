@@ -8,7 +8,7 @@ use super::{
     details::Details,
     end::{details_of, end_together},
     index::{Entries, Entry, Limit, Login},
-    keyspace::{Names, SessionId, UserId},
+    keyspace::{Names, SessionId, User},
     storage::Storage,
     tombstone::{self, Whose},
 };
@@ -33,7 +33,7 @@ enum Found {
 pub(super) async fn sessions_of(
     storage: &Storage,
     op: &Operation<'_>,
-    user: &UserId,
+    user: &User,
 ) -> Result<Vec<(SessionId, Details, i64)>, Error> {
     let index = storage.index(op, user);
     let entries = op.observation.of(index.entries()).await?;
@@ -62,15 +62,14 @@ pub(super) async fn sessions_of(
 pub(super) async fn end_of(
     storage: &Storage,
     op: &Operation<'_>,
-    user: &UserId,
+    user: &User,
     id: &SessionId,
 ) -> Result<bool, Error> {
     let index = storage.index(op, user);
     let mut entries = op.observation.of(index.entry(id)).await?;
     if entries.all.is_empty() {
         // It may have been renewed a moment ago: then its tombstone says what is the user's now.
-        let (id, entered) = (id.clone(), 0);
-        entries.all.push(Entry { id, entered });
+        entries.all.push(Entry::new(id.clone(), 0));
     }
     Ok(end_entries(storage, op, user, &entries).await? > 0)
 }
@@ -79,7 +78,7 @@ pub(super) async fn end_of(
 pub(super) async fn end_all_of(
     storage: &Storage,
     op: &Operation<'_>,
-    user: &UserId,
+    user: &User,
     but: Option<&SessionId>,
 ) -> Result<usize, Error> {
     let index = storage.index(op, user);
@@ -92,7 +91,7 @@ pub(super) async fn end_all_of(
 pub(super) async fn begin_login(
     storage: &Storage,
     op: &Operation<'_>,
-    user: &UserId,
+    user: &User,
     limit: Option<Limit>,
 ) -> Result<Login, Error> {
     let entries = storage.index(op, user).entries().await?;
@@ -112,7 +111,7 @@ pub(super) async fn begin_login(
 pub(super) async fn gone_among(
     storage: &Storage,
     op: &Operation<'_>,
-    user: &UserId,
+    user: &User,
     entries: &Entries,
 ) -> Result<Vec<Entry>, Error> {
     let mut gone = Vec::new();
@@ -130,7 +129,7 @@ pub(super) async fn gone_among(
 async fn look_at(
     storage: &Storage,
     op: &Operation<'_>,
-    user: &UserId,
+    user: &User,
     entries: &Entries,
     some: &[Entry],
 ) -> Result<Vec<Found>, Error> {
@@ -162,7 +161,7 @@ async fn look_at(
 pub(super) async fn end_entries(
     storage: &Storage,
     op: &Operation<'_>,
-    user: &UserId,
+    user: &User,
     entries: &Entries,
 ) -> Result<usize, Error> {
     let mut count = 0;
@@ -199,7 +198,7 @@ async fn have_ended(
     storage.client.run(op, look).await
 }
 
-fn is_of(details: &Details, user: &UserId) -> bool {
+fn is_of(details: &Details, user: &User) -> bool {
     let owner = details.owner.as_ref();
-    owner.is_some_and(|owner| owner.user == *user)
+    owner.is_some_and(|owner| user.is(&owner.user))
 }

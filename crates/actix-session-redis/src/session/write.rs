@@ -64,7 +64,7 @@ async fn write_what_has_changed(
     let Some(mut plan) = plan(session, snapshot, ours, terms).await? else {
         return Ok(Effect::Gone);
     };
-    if changes.is_empty() && plan.is_idle() {
+    if changes.is_empty() && plan.is_idle() && !snapshot.stored.has_stale() {
         return prolong(session, Some(snapshot), terms, plan.ttl_ms).await;
     }
     session.storage.rules.check_size(ours)?;
@@ -78,6 +78,7 @@ async fn write_what_has_changed(
     let written = if is_replaced {
         put(session, snapshot, ours, &plan).await?
     } else {
+        changes.expect(&snapshot.stored, &snapshot.state);
         plan.add_to(&mut changes);
         write(session, snapshot, ours, changes, plan.ttl_ms).await?
     };

@@ -26,6 +26,7 @@ use crate::{
         browser::Browser,
         eventually, eventually_async, is_back, on_a_worker,
         scope::in_a_request,
+        sealing,
         sessions::{HOUR, Typed, assert_works, copy, hash_of, session_key, state, tombstone_of},
         tally::Tally,
     },
@@ -34,7 +35,7 @@ use crate::{
 pub(crate) fn options(redis: &Cluster) -> RedisSessionStoreBuilder {
     let pool = Config::from_urls(redis.urls()).create_pool(Some(Runtime::Tokio1));
     // Time enough for whatever the test does to the cluster, on the busiest machine.
-    RedisSessionStore::builder(pool.unwrap()).deadline(Duration::from_secs(20))
+    sealing::options(pool.unwrap()).deadline(Duration::from_secs(20))
 }
 
 /// A session with `n` at 1 on this master.

@@ -23,7 +23,7 @@ fn what_is_no_session_id_is_refused() {
 
 #[test]
 fn names_start_with_the_prefix_and_what_is_beside_a_session_is_in_its_slot() {
-    let keyspace = Keyspace::new("app:".into(), BuiltInNames::Ignored);
+    let keyspace = Keyspace::new("app:".into(), BuiltInNames::Ignored, false);
     let names = keyspace.names(&key("abc"));
     let id = &names.id;
     assert_eq!(keyspace.session(&names), format!("app:{ID_OF_ABC}"));

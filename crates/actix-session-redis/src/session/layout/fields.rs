@@ -8,15 +8,13 @@ use crate::{
     client::Failure,
     session::{
         changes::Guarded,
-        details::{Details, OwnChanges},
+        details::{BORN, Details, LABEL, OwnChanges},
         index::Owner,
         script::out_of_step,
+        seal::{Seal, Stored},
         state::{State, load_field},
     },
 };
-
-/// When the session has begun, in milliseconds since 1970.
-pub(super) const BORN: &[u8] = b"\xFFborn";
 
 /// The Redis key of the copy that the session has in the layout of the store built into
 /// actix-session, if it has one.
@@ -35,15 +33,45 @@ pub(crate) struct OwnFields {
 }
 
 impl OwnFields {
-    pub(super) fn note(&mut self, field: &[u8], value: &[u8]) {
+    /// # Errors
+    ///
+    /// When the session was sealed, and this does not open; but a label that does not is none.
+    pub(super) fn note(
+        &mut self,
+        field: &[u8],
+        value: Vec<u8>,
+        seal: &Seal<'_>,
+    ) -> Result<(), Failure> {
         if field == BORN {
             self.is_born = true;
-            let born = str::from_utf8(value).ok();
+            let born = seal.open_note(field, value)?;
+            self.details.is_stale |= born.is_stale;
+            let born = str::from_utf8(&born.text).ok();
             self.details.born_ms = born.and_then(|born| born.parse().ok());
+        } else if field == COPY {
+            self.has_copy = true;
+        } else if field == LABEL {
+            match seal.open_note(field, value) {
+                Ok(label) => {
+                    self.details.is_stale |= label.is_stale;
+                    self.details.read(field, &label.text);
+                }
+                Err(Failure::Permanent(_)) => {}
+                Err(failure) => return Err(failure),
+            }
+        } else {
+            self.details.read(field, &value);
         }
-        self.has_copy |= field == COPY;
-        self.details.read(field, value);
+        Ok(())
     }
+}
+
+/// What is in a session's hash.
+#[derive(Default)]
+pub(crate) struct Understood {
+    pub(crate) state: State,
+    pub(crate) stored: Stored,
+    pub(crate) ours: OwnFields,
 }
 
 /// From the reply to [`HGETALL`](https://redis.io/docs/latest/commands/hgetall/).
@@ -52,34 +80,48 @@ impl OwnFields {
 ///
 /// [`Error::Unreadable`] when something in it is not UTF-8. That it is no hash at all says nothing of
 /// the session: the connection is out of step, and what it brings is the reply to something else.
-pub(crate) fn understand(fields: Value) -> Result<(State, OwnFields), Failure> {
-    let (mut state, mut ours) = (State::new(), OwnFields::default());
+pub(crate) fn understand(fields: Value, seal: &Seal<'_>) -> Result<Understood, Failure> {
+    let mut understood = Understood::default();
     for pair in fields.into_map_iter().map_err(|_| out_of_step())? {
         let (Value::BulkString(field), Value::BulkString(value)) = pair else {
             return Err(out_of_step());
         };
         if field.first() == Some(&OURS) {
-            ours.note(&field, &value);
-        } else {
-            load_field(&mut state, &field, value).map_err(Failure::Permanent)?;
+            understood.ours.note(&field, value, seal)?;
+            continue;
         }
+        let json = match seal.is_on() {
+            false => seal.open_value(&field, value)?.text,
+            true => {
+                let opened = seal.open_value(&field, value.clone())?;
+                understood
+                    .stored
+                    .note(field.clone(), value, opened.is_stale);
+                opened.text
+            }
+        };
+        load_field(&mut understood.state, &field, json).map_err(Failure::Permanent)?;
     }
-    Ok((state, ours))
+    Ok(understood)
 }
 
 pub(super) fn add_fields<'a>(
     command: &mut Cmd,
     fields: impl Iterator<Item = (&'a str, impl AsRef<str>)>,
+    seal: &Seal<'_>,
 ) {
     for (name, json) in fields {
-        command.arg(name).arg(json.as_ref());
+        command.arg(name).arg(&*seal.value(name, json.as_ref()));
     }
 }
 
-pub(super) fn add_own_fields(command: &mut Cmd, own: &OwnChanges) {
+pub(super) fn add_own_fields(command: &mut Cmd, own: &OwnChanges, seal: &Seal<'_>) {
     for (name, value) in own {
         if let Some(value) = value {
-            command.arg(name).arg(value);
+            match *name {
+                BORN | LABEL => command.arg(name).arg(&*seal.note(name, value)),
+                _ => command.arg(name).arg(value),
+            };
         }
     }
 }
@@ -99,16 +141,22 @@ pub(super) fn whose(owner: &Option<Owner>) -> String {
 }
 
 /// As `write.lua` has it.
-pub(super) fn add_guarded(command: &mut Cmd, guarded: &Guarded<'_>) {
+pub(super) fn add_guarded(command: &mut Cmd, field: &str, guarded: &Guarded<'_>, seal: &Seal<'_>) {
+    let held = |value: &[u8]| [b"=", value].concat();
     match guarded {
         Guarded::Add(difference) => command.arg("add").arg(difference).arg(""),
         Guarded::Swap { expected, value } => {
             match value {
-                Some(value) => command.arg("set").arg(value.as_ref()),
+                Some(value) => command.arg("set").arg(&*seal.value(field, value)),
                 None => command.arg("remove").arg(""),
             };
-            let expected = expected.as_ref().map(|expected| format!("={expected}"));
+            let expected = expected.as_deref().map(held);
             command.arg(expected.unwrap_or_default())
+        }
+        Guarded::Keep { expected } => command.arg("keep").arg("").arg(held(expected)),
+        Guarded::Reseal { stored, value } => {
+            let value = &*seal.value(field, value);
+            command.arg("reseal").arg(value).arg(held(stored))
         }
     };
 }

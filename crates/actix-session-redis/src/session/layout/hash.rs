@@ -10,18 +10,19 @@ use deadpool_redis::redis::{Cmd, Value, cmd, from_redis_value};
 use futures_util::future::{try_join, try_join_all};
 
 use super::fields::{
-    BORN, COPY, OwnFields, add_fields, add_guarded, add_own_fields, or_empty, removed_own,
+    COPY, OwnFields, Understood, add_fields, add_guarded, add_own_fields, or_empty, removed_own,
     understand, whose,
 };
 use crate::{
     client::{Connection, Failure},
     error::Error,
     session::{
-        changes::Changes,
-        details::{Details, OwnChanges},
+        changes::{Changes, Other},
+        details::{BORN, Details, OwnChanges},
         idempotency::IdempotencyKey,
         index::Owner,
         script::{CHECK, CHECK_USERS, CREATE, REPLACE, SWEEP, Script, WRITE, out_of_step},
+        seal::Seal,
         snapshot::{Origin, Snapshot},
         state::{NOT_UTF8, State, fields},
     },
@@ -37,6 +38,8 @@ pub(crate) struct Hash<'a> {
 pub(crate) struct Birth<'a> {
     pub(crate) tombstone: &'a str,
     pub(crate) state: &'a State,
+    /// When it is born, sealed: of another try, the same.
+    pub(crate) born: &'a [u8],
     pub(crate) details: &'a Details,
     pub(crate) ttl_ms: i64,
     /// Until when it may begin, if that matters.
@@ -84,12 +87,16 @@ pub(crate) enum Written {
     /// There is no such session.
     Gone,
     /// Not written: these fields hold something else than was expected.
-    Conflict(Vec<(String, Option<String>)>),
+    Conflict(Vec<Other>),
 }
 
 impl Hash<'_> {
     /// Reads a session, and on demand how many milliseconds it has left to live, in one round trip.
-    pub(crate) async fn read(self, with_ttl: bool) -> Result<Option<Snapshot>, Failure> {
+    pub(crate) async fn read(
+        self,
+        with_ttl: bool,
+        seal: &Seal<'_>,
+    ) -> Result<Option<Snapshot>, Failure> {
         let Self { redis, redis_key } = self;
         let hgetall = Cmd::hgetall(redis_key);
         let (fields, ttl_left_ms) = if with_ttl {
@@ -98,9 +105,14 @@ impl Hash<'_> {
         } else {
             (redis.query(&hgetall).await?, -1)
         };
-        let (state, ours) = understand(fields)?;
+        let Understood {
+            state,
+            stored,
+            ours,
+        } = understand(fields, seal)?;
         // Negative: the key is missing, or has no TTL.
         let mut snapshot = Snapshot::now(state, ttl_left_ms.try_into().ok());
+        snapshot.stored = stored;
         snapshot.details = ours.details;
         if ours.has_copy {
             snapshot.origin = Origin::Copied;
@@ -108,16 +120,16 @@ impl Hash<'_> {
         Ok(ours.is_born.then_some(snapshot))
     }
 
-    pub(crate) async fn create(self, birth: &Birth<'_>) -> Result<Begun, Failure> {
+    pub(crate) async fn create(self, birth: &Birth<'_>, seal: &Seal<'_>) -> Result<Begun, Failure> {
         let own = Details::default().changes(birth.details);
         let add_arguments = |command: &mut Cmd| {
-            command.arg(birth.details.born_ms.unwrap_or_default());
+            command.arg(birth.born);
             command.arg(birth.ttl_ms).arg(or_empty(birth.latest));
             if let Some(copy) = birth.copy {
                 command.arg(COPY).arg(copy);
             }
-            add_own_fields(command, &own);
-            add_fields(command, fields(birth.state));
+            add_own_fields(command, &own, seal);
+            add_fields(command, fields(birth.state), seal);
         };
         let redis_keys = [self.redis_key, birth.tombstone];
         match CREATE.run(&self.redis, &redis_keys, add_arguments).await? {
@@ -128,7 +140,11 @@ impl Hash<'_> {
         }
     }
 
-    pub(crate) async fn replace(self, with: &Replacement<'_>) -> Result<Written, Failure> {
+    pub(crate) async fn replace(
+        self,
+        with: &Replacement<'_>,
+        seal: &Seal<'_>,
+    ) -> Result<Written, Failure> {
         let removed = removed_own(with.own);
         let replaced = self.run(&REPLACE, |command| {
             command
@@ -137,8 +153,8 @@ impl Hash<'_> {
             command.arg(or_empty(with.owner.map(whose)));
             command.arg(removed.len()).arg(2 * with.state.len());
             command.arg(&removed);
-            add_fields(command, fields(with.state));
-            add_own_fields(command, with.own);
+            add_fields(command, fields(with.state), seal);
+            add_own_fields(command, with.own, seal);
         });
         match replaced.await? {
             Value::Int(0) => Ok(Written::Gone),
@@ -149,7 +165,9 @@ impl Hash<'_> {
     }
 
     /// What is noted of the session beside its state, and how many milliseconds it has left to live.
-    pub(crate) async fn details(self) -> Result<Option<(Details, i64)>, Failure> {
+    ///
+    /// Of one that was sealed with a key that is not known, not when it was born: it is there.
+    pub(crate) async fn details(self, seal: &Seal<'_>) -> Result<Option<(Details, i64)>, Failure> {
         let Self { redis, redis_key } = self;
         let mut names = vec![BORN];
         names.extend(Details::names());
@@ -160,8 +178,10 @@ impl Hash<'_> {
         .await?;
         let mut ours = OwnFields::default();
         for (name, value) in names.into_iter().zip(values) {
-            if let Some(value) = value {
-                ours.note(name, &value);
+            let Some(value) = value else { continue };
+            match ours.note(name, value, seal) {
+                Err(Failure::Permanent(Error::UnknownSealKey { .. } | Error::Unsealed)) => {}
+                noted => noted?,
             }
         }
         Ok(ours.is_born.then_some((ours.details, ttl_left_ms)))
@@ -178,24 +198,32 @@ impl Hash<'_> {
         changes: &Changes<'_>,
         ttl_ms: Option<i64>,
         key: Option<&IdempotencyKey<'_>>,
+        seal: &Seal<'_>,
     ) -> Result<Written, Failure> {
+        let is_reborn = changes.own.iter().any(|(field, _)| *field == BORN);
         match ttl_ms {
             // redis-rs does not follow a slot that moves with a transaction.
             Some(ttl_ms)
                 if changes.guarded.is_empty()
                     && changes.latest.is_none()
                     && changes.owner.is_none()
+                    && !is_reborn
                     && !self.redis.is_cluster() =>
             {
-                self.write_plainly(changes, ttl_ms).await
+                self.write_plainly(changes, ttl_ms, seal).await
             }
-            _ => self.write_by_script(changes, ttl_ms, key).await,
+            _ => self.write_by_script(changes, ttl_ms, key, seal).await,
         }
     }
 
     /// The commands are a transaction, so that nothing stands without a TTL if the connection breaks
     /// between them.
-    async fn write_plainly(self, changes: &Changes<'_>, ttl_ms: i64) -> Result<Written, Failure> {
+    async fn write_plainly(
+        self,
+        changes: &Changes<'_>,
+        ttl_ms: i64,
+        seal: &Seal<'_>,
+    ) -> Result<Written, Failure> {
         let key = self.redis_key;
         let Changes {
             set, removed, own, ..
@@ -205,8 +233,9 @@ impl Hash<'_> {
         if !set.is_empty() || removed_own.len() < own.len() {
             // redis-rs still says `HMSET`.
             let mut hset = cmd("HSET");
-            add_fields(hset.arg(key), set.iter().map(|(name, json)| (*name, json)));
-            add_own_fields(&mut hset, own);
+            let set = set.iter().map(|(name, json)| (*name, json));
+            add_fields(hset.arg(key), set, seal);
+            add_own_fields(&mut hset, own, seal);
             transaction.push(hset);
         }
         if !removed.is_empty() || !removed_own.is_empty() {
@@ -229,6 +258,7 @@ impl Hash<'_> {
         changes: &Changes<'_>,
         ttl_ms: Option<i64>,
         key: Option<&IdempotencyKey<'_>>,
+        seal: &Seal<'_>,
     ) -> Result<Written, Failure> {
         let Changes {
             set,
@@ -253,23 +283,25 @@ impl Hash<'_> {
                 .arg(removed.len() + removed_own.len())
                 .arg(guarded.len())
                 .arg(or_empty(*seen));
-            add_fields(command, set.iter().map(|(name, json)| (*name, json)));
-            add_own_fields(command, own);
+            let set = set.iter().map(|(name, json)| (*name, json));
+            add_fields(command, set, seal);
+            add_own_fields(command, own, seal);
             command.arg(removed).arg(&removed_own);
             for (field, _) in guarded {
                 command.arg(field);
             }
-            for (_, guarded) in guarded {
-                add_guarded(command, guarded);
+            for (field, guarded) in guarded {
+                add_guarded(command, field, guarded, seal);
             }
         };
         match self.run(&WRITE, add_arguments).await? {
             Value::Int(0) => Ok(Written::Gone),
             Value::Int(_) => Ok(Written::Done),
             others @ Value::Array(_) => {
-                let not_utf8 = |_| Failure::Permanent(Error::Unreadable { reason: NOT_UTF8 });
-                let others = from_redis_value(others).map_err(not_utf8)?;
-                Ok(Written::Conflict(others))
+                let others = from_redis_value::<Vec<(Vec<u8>, Option<Vec<u8>>)>>(others);
+                let others = others.map_err(|_| out_of_step())?.into_iter();
+                let others = others.map(|(field, stored)| other(field, stored, seal));
+                Ok(Written::Conflict(others.collect::<Result<_, _>>()?))
             }
             _ => Err(out_of_step()),
         }
@@ -333,6 +365,19 @@ impl Hash<'_> {
             .run(&self.redis, &[self.redis_key], add_arguments)
             .await
     }
+}
+
+fn other(field: Vec<u8>, stored: Option<Vec<u8>>, seal: &Seal<'_>) -> Result<Other, Failure> {
+    let text = |text| {
+        let not_utf8 = |_| Failure::Permanent(Error::Unreadable { reason: NOT_UTF8 });
+        String::from_utf8(text).map_err(not_utf8)
+    };
+    let open = |stored: &Vec<u8>| text(seal.open_value(&field, stored.clone())?.text);
+    Ok(Other {
+        json: stored.as_ref().map(open).transpose()?,
+        field: text(field)?,
+        stored,
+    })
 }
 
 pub(super) fn is_done(reply: &Value) -> Result<bool, Failure> {

@@ -11,7 +11,7 @@ use self::{
     built_in::BuiltIn,
     hash::{Begun, Birth, Hash, Replacement, Written},
 };
-use super::{keyspace::Layout, snapshot::Snapshot};
+use super::{keyspace::Layout, seal::Seal, snapshot::Snapshot};
 use crate::client::{Connection, Failure};
 
 impl Layout {
@@ -21,9 +21,10 @@ impl Layout {
         redis: Arc<Connection>,
         redis_key: &str,
         with_ttl: bool,
+        seal: &Seal<'_>,
     ) -> Result<Option<Snapshot>, Failure> {
         match self {
-            Self::Hash => Hash { redis, redis_key }.read(with_ttl).await,
+            Self::Hash => Hash { redis, redis_key }.read(with_ttl, seal).await,
             Self::BuiltIn => BuiltIn { redis, redis_key }.read(with_ttl).await,
         }
     }
@@ -34,9 +35,10 @@ impl Layout {
         redis: Arc<Connection>,
         redis_key: &str,
         birth: &Birth<'_>,
+        seal: &Seal<'_>,
     ) -> Result<Begun, Failure> {
         match self {
-            Self::Hash => Hash { redis, redis_key }.create(birth).await,
+            Self::Hash => Hash { redis, redis_key }.create(birth, seal).await,
             Self::BuiltIn => BuiltIn { redis, redis_key }.create(birth).await,
         }
     }
@@ -47,9 +49,10 @@ impl Layout {
         redis: Arc<Connection>,
         redis_key: &str,
         with: &Replacement<'_>,
+        seal: &Seal<'_>,
     ) -> Result<Written, Failure> {
         match self {
-            Self::Hash => Hash { redis, redis_key }.replace(with).await,
+            Self::Hash => Hash { redis, redis_key }.replace(with, seal).await,
             Self::BuiltIn => BuiltIn { redis, redis_key }.replace(with).await,
         }
     }

@@ -1,8 +1,8 @@
 -- Ends a session, and leaves a tombstone for a while.
 -- KEYS: the session; its tombstone; where its last state goes.
 -- ARGV: who ends it; the id of the session that takes its place, or ''; how long the tombstone
--- stays; how long the last state stays, or '' if nobody asks for it; and, if it matters whose it is: that,
--- and '1' if it may become theirs, or begin, at any moment.
+-- stays; how long the last state stays, or '' if nobody asks for it; and, if it matters whose it is: '1' if
+-- it may become theirs, or begin, at any moment; and their names.
 -- Returns the successor that somebody else has ended it for, or '', if somebody else has. If we have,
 -- now or in an earlier try: the fields of its last state, or 1 if nobody asks. 2 if it is somebody
 -- else's.
@@ -18,8 +18,11 @@ end
 if not tombstone then
     if ARGV[5] then
         local user = redis.pcall('HGET', KEYS[1], USER)
-        local theirs = type(user) == 'string' and string.sub(user, 1, #ARGV[5]) == ARGV[5]
-        if not theirs and ARGV[6] == '' then
+        local theirs = ARGV[5] ~= ''
+        for i = 6, #ARGV do
+            theirs = theirs or type(user) == 'string' and string.sub(user, 1, #ARGV[i]) == ARGV[i]
+        end
+        if not theirs then
             return 2
         end
     end

@@ -8,6 +8,8 @@
 --   'add', difference, ''          added to an integer, or to nothing
 --   'set', value, expected         set if it holds that
 --   'remove', '', expected         the same
+--   'keep', '', expected           not written, but has to hold that
+--   'reseal', value, expected      set if it holds that; if not, no matter
 -- (What is expected has a '=' before it, or is '' if the field has to be missing.)
 -- Returns 1 when they are written, 0 when there is no such session, else the fields that do not hold
 -- what is expected, each with what they hold; none if it is their number that is another one, or USER.
@@ -48,7 +50,7 @@ if not at or struct.unpack('>I6', written, at + 8) < number then
     local others
     for i = 1, guarded do
         local theirs, how = held[2 + i], ARGV[last + 3 * i - 2]
-        if how ~= 'add' and ARGV[last + 3 * i] ~= (theirs and '=' .. theirs or '') then
+        if how ~= 'add' and how ~= 'reseal' and ARGV[last + 3 * i] ~= (theirs and '=' .. theirs or '') then
             others = others or {}
             others[#others + 1] = ARGV[last_removed + i]
             others[#others + 1] = theirs
@@ -81,7 +83,8 @@ if not at or struct.unpack('>I6', written, at + 8) < number then
     for i = 1, guarded do
         local field, how = ARGV[last_removed + i], ARGV[last + 3 * i - 2]
         local value = ARGV[last + 3 * i - 1]
-        if how == 'set' and value ~= held[2 + i] then
+        local is_set = how == 'set' or how == 'reseal' and ARGV[last + 3 * i] == '=' .. (held[2 + i] or '')
+        if is_set and value ~= held[2 + i] then
             redis.call('HSET', key, field, value)
         elseif how == 'remove' then
             redis.call('HDEL', key, field)

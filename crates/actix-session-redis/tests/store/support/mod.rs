@@ -6,6 +6,7 @@ pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod routes;
 pub(crate) mod scope;
+pub(crate) mod sealing;
 pub(crate) mod servers;
 pub(crate) mod sessions;
 pub(crate) mod tally;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use actix_session_redis::{
-    RedisSessionStore, RedisSessionStoreBuilder,
+    RedisPool, RedisSessionStore, RedisSessionStoreBuilder,
     deadpool_redis::redis::{self, Value},
 };
 use actix_web::rt::{spawn, task::JoinHandle};
@@ -29,7 +29,10 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::redis::{TestRedis, pool_at};
+use super::{
+    redis::{TestRedis, pool_at},
+    sealing,
+};
 
 /// What becomes of a command.
 pub(crate) enum Fate {
@@ -265,7 +268,8 @@ impl Proxy {
     }
 
     pub(crate) fn store_as(&self, credentials: &str) -> RedisSessionStore {
-        RedisSessionStore::from_url(self.url_as(credentials)).unwrap()
+        let pool = RedisPool::from_url(self.url_as(credentials)).unwrap();
+        sealing::options(pool).build()
     }
 
     pub(crate) fn store(&self) -> RedisSessionStore {
@@ -277,7 +281,7 @@ impl Proxy {
         options: impl FnOnce(RedisSessionStoreBuilder) -> RedisSessionStoreBuilder,
     ) -> RedisSessionStore {
         let pool = pool_at(&self.url_as(""));
-        options(RedisSessionStore::builder(pool)).build()
+        options(sealing::options(pool)).build()
     }
 
     /// How many commands came by so far.

@@ -20,7 +20,7 @@ use redis_test::server::RedisServer;
 use tempfile::TempDir;
 
 pub(crate) use self::facts::{Commands, commands, state_in};
-use super::eventually;
+use super::{eventually, sealing};
 
 pub(crate) struct TestRedis {
     running: RefCell<Option<Running>>,
@@ -179,14 +179,14 @@ impl TestRedis {
     }
 
     pub(crate) fn store(&self) -> RedisSessionStore {
-        RedisSessionStore::new(self.pool())
+        sealing::options(self.pool()).build()
     }
 
     pub(crate) fn store_with(
         &self,
         options: impl FnOnce(RedisSessionStoreBuilder) -> RedisSessionStoreBuilder,
     ) -> RedisSessionStore {
-        options(RedisSessionStore::builder(self.pool())).build()
+        options(sealing::options(self.pool())).build()
     }
 }
 

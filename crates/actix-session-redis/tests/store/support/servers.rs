@@ -15,6 +15,7 @@ use redis_fixtures::Server;
 use super::{
     proxy::{Command, Fate, Ports, Proxy},
     redis::{pool_at, state_in},
+    sealing,
     sessions::State,
 };
 
@@ -82,11 +83,11 @@ impl Servers {
 
     fn options_at(&self, urls: Vec<String>) -> RedisSessionStoreBuilder {
         match self {
-            Self::One(_) => RedisSessionStore::builder(pool_at(&urls[0])),
+            Self::One(_) => sealing::options(pool_at(&urls[0])),
             #[cfg(feature = "cluster")]
             Self::Cluster(_) => {
                 let pool = Config::from_urls(urls).create_pool(Some(Runtime::Tokio1));
-                RedisSessionStore::builder(pool.unwrap())
+                sealing::options(pool.unwrap())
             }
         }
     }

@@ -1,0 +1,232 @@
+//! Sealing: nobody reads the values of a session in Redis, or puts others there, without a master key of
+//! the application *and* the session key of the one session.
+
+#[cfg(not(feature = "seal"))]
+mod absent;
+#[cfg(feature = "seal")]
+mod cipher;
+mod envelope;
+#[cfg(feature = "seal")]
+mod key_ring;
+mod stored;
+
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use rand::{TryRng as _, rngs::SysRng};
+
+#[cfg(not(feature = "seal"))]
+pub(crate) use self::absent::KeyRing;
+#[cfg(not(feature = "seal"))]
+use self::absent::{Cipher, MasterKey};
+use self::envelope::{Envelope, Place, Truncated};
+#[cfg(feature = "seal")]
+pub use self::key_ring::KeyRing;
+pub(crate) use self::stored::Stored;
+#[cfg(feature = "seal")]
+use self::{cipher::Cipher, key_ring::MasterKey};
+use super::keyspace::{Names, User, UserId};
+use crate::{
+    client::Failure,
+    error::{Error, Fault},
+};
+
+/// What seals the values of a store, if anything does.
+#[derive(Debug, Default)]
+pub(crate) struct Seals {
+    ring: Option<KeyRing>,
+    accepts_unsealed: bool,
+    prefix: String,
+}
+
+impl Seals {
+    pub(crate) fn new(ring: Option<KeyRing>, accepts_unsealed: bool, prefix: String) -> Self {
+        Self {
+            ring,
+            accepts_unsealed,
+            prefix,
+        }
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.ring.is_some()
+    }
+
+    pub(crate) fn of<'a>(&'a self, names: &'a Names) -> Seal<'a> {
+        let ciphers = self.keys().iter().map(|_| Ciphers::default());
+        Seal {
+            seals: self,
+            names,
+            ciphers: ciphers.collect(),
+            was_broken: AtomicBool::new(false),
+        }
+    }
+
+    /// `json` is in its [canonical](super::state::canonical) spelling.
+    pub(crate) fn user(&self, json: &str) -> User {
+        let by_key = self
+            .keys()
+            .iter()
+            .map(|key| UserId::of_hash(key.of_user(json)));
+        let mut ids: Vec<_> = by_key.collect();
+        if self.accepts_unsealed() {
+            let at = if self.seals() { ids.len() } else { 0 };
+            ids.insert(at, UserId::of(json));
+        }
+        let id = ids.remove(0);
+        User { id, former: ids }
+    }
+
+    /// Whether what is written is sealed.
+    fn seals(&self) -> bool {
+        self.ring.as_ref().is_some_and(KeyRing::seals)
+    }
+
+    fn accepts_unsealed(&self) -> bool {
+        self.accepts_unsealed || !self.seals()
+    }
+
+    /// Newest first.
+    fn keys(&self) -> &[MasterKey] {
+        self.ring.as_ref().map_or(&[], KeyRing::keys)
+    }
+}
+
+/// What seals the values of one session, for one operation.
+pub(crate) struct Seal<'a> {
+    seals: &'a Seals,
+    names: &'a Names,
+    /// For each key of the ring.
+    ciphers: Vec<Ciphers>,
+    /// A value did not open that one connection has brought.
+    was_broken: AtomicBool,
+}
+
+#[derive(Default)]
+struct Ciphers {
+    of_values: OnceLock<Cipher>,
+    of_notes: OnceLock<Cipher>,
+}
+
+/// What can be read.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// With the session key.
+    Value,
+    /// With the session id.
+    Note,
+}
+
+pub(crate) struct Opened {
+    pub(crate) text: Vec<u8>,
+    /// It is not sealed, or not with the newest key.
+    pub(crate) is_stale: bool,
+}
+
+impl Seal<'_> {
+    pub(crate) fn is_on(&self) -> bool {
+        self.seals.is_on()
+    }
+
+    /// What Redis is to hold for a field of the state.
+    pub(crate) fn value<'t>(&self, field: &str, json: &'t str) -> Cow<'t, [u8]> {
+        self.seal(Kind::Value, field.as_bytes(), json)
+    }
+
+    /// The same for what whoever lists sessions may read, who does not have their keys.
+    pub(crate) fn note<'t>(&self, field: &[u8], text: &'t str) -> Cow<'t, [u8]> {
+        self.seal(Kind::Note, field, text)
+    }
+
+    pub(crate) fn open_value(&self, field: &[u8], value: Vec<u8>) -> Result<Opened, Failure> {
+        self.open(Kind::Value, field, value)
+    }
+
+    pub(crate) fn open_note(&self, field: &[u8], value: Vec<u8>) -> Result<Opened, Failure> {
+        self.open(Kind::Note, field, value)
+    }
+
+    fn seal<'t>(&self, kind: Kind, field: &[u8], text: &'t str) -> Cow<'t, [u8]> {
+        let newest = match self.seals.keys() {
+            [newest, ..] if self.seals.seals() => newest,
+            _ => return text.as_bytes().into(),
+        };
+        let cipher = self.cipher(0, kind);
+        let cipher = cipher.expect("who writes a session has its key");
+        let mut nonce = [0; _];
+        let filled = SysRng.try_fill_bytes(&mut nonce);
+        filled.expect("every system that has Redis has random numbers");
+        envelope::seal(newest.id, cipher, nonce, self.place(field), text.as_bytes()).into()
+    }
+
+    fn open(&self, kind: Kind, field: &[u8], value: Vec<u8>) -> Result<Opened, Failure> {
+        let envelope = match Envelope::parse(&value) {
+            Ok(Some(envelope)) => envelope,
+            Err(Truncated) if self.is_on() => return Err(self.is_broken()),
+            Ok(None) if !self.seals.accepts_unsealed() => {
+                return Err(Failure::Permanent(Error::Unsealed));
+            }
+            _ => {
+                return Ok(Opened {
+                    text: value,
+                    is_stale: self.seals.seals(),
+                });
+            }
+        };
+        let mut keys = self.seals.keys().iter();
+        let Some(number) = keys.position(|key| key.id == envelope.key_id) else {
+            let key_id = envelope.key_id.to_string();
+            return Err(Failure::Permanent(Error::UnknownSealKey { key_id }));
+        };
+        let cipher = self.cipher(number, kind);
+        let text = cipher.and_then(|cipher| envelope.open(cipher, self.place(field)));
+        Ok(Opened {
+            text: text.ok_or_else(|| self.is_broken())?,
+            is_stale: number > 0 && self.seals.seals(),
+        })
+    }
+
+    /// Replies may have got out of step: what another connection brings stands.
+    fn is_broken(&self) -> Failure {
+        match self.was_broken.swap(true, Relaxed) {
+            false => Failure::Transient(Fault::broken_seal()),
+            true => Failure::Permanent(Error::BrokenSeal),
+        }
+    }
+
+    /// `None` if the session is only known by its id.
+    fn cipher(&self, number: usize, kind: Kind) -> Option<&Cipher> {
+        let (key, ciphers) = (&self.seals.keys()[number], &self.ciphers[number]);
+        Some(match kind {
+            Kind::Value => {
+                let session_key = self.names.secret()?;
+                let of_values = &ciphers.of_values;
+                of_values.get_or_init(|| key.of_session(session_key))
+            }
+            Kind::Note => {
+                let of_notes = &ciphers.of_notes;
+                of_notes.get_or_init(|| key.of_notes(self.names.id.as_ref()))
+            }
+        })
+    }
+
+    fn place<'a>(&'a self, field: &'a [u8]) -> Place<'a> {
+        Place {
+            prefix: &self.seals.prefix,
+            session_id: self.names.id.as_ref(),
+            field,
+        }
+    }
+}
+
+impl fmt::Debug for Seal<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seal").finish_non_exhaustive()
+    }
+}
