@@ -255,6 +255,11 @@ impl Operation<'_> {
         self.deadline.left() >= self.deadline.part(4)
     }
 
+    /// Waits for something else than Redis, and so long that there is time for some tries.
+    pub(crate) async fn wait<T>(&self, what: impl Future<Output = T> + Unpin) -> Option<T> {
+        self.deadline.wait(self.deadline.part(2), what).await
+    }
+
     pub(crate) fn unavailable(&self, fault: Fault) -> Error {
         let waited = self.observation.waited();
         Error::Unavailable { waited, fault }

@@ -113,14 +113,20 @@ impl<'a> Changes<'a> {
     /// sealed again.
     pub(crate) fn expect(&mut self, stored: &Stored, base: &'a State) {
         for (name, guarded) in &mut self.guarded {
-            if let Guarded::Swap {
-                expected: Some(expected),
-                ..
-            }
-            | Guarded::Keep { expected } = guarded
-                && let Some(value) = stored.value(name)
-            {
-                *expected = value.to_vec();
+            let Some(value) = stored.value(name) else {
+                continue;
+            };
+            match guarded {
+                Guarded::Keep { .. } if stored.is_stale(name) => {
+                    let (expected, value) = (Some(value.to_vec()), field(base, name));
+                    *guarded = Guarded::Swap { expected, value };
+                }
+                Guarded::Swap {
+                    expected: Some(expected),
+                    ..
+                }
+                | Guarded::Keep { expected } => *expected = value.to_vec(),
+                _ => {}
             }
         }
         if !stored.has_stale() {

@@ -148,7 +148,10 @@ impl<'a> Terms<'a> {
 impl Policy {
     /// Whether a session has details that a write needs to know.
     pub(crate) fn needs_details(&self) -> bool {
-        self.absolute_lifetime.is_some() || self.lifetimes.is_some() || self.user_field.is_some()
+        self.absolute_lifetime.is_some()
+            || self.lifetimes.is_some()
+            || self.user_field.is_some()
+            || self.seals.are_changing()
     }
 
     /// Which option cannot work, and why.

@@ -29,6 +29,7 @@ mod state;
 mod storage;
 mod tombstone;
 mod ttl;
+mod turns;
 mod user_sessions;
 mod write;
 

@@ -22,7 +22,7 @@ pub(super) async fn modify<T>(
     session: &Record<'_>,
     mut change: impl FnMut(&mut State) -> T,
 ) -> Result<Option<T>, Error> {
-    let mut tries = 1;
+    let (mut tries, mut turn) = (1, None);
     loop {
         let Some(snapshot) = read(session, false).await? else {
             return Ok(None);
@@ -40,7 +40,13 @@ pub(super) async fn modify<T>(
         match modify_to(session, &snapshot, &ours).await? {
             Written::Done => return Ok(Some(output)),
             Written::Gone => return Ok(None),
-            Written::Conflict(_) => goes_on_after(session.op, &mut tries)?,
+            Written::Conflict(_) => {
+                goes_on_after(session.op, &mut tries)?;
+                if turn.is_none() {
+                    let turns = &session.storage.turns;
+                    turn = turns.turn(session.op, &session.names.id).await;
+                }
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use super::{
     layout::{built_in::BuiltIn, hash::Hash},
     rules::Rules,
     seal::Seals,
+    turns::Turns,
 };
 use crate::{
     client::{Client, Connection, Failure, Operation},
@@ -23,6 +24,7 @@ pub(super) struct Storage {
     pub(super) keyspace: Keyspace,
     pub(super) rules: Rules,
     pub(super) idempotency_keys: IdempotencyKeys,
+    pub(super) turns: Turns,
 }
 
 impl Storage {
@@ -32,6 +34,7 @@ impl Storage {
             keyspace,
             rules,
             idempotency_keys: IdempotencyKeys::new(),
+            turns: Turns::new(),
         }
     }
 

@@ -132,7 +132,7 @@ async fn write(
     mut changes: Changes<'_>,
     ttl_ms: i64,
 ) -> Result<Option<Effect>, Error> {
-    let (mut ttl_ms, mut tries) = (Some(ttl_ms), 1);
+    let (mut ttl_ms, mut tries, mut turn) = (Some(ttl_ms), 1, None);
     loop {
         let theirs = match session.write(&changes, ttl_ms).await? {
             Written::Done => break,
@@ -140,6 +140,10 @@ async fn write(
             Written::Conflict(theirs) => theirs,
         };
         goes_on_after(session.op, &mut tries)?;
+        if turn.is_none() {
+            let turns = &session.storage.turns;
+            turn = turns.turn(session.op, &session.names.id).await;
+        }
         if theirs.is_empty() {
             // It lives as long as it is entered for where it is now.
             Details::without_owner(&mut changes.own);

@@ -74,6 +74,9 @@ mod pool;
 mod protocol;
 /// Redis says no: at once, with a reason, and without giving secrets away.
 mod refusals;
+/// Sealed sessions: who gets at Redis reads nothing and forges nothing, and keys change without a logout.
+#[cfg(feature = "seal")]
+mod seal;
 /// Sessions on the master that Sentinels name, whoever that is.
 #[cfg(feature = "sentinel")]
 mod sentinel;

@@ -58,6 +58,11 @@ impl Seals {
         self.ring.is_some()
     }
 
+    /// Whether there may be sessions that are to be sealed anew.
+    pub(crate) fn are_changing(&self) -> bool {
+        self.is_on() && (self.keys().len() > 1 || self.accepts_unsealed())
+    }
+
     pub(crate) fn of<'a>(&'a self, names: &'a Names) -> Seal<'a> {
         let ciphers = self.keys().iter().map(|_| Ciphers::default());
         Seal {
@@ -125,7 +130,7 @@ enum Kind {
 
 pub(crate) struct Opened {
     pub(crate) text: Vec<u8>,
-    /// It is not sealed, or not with the newest key.
+    /// It would not be sealed like that today.
     pub(crate) is_stale: bool,
 }
 
@@ -188,7 +193,7 @@ impl Seal<'_> {
         let text = cipher.and_then(|cipher| envelope.open(cipher, self.place(field)));
         Ok(Opened {
             text: text.ok_or_else(|| self.is_broken())?,
-            is_stale: number > 0 && self.seals.seals(),
+            is_stale: number > 0 || !self.seals.seals(),
         })
     }
 

@@ -53,6 +53,8 @@ pub(crate) enum Fate {
     CutReply,
     /// The same, before the answer, and without a farewell (RST).
     Reset,
+    /// Redis carries it out, and the answer comes twice.
+    ReplyTwice,
     /// Redis does not get it, and these bytes come back.
     Reply(Vec<u8>),
     /// The connection stays open, and nothing comes through any more.
@@ -369,6 +371,7 @@ async fn relay(
                     bandwidth.pass(&reply, &mut client).await?;
                     continue;
                 }
+                Fate::ReplyTwice => client.write_all(&reply).await?,
                 Fate::Latency(latency) => sleep_until(begun + latency).await,
                 _ => {}
             }
