@@ -1,15 +1,17 @@
-use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use actix_session::SessionExt as _;
 use actix_web::{
     Error, HttpRequest, HttpResponse,
     body::{BoxBody, MessageBody},
-    cookie::Cookie,
     dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
     http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, RETRY_AFTER, SET_COOKIE, VARY},
 };
 
-use super::request_scope::{Cookie as Fate, Loaded, Outcome, RequestScope};
+use super::{
+    request_scope::{Cookie as Fate, Loaded, RequestScope},
+    session_cookie,
+};
 
 type LocalBoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 type OnFailure = Arc<dyn Fn(&HttpRequest, &crate::Error) -> HttpResponse + Send + Sync>;
@@ -220,13 +222,13 @@ impl Options {
                     && outcome.cookie == Fate::Goes
                     && let Some(cookie) = response.headers().get_all(SET_COOKIE).last()
                 {
-                    let cookie = with_max_age(cookie.clone(), outcome.max_age);
+                    let cookie = session_cookie::with_max_age(cookie.clone(), outcome.max_age);
                     answer.headers_mut().append(SET_COOKIE, cookie);
                 }
                 response.into_response(answer)
             }
             None => {
-                settle_cookie(&outcome, response.headers_mut());
+                session_cookie::settle(&outcome, response.headers_mut());
                 response.map_into_boxed_body()
             }
         };
@@ -240,45 +242,6 @@ impl Options {
             set_cache_headers(came_with_one || has_got_one, headers);
         }
     }
-}
-
-/// The session cookie is the one that comes after those of the application, whatever its name.
-fn settle_cookie(outcome: &Outcome, headers: &mut HeaderMap) {
-    let goes = |cookie: &HeaderValue| {
-        let mut attributes = cookie.as_bytes().split(|&byte| byte == b';');
-        match outcome.cookie {
-            Fate::Goes => true,
-            Fate::Repeats => attributes.any(|attribute| attribute.starts_with(b" Max-Age=")),
-            Fate::Stays => false,
-        }
-    };
-    let cookies: Vec<_> = headers.remove(SET_COOKIE).collect();
-    for (number, cookie) in cookies.into_iter().enumerate() {
-        if number < outcome.application_cookies {
-            headers.append(SET_COOKIE, cookie);
-            continue;
-        }
-        let cookie = with_max_age(cookie, outcome.max_age);
-        if goes(&cookie) {
-            headers.append(SET_COOKIE, cookie);
-        }
-    }
-}
-
-/// The session cookie lives as long as its session, unless it is one that removes itself.
-fn with_max_age(header: HeaderValue, max_age: Option<Duration>) -> HeaderValue {
-    let aged = || {
-        let text = header.to_str().ok()?;
-        let mut cookie = Cookie::parse(text).ok()?;
-        let max_age = max_age?.try_into().ok()?;
-        if cookie.max_age().is_some_and(|max_age| max_age.is_zero()) {
-            return None;
-        }
-        cookie.set_max_age(Some(max_age));
-        cookie.unset_expires();
-        HeaderValue::try_from(cookie.to_string()).ok()
-    };
-    aged().unwrap_or(header)
 }
 
 fn cookies(response: &ServiceResponse<impl MessageBody>) -> usize {

@@ -4,6 +4,7 @@ mod consistent;
 mod current_key;
 mod current_session;
 mod request_scope;
+mod session_cookie;
 
 pub(crate) use self::request_scope::{Cookie, Loaded, LoadedSession, RequestScope};
 pub use self::{
