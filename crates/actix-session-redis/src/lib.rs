@@ -65,7 +65,7 @@ pub use deadpool_redis;
 pub use self::{
     builder::RedisSessionStoreBuilder,
     error::{Error, Fault},
-    middleware::{ConsistentSessions, CurrentKey, CurrentSession},
+    middleware::{ConsistentSessions, CurrentKey, CurrentSession, PreviousCookieKey},
     pool::RedisPool,
     session::{InvalidSessionId, Login, SessionId},
     store::RedisSessionStore,

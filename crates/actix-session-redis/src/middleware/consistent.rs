@@ -9,6 +9,7 @@ use actix_web::{
 };
 
 use super::{
+    cookie_keys::{self, CookieKeys, PreviousCookieKey},
     request_scope::{Cookie as Fate, Loaded, RequestScope},
     session_cookie,
 };
@@ -44,6 +45,7 @@ type OnFailure = Arc<dyn Fn(&HttpRequest, &crate::Error) -> HttpResponse + Send 
 pub struct ConsistentSessions<M> {
     sessions: M,
     options: Options,
+    previous_cookie_keys: Arc<[PreviousCookieKey]>,
 }
 
 #[derive(Clone)]
@@ -65,6 +67,7 @@ impl<M> ConsistentSessions<M> {
                 }),
                 cache_headers: true,
             },
+            previous_cookie_keys: Arc::default(),
         }
     }
 
@@ -120,6 +123,60 @@ impl<M> ConsistentSessions<M> {
         self.options.cache_headers = set;
         self
     }
+
+    /// Accepts session cookies that were made with these older [`Key`](actix_web::cookie::Key)s, the most
+    /// recent first, so that nobody is logged out when the key of the session middleware changes. Such a
+    /// cookie is made anew with the current key, for the same session and with all that the session
+    /// middleware is set to, and the response brings it to the browser.
+    ///
+    /// Default: none, since a key that is accepted for ever cannot be given up.
+    ///
+    /// To change the key, generate a new one for the session middleware, and let the old one be a
+    /// previous one:
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    ///
+    /// use actix_session::SessionMiddleware;
+    /// use actix_session_redis::{ConsistentSessions, PreviousCookieKey, RedisSessionStore};
+    /// use actix_web::{App, cookie::Key};
+    ///
+    /// # fn main() -> Result<(), actix_session_redis::Error> {
+    /// # let [new_key, old_key, leaked_key] = [(); 3].map(|()| Key::generate());
+    /// # let the_day_it_leaked = SystemTime::now();
+    /// let store = RedisSessionStore::from_url("redis://127.0.0.1:6379")?;
+    /// let previous_keys = [
+    ///     PreviousCookieKey::from(old_key),
+    ///     // For a week and no longer, even if this stays in the code.
+    ///     PreviousCookieKey::until(leaked_key, the_day_it_leaked + Duration::from_secs(7 * 86_400)),
+    /// ];
+    /// let sessions = SessionMiddleware::new(store, new_key);
+    /// App::new().wrap(ConsistentSessions::new(sessions).previous_cookie_keys(previous_keys));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Remove the old key when the longest lifetime of a session has passed: whoever has been here since has
+    /// a new cookie, and the sessions of all others have expired. Several processes that are not deployed
+    /// at once need [one step before](crate::security#changing-the-cookie-key).
+    ///
+    /// - *What it costs*: one HMAC per previous key and request with a session cookie, or one decryption if
+    ///   the cookies are encrypted. A cookie that is made anew costs one `PTTL`, since a session that has
+    ///   ended meanwhile gets none.
+    /// - *The request* has the new cookie for all who ask actix-web for its cookies, even if an outer
+    ///   middleware has done so before; the header `Cookie` is what the browser has sent. Of several
+    ///   cookies of that name the first counts, as always.
+    /// - *The store* must be a [`RedisSessionStore`](crate::RedisSessionStore), or call the `save` of one
+    ///   without waiting for anything else. With any other, no previous key is accepted, the log says so
+    ///   (`WARN`), and that store may be asked to save a session with one field for each worker that
+    ///   starts.
+    pub fn previous_cookie_keys(
+        mut self,
+        keys: impl IntoIterator<Item = impl Into<PreviousCookieKey>>,
+    ) -> Self {
+        self.previous_cookie_keys = keys.into_iter().map(Into::into).collect();
+        self
+    }
 }
 
 impl fmt::Debug for Options {
@@ -152,13 +209,18 @@ where
 
     fn new_transform(&self, application: S) -> Self::Future {
         let options = self.options.clone();
+        let previous_cookie_keys = Arc::clone(&self.previous_cookie_keys);
         let sessions = self.sessions.new_transform(Application {
             application,
             options: options.clone(),
         });
-        Box::pin(async {
+        Box::pin(async move {
             let sessions = sessions.await?;
-            Ok(InScope { sessions, options })
+            Ok(InScope {
+                cookie_keys: CookieKeys::learn(&previous_cookie_keys, &sessions),
+                sessions,
+                options,
+            })
         })
     }
 }
@@ -169,6 +231,7 @@ where
 pub struct InScope<S> {
     sessions: S,
     options: Options,
+    cookie_keys: Option<CookieKeys>,
 }
 
 impl<S, B> Service<ServiceRequest> for InScope<S>
@@ -186,11 +249,13 @@ where
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let is_nested = !request.get_session().entries().is_empty();
         let scope = RequestScope::new(is_nested);
+        let cookie_keys = self.cookie_keys.as_ref();
+        let remade = cookie_keys.and_then(|keys| keys.remake(&request, &self.sessions));
         let response = scope.enter(|| self.sessions.call(request));
         let options = self.options.clone();
         Box::pin(async move {
             match response.await {
-                Ok(response) => Ok(options.finish(response, &scope)),
+                Ok(response) => Ok(options.finish(response, &scope, remade).await),
                 Err(mut error) => {
                     error.add_response_mapper(move |mut response| {
                         options.set_cache_headers(&scope, false, response.headers_mut());
@@ -204,10 +269,11 @@ where
 }
 
 impl Options {
-    fn finish(
+    async fn finish(
         &self,
         mut response: ServiceResponse<impl MessageBody + 'static>,
-        scope: &RequestScope,
+        scope: &Arc<RequestScope>,
+        remade: Option<HeaderValue>,
     ) -> ServiceResponse<BoxBody> {
         let outcome = scope.outcome();
         let has_got_one = cookies(&response) > outcome.application_cookies;
@@ -228,7 +294,11 @@ impl Options {
                 response.into_response(answer)
             }
             None => {
-                session_cookie::settle(&outcome, response.headers_mut());
+                let headers = response.headers_mut();
+                session_cookie::settle(&outcome, headers);
+                if let Some(cookie) = remade {
+                    session_cookie::replace(cookie, &outcome, scope, headers).await;
+                }
                 response.map_into_boxed_body()
             }
         };
@@ -283,6 +353,9 @@ where
     forward_ready!(application);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
+        if cookie_keys::is_asked() {
+            return Box::pin(async { Ok(cookie_keys::answer(request)) });
+        }
         let scope = RequestScope::current();
         if let Some(scope) = &scope
             && let Err(error) = scope.application_begins()

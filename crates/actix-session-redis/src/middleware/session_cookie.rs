@@ -1,13 +1,16 @@
 //! The session cookie of a response.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix_web::{
     cookie::Cookie,
     http::header::{HeaderMap, HeaderValue, SET_COOKIE},
 };
 
-use super::request_scope::{Cookie as Fate, Outcome};
+use super::{
+    current_session::CurrentSession,
+    request_scope::{Cookie as Fate, Outcome, RequestScope},
+};
 
 /// The session cookie is the one that comes after those of the application, whatever its name.
 pub(super) fn settle(outcome: &Outcome, headers: &mut HeaderMap) {
@@ -29,6 +32,20 @@ pub(super) fn settle(outcome: &Outcome, headers: &mut HeaderMap) {
         if goes(&cookie) {
             headers.append(SET_COOKIE, cookie);
         }
+    }
+}
+
+/// A cookie that was made anew for the session of the request goes as well, unless the request has ended
+/// that session or replaced it, or others have meanwhile: then the browser may have a better one.
+pub(super) async fn replace(
+    remade: HeaderValue,
+    outcome: &Outcome,
+    scope: &Arc<RequestScope>,
+    headers: &mut HeaderMap,
+) {
+    let has_one = headers.get_all(SET_COOKIE).count() > outcome.application_cookies;
+    if !has_one && CurrentSession::of(Arc::clone(scope)).is_still_there().await {
+        headers.append(SET_COOKIE, with_max_age(remade, outcome.max_age));
     }
 }
 
