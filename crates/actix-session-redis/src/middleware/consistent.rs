@@ -9,12 +9,13 @@ use actix_web::{
 };
 
 use super::{
-    cookie_keys::{self, CookieKeys, PreviousCookieKey},
+    application::Application,
+    cookie_keys::{CookieKeys, PreviousCookieKey},
     request_scope::{Cookie as Fate, Loaded, RequestScope},
     session_cookie,
 };
 
-type LocalBoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
+pub(super) type LocalBoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 type OnFailure = Arc<dyn Fn(&HttpRequest, &crate::Error) -> HttpResponse + Send + Sync>;
 
 /// Keeps sessions consistent when requests overlap: wraps the
@@ -49,8 +50,8 @@ pub struct ConsistentSessions<M> {
 }
 
 #[derive(Clone)]
-struct Options {
-    on_outage: OnFailure,
+pub(super) struct Options {
+    pub(super) on_outage: OnFailure,
     on_refused_login: OnFailure,
     cache_headers: bool,
 }
@@ -276,7 +277,7 @@ impl Options {
         remade: Option<HeaderValue>,
     ) -> ServiceResponse<BoxBody> {
         let outcome = scope.outcome();
-        let has_got_one = cookies(&response) > outcome.application_cookies;
+        let has_got_one = session_cookie::count(response.headers()) > outcome.application_cookies;
         let mut response = match &outcome.failure {
             Some(error) => {
                 let answer = match error.is_refused_login() {
@@ -314,10 +315,6 @@ impl Options {
     }
 }
 
-fn cookies(response: &ServiceResponse<impl MessageBody>) -> usize {
-    response.headers().get_all(SET_COOKIE).count()
-}
-
 fn set_cache_headers(depends_on_session: bool, headers: &mut HeaderMap) {
     let varies = |value: &HeaderValue| {
         let mut names = value.to_str().unwrap_or_default().split(',').map(str::trim);
@@ -328,52 +325,5 @@ fn set_cache_headers(depends_on_session: bool, headers: &mut HeaderMap) {
     }
     if depends_on_session && !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
-    }
-}
-
-/// Inside the session middleware: says when the application runs, what it wants of its session, and
-/// which cookies are its own.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Application<S> {
-    application: S,
-    options: Options,
-}
-
-impl<S, B> Service<ServiceRequest> for Application<S>
-where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>>,
-    S::Future: 'static,
-    B: MessageBody + 'static,
-{
-    type Response = ServiceResponse<BoxBody>;
-    type Error = S::Error;
-    type Future = LocalBoxFuture<Result<Self::Response, Self::Error>>;
-
-    forward_ready!(application);
-
-    fn call(&self, request: ServiceRequest) -> Self::Future {
-        if cookie_keys::is_asked() {
-            return Box::pin(async { Ok(cookie_keys::answer(request)) });
-        }
-        let scope = RequestScope::current();
-        if let Some(scope) = &scope
-            && let Err(error) = scope.application_begins()
-        {
-            let answer = (self.options.on_outage)(request.request(), &error);
-            let response = request.into_response(answer);
-            scope.application_ends(None, cookies(&response));
-            return Box::pin(async { Ok(response) });
-        }
-        let response = self.application.call(request);
-        Box::pin(async {
-            let response = response.await;
-            if let Some(scope) = scope {
-                let response = response.as_ref().ok();
-                let status = response.map(|response| response.request().get_session().status());
-                scope.application_ends(status, response.map_or(0, cookies));
-            }
-            response.map(ServiceResponse::map_into_boxed_body)
-        })
     }
 }

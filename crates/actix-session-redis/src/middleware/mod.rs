@@ -1,5 +1,6 @@
 //! HTTP: which request an operation of the store belongs to, and what that means for its response.
 
+mod application;
 mod consistent;
 mod cookie_keys;
 mod current_key;

@@ -12,6 +12,11 @@ use super::{
     request_scope::{Cookie as Fate, Outcome, RequestScope},
 };
 
+/// How many cookies a response sets.
+pub(super) fn count(headers: &HeaderMap) -> usize {
+    headers.get_all(SET_COOKIE).count()
+}
+
 /// The session cookie is the one that comes after those of the application, whatever its name.
 pub(super) fn settle(outcome: &Outcome, headers: &mut HeaderMap) {
     let goes = |cookie: &HeaderValue| {
@@ -43,7 +48,7 @@ pub(super) async fn replace(
     scope: &Arc<RequestScope>,
     headers: &mut HeaderMap,
 ) {
-    let has_one = headers.get_all(SET_COOKIE).count() > outcome.application_cookies;
+    let has_one = count(headers) > outcome.application_cookies;
     if !has_one && CurrentSession::of(Arc::clone(scope)).is_still_there().await {
         headers.append(SET_COOKIE, with_max_age(remade, outcome.max_age));
     }
