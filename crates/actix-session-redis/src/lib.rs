@@ -68,7 +68,7 @@ pub use self::session::KeyRing;
 pub use self::{
     builder::RedisSessionStoreBuilder,
     error::{Error, Fault},
-    middleware::{ConsistentSessions, CurrentKey, CurrentSession},
+    middleware::{ConsistentSessions, CurrentKey, CurrentSession, PreviousCookieKey},
     pool::RedisPool,
     session::{InvalidSessionId, Login, SessionId},
     store::RedisSessionStore,

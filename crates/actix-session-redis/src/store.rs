@@ -6,7 +6,7 @@ use actix_web::cookie::time::Duration;
 use crate::{
     client::{Client, Operation},
     error::Error,
-    middleware::{Cookie, CurrentKey, Loaded, LoadedSession, RequestScope},
+    middleware::{Cookie, CurrentKey, Loaded, LoadedSession, RequestScope, asked_for},
     session::{
         Effect, Names, Renewal, Sessions, Snapshot, State, Terms, draw_session_key, is_session_key,
     },
@@ -411,6 +411,10 @@ impl SessionStore for RedisSessionStore {
     }
 
     async fn save(&self, state: State, ttl: &Duration) -> Result<SessionKey, SaveError> {
+        // The middleware wants no session, but the cookie of one.
+        if let Some(session_key) = asked_for() {
+            return Ok(session_key);
+        }
         let op = self.client.operation("save");
         let saved = op.observation.of(self.save_in(&op, &state, ttl)).await;
         saved.map_err(|error| SaveError::Other(error.into()))

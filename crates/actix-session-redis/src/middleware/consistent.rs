@@ -1,17 +1,21 @@
-use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use actix_session::SessionExt as _;
 use actix_web::{
     Error, HttpRequest, HttpResponse,
     body::{BoxBody, MessageBody},
-    cookie::Cookie,
     dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
     http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, RETRY_AFTER, SET_COOKIE, VARY},
 };
 
-use super::request_scope::{Cookie as Fate, Loaded, Outcome, RequestScope};
+use super::{
+    application::Application,
+    cookie_keys::{CookieKeys, PreviousCookieKey},
+    request_scope::{Cookie as Fate, Loaded, RequestScope},
+    session_cookie,
+};
 
-type LocalBoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
+pub(super) type LocalBoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 type OnFailure = Arc<dyn Fn(&HttpRequest, &crate::Error) -> HttpResponse + Send + Sync>;
 
 /// Keeps sessions consistent when requests overlap: wraps the
@@ -42,11 +46,12 @@ type OnFailure = Arc<dyn Fn(&HttpRequest, &crate::Error) -> HttpResponse + Send 
 pub struct ConsistentSessions<M> {
     sessions: M,
     options: Options,
+    previous_cookie_keys: Arc<[PreviousCookieKey]>,
 }
 
 #[derive(Clone)]
-struct Options {
-    on_outage: OnFailure,
+pub(super) struct Options {
+    pub(super) on_outage: OnFailure,
     on_refused_login: OnFailure,
     cache_headers: bool,
 }
@@ -63,6 +68,7 @@ impl<M> ConsistentSessions<M> {
                 }),
                 cache_headers: true,
             },
+            previous_cookie_keys: Arc::default(),
         }
     }
 
@@ -118,6 +124,60 @@ impl<M> ConsistentSessions<M> {
         self.options.cache_headers = set;
         self
     }
+
+    /// Accepts session cookies that were made with these older [`Key`](actix_web::cookie::Key)s, the most
+    /// recent first, so that nobody is logged out when the key of the session middleware changes. Such a
+    /// cookie is made anew with the current key, for the same session and with all that the session
+    /// middleware is set to, and the response brings it to the browser.
+    ///
+    /// Default: none, since a key that is accepted for ever cannot be given up.
+    ///
+    /// To change the key, generate a new one for the session middleware, and let the old one be a
+    /// previous one:
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    ///
+    /// use actix_session::SessionMiddleware;
+    /// use actix_session_redis::{ConsistentSessions, PreviousCookieKey, RedisSessionStore};
+    /// use actix_web::{App, cookie::Key};
+    ///
+    /// # fn main() -> Result<(), actix_session_redis::Error> {
+    /// # let [new_key, old_key, leaked_key] = [(); 3].map(|()| Key::generate());
+    /// # let the_day_it_leaked = SystemTime::now();
+    /// let store = RedisSessionStore::from_url("redis://127.0.0.1:6379")?;
+    /// let previous_keys = [
+    ///     PreviousCookieKey::from(old_key),
+    ///     // For a week and no longer, even if this stays in the code.
+    ///     PreviousCookieKey::until(leaked_key, the_day_it_leaked + Duration::from_secs(7 * 86_400)),
+    /// ];
+    /// let sessions = SessionMiddleware::new(store, new_key);
+    /// App::new().wrap(ConsistentSessions::new(sessions).previous_cookie_keys(previous_keys));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Remove the old key when the longest lifetime of a session has passed: whoever has been here since has
+    /// a new cookie, and the sessions of all others have expired. Several processes that are not deployed
+    /// at once need [one step before](crate::security#changing-the-cookie-key).
+    ///
+    /// - *What it costs*: one HMAC per previous key and request with a session cookie, or one decryption if
+    ///   the cookies are encrypted. A cookie that is made anew costs one `PTTL`, since a session that has
+    ///   ended meanwhile gets none.
+    /// - *The request* has the new cookie for all who ask actix-web for its cookies, even if an outer
+    ///   middleware has done so before; the header `Cookie` is what the browser has sent. Of several
+    ///   cookies of that name the first counts, as always.
+    /// - *The store* must be a [`RedisSessionStore`](crate::RedisSessionStore), or call the `save` of one
+    ///   without waiting for anything else. With any other, no previous key is accepted, the log says so
+    ///   (`WARN`), and that store may be asked to save a session with one field for each worker that
+    ///   starts.
+    pub fn previous_cookie_keys(
+        mut self,
+        keys: impl IntoIterator<Item = impl Into<PreviousCookieKey>>,
+    ) -> Self {
+        self.previous_cookie_keys = keys.into_iter().map(Into::into).collect();
+        self
+    }
 }
 
 impl fmt::Debug for Options {
@@ -150,13 +210,18 @@ where
 
     fn new_transform(&self, application: S) -> Self::Future {
         let options = self.options.clone();
+        let previous_cookie_keys = Arc::clone(&self.previous_cookie_keys);
         let sessions = self.sessions.new_transform(Application {
             application,
             options: options.clone(),
         });
-        Box::pin(async {
+        Box::pin(async move {
             let sessions = sessions.await?;
-            Ok(InScope { sessions, options })
+            Ok(InScope {
+                cookie_keys: CookieKeys::learn(&previous_cookie_keys, &sessions),
+                sessions,
+                options,
+            })
         })
     }
 }
@@ -167,6 +232,7 @@ where
 pub struct InScope<S> {
     sessions: S,
     options: Options,
+    cookie_keys: Option<CookieKeys>,
 }
 
 impl<S, B> Service<ServiceRequest> for InScope<S>
@@ -184,11 +250,13 @@ where
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let is_nested = !request.get_session().entries().is_empty();
         let scope = RequestScope::new(is_nested);
+        let cookie_keys = self.cookie_keys.as_ref();
+        let remade = cookie_keys.and_then(|keys| keys.remake(&request, &self.sessions));
         let response = scope.enter(|| self.sessions.call(request));
         let options = self.options.clone();
         Box::pin(async move {
             match response.await {
-                Ok(response) => Ok(options.finish(response, &scope)),
+                Ok(response) => Ok(options.finish(response, &scope, remade).await),
                 Err(mut error) => {
                     error.add_response_mapper(move |mut response| {
                         options.set_cache_headers(&scope, false, response.headers_mut());
@@ -202,13 +270,14 @@ where
 }
 
 impl Options {
-    fn finish(
+    async fn finish(
         &self,
         mut response: ServiceResponse<impl MessageBody + 'static>,
-        scope: &RequestScope,
+        scope: &Arc<RequestScope>,
+        remade: Option<HeaderValue>,
     ) -> ServiceResponse<BoxBody> {
         let outcome = scope.outcome();
-        let has_got_one = cookies(&response) > outcome.application_cookies;
+        let has_got_one = session_cookie::count(response.headers()) > outcome.application_cookies;
         let mut response = match &outcome.failure {
             Some(error) => {
                 let answer = match error.is_refused_login() {
@@ -220,13 +289,17 @@ impl Options {
                     && outcome.cookie == Fate::Goes
                     && let Some(cookie) = response.headers().get_all(SET_COOKIE).last()
                 {
-                    let cookie = with_max_age(cookie.clone(), outcome.max_age);
+                    let cookie = session_cookie::with_max_age(cookie.clone(), outcome.max_age);
                     answer.headers_mut().append(SET_COOKIE, cookie);
                 }
                 response.into_response(answer)
             }
             None => {
-                settle_cookie(&outcome, response.headers_mut());
+                let headers = response.headers_mut();
+                session_cookie::settle(&outcome, headers);
+                if let Some(cookie) = remade {
+                    session_cookie::replace(cookie, &outcome, scope, headers).await;
+                }
                 response.map_into_boxed_body()
             }
         };
@@ -242,49 +315,6 @@ impl Options {
     }
 }
 
-/// The session cookie is the one that comes after those of the application, whatever its name.
-fn settle_cookie(outcome: &Outcome, headers: &mut HeaderMap) {
-    let goes = |cookie: &HeaderValue| {
-        let mut attributes = cookie.as_bytes().split(|&byte| byte == b';');
-        match outcome.cookie {
-            Fate::Goes => true,
-            Fate::Repeats => attributes.any(|attribute| attribute.starts_with(b" Max-Age=")),
-            Fate::Stays => false,
-        }
-    };
-    let cookies: Vec<_> = headers.remove(SET_COOKIE).collect();
-    for (number, cookie) in cookies.into_iter().enumerate() {
-        if number < outcome.application_cookies {
-            headers.append(SET_COOKIE, cookie);
-            continue;
-        }
-        let cookie = with_max_age(cookie, outcome.max_age);
-        if goes(&cookie) {
-            headers.append(SET_COOKIE, cookie);
-        }
-    }
-}
-
-/// The session cookie lives as long as its session, unless it is one that removes itself.
-fn with_max_age(header: HeaderValue, max_age: Option<Duration>) -> HeaderValue {
-    let aged = || {
-        let text = header.to_str().ok()?;
-        let mut cookie = Cookie::parse(text).ok()?;
-        let max_age = max_age?.try_into().ok()?;
-        if cookie.max_age().is_some_and(|max_age| max_age.is_zero()) {
-            return None;
-        }
-        cookie.set_max_age(Some(max_age));
-        cookie.unset_expires();
-        HeaderValue::try_from(cookie.to_string()).ok()
-    };
-    aged().unwrap_or(header)
-}
-
-fn cookies(response: &ServiceResponse<impl MessageBody>) -> usize {
-    response.headers().get_all(SET_COOKIE).count()
-}
-
 fn set_cache_headers(depends_on_session: bool, headers: &mut HeaderMap) {
     let varies = |value: &HeaderValue| {
         let mut names = value.to_str().unwrap_or_default().split(',').map(str::trim);
@@ -295,49 +325,5 @@ fn set_cache_headers(depends_on_session: bool, headers: &mut HeaderMap) {
     }
     if depends_on_session && !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
-    }
-}
-
-/// Inside the session middleware: says when the application runs, what it wants of its session, and
-/// which cookies are its own.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Application<S> {
-    application: S,
-    options: Options,
-}
-
-impl<S, B> Service<ServiceRequest> for Application<S>
-where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>>,
-    S::Future: 'static,
-    B: MessageBody + 'static,
-{
-    type Response = ServiceResponse<BoxBody>;
-    type Error = S::Error;
-    type Future = LocalBoxFuture<Result<Self::Response, Self::Error>>;
-
-    forward_ready!(application);
-
-    fn call(&self, request: ServiceRequest) -> Self::Future {
-        let scope = RequestScope::current();
-        if let Some(scope) = &scope
-            && let Err(error) = scope.application_begins()
-        {
-            let answer = (self.options.on_outage)(request.request(), &error);
-            let response = request.into_response(answer);
-            scope.application_ends(None, cookies(&response));
-            return Box::pin(async { Ok(response) });
-        }
-        let response = self.application.call(request);
-        Box::pin(async {
-            let response = response.await;
-            if let Some(scope) = scope {
-                let response = response.as_ref().ok();
-                let status = response.map(|response| response.request().get_session().status());
-                scope.application_ends(status, response.map_or(0, cookies));
-            }
-            response.map(ServiceResponse::map_into_boxed_body)
-        })
     }
 }

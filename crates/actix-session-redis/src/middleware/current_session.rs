@@ -123,6 +123,18 @@ impl CurrentSession {
         self.scope.wish(|wishes| wishes.login = Some(login));
     }
 
+    /// Redis says so, at this moment.
+    pub(super) async fn is_still_there(&self) -> bool {
+        matches!(self.expires_in().await, Ok(Some(_)))
+    }
+
+    pub(super) fn of(scope: Arc<RequestScope>) -> Self {
+        Self {
+            loaded: scope.loaded(),
+            scope,
+        }
+    }
+
     /// Why there may be a session that could not be loaded.
     pub(crate) fn unavailable(&self) -> Option<&crate::Error> {
         match &self.loaded {
@@ -154,10 +166,7 @@ impl FromRequest for CurrentSession {
 
     fn from_request(_: &HttpRequest, _: &mut Payload) -> Self::Future {
         let error = "CurrentSession needs the middleware ConsistentSessions";
-        let current = RequestScope::current().map(|scope| Self {
-            loaded: scope.loaded(),
-            scope,
-        });
+        let current = RequestScope::current().map(Self::of);
         ready(current.ok_or_else(|| ErrorInternalServerError(error)))
     }
 }

@@ -148,6 +148,13 @@ pub(crate) fn nested() {
     );
 }
 
+pub(crate) fn cookie_keys_unused() {
+    tracing::warn!(
+        target: TARGET,
+        "cookies of previous keys are not accepted: the session middleware has no RedisSessionStore"
+    );
+}
+
 pub(crate) fn late_changes_lost(error: &Error) {
     tracing::warn!(
         target: TARGET,

@@ -24,6 +24,8 @@ mod check;
 mod cluster;
 /// A new session never overwrites an existing one.
 mod collisions;
+/// The key of the cookies changes, and nobody is logged out, or takes over what is not theirs.
+mod cookie_keys;
 /// A cookie that is not from us costs nothing and gives nothing.
 mod cookies;
 /// What a request costs, in Redis commands and connections.

@@ -10,7 +10,7 @@ use actix_session::{
     },
     storage::SessionStore,
 };
-use actix_session_redis::ConsistentSessions;
+use actix_session_redis::{ConsistentSessions, PreviousCookieKey};
 use actix_test::TestServer;
 use actix_web::{
     App,
@@ -32,6 +32,8 @@ use super::{
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) key: Key,
+    /// Of cookies that are accepted as well, inside [`ConsistentSessions`].
+    pub(crate) previous_keys: Vec<PreviousCookieKey>,
     pub(crate) cookie_name: &'static str,
     pub(crate) cookies: CookieContentSecurity,
     pub(crate) policy: TtlExtensionPolicy,
@@ -47,6 +49,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             key: Key::generate(),
+            previous_keys: Vec::new(),
             cookie_name: "id",
             cookies: CookieContentSecurity::Signed,
             policy: TtlExtensionPolicy::OnStateChanges,
@@ -156,7 +159,8 @@ impl TestApp {
             // A worker writes to the log of the one who started the app, for as long as it lives.
             mem::forget(dispatcher::set_default(&log));
             let sessions = || setup.sessions(store.clone());
-            let consistent_sessions = ConsistentSessions::new(sessions());
+            let consistent_sessions = ConsistentSessions::new(sessions())
+                .previous_cookie_keys(setup.previous_keys.iter().cloned());
             App::new()
                 .app_data(app_desk.clone())
                 .wrap(Condition::new(!setup.consistent, sessions()))

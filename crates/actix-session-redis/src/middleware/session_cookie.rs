@@ -1,0 +1,71 @@
+//! The session cookie of a response.
+
+use std::{sync::Arc, time::Duration};
+
+use actix_web::{
+    cookie::Cookie,
+    http::header::{HeaderMap, HeaderValue, SET_COOKIE},
+};
+
+use super::{
+    current_session::CurrentSession,
+    request_scope::{Cookie as Fate, Outcome, RequestScope},
+};
+
+/// How many cookies a response sets.
+pub(super) fn count(headers: &HeaderMap) -> usize {
+    headers.get_all(SET_COOKIE).count()
+}
+
+/// The session cookie is the one that comes after those of the application, whatever its name.
+pub(super) fn settle(outcome: &Outcome, headers: &mut HeaderMap) {
+    let goes = |cookie: &HeaderValue| {
+        let mut attributes = cookie.as_bytes().split(|&byte| byte == b';');
+        match outcome.cookie {
+            Fate::Goes => true,
+            Fate::Repeats => attributes.any(|attribute| attribute.starts_with(b" Max-Age=")),
+            Fate::Stays => false,
+        }
+    };
+    let cookies: Vec<_> = headers.remove(SET_COOKIE).collect();
+    for (number, cookie) in cookies.into_iter().enumerate() {
+        if number < outcome.application_cookies {
+            headers.append(SET_COOKIE, cookie);
+            continue;
+        }
+        let cookie = with_max_age(cookie, outcome.max_age);
+        if goes(&cookie) {
+            headers.append(SET_COOKIE, cookie);
+        }
+    }
+}
+
+/// A cookie that was made anew for the session of the request goes as well, unless the request has ended
+/// that session or replaced it, or others have meanwhile: then the browser may have a better one.
+pub(super) async fn replace(
+    remade: HeaderValue,
+    outcome: &Outcome,
+    scope: &Arc<RequestScope>,
+    headers: &mut HeaderMap,
+) {
+    let has_one = count(headers) > outcome.application_cookies;
+    if !has_one && CurrentSession::of(Arc::clone(scope)).is_still_there().await {
+        headers.append(SET_COOKIE, with_max_age(remade, outcome.max_age));
+    }
+}
+
+/// The session cookie lives as long as its session, unless it is one that removes itself.
+pub(super) fn with_max_age(header: HeaderValue, max_age: Option<Duration>) -> HeaderValue {
+    let aged = || {
+        let text = header.to_str().ok()?;
+        let mut cookie = Cookie::parse(text).ok()?;
+        let max_age = max_age?.try_into().ok()?;
+        if cookie.max_age().is_some_and(|max_age| max_age.is_zero()) {
+            return None;
+        }
+        cookie.set_max_age(Some(max_age));
+        cookie.unset_expires();
+        HeaderValue::try_from(cookie.to_string()).ok()
+    };
+    aged().unwrap_or(header)
+}
