@@ -350,15 +350,15 @@ impl RedisSessionStoreBuilder {
     }
 
     /// Seals the values of sessions: whoever reads Redis cannot read them, and whoever writes to Redis can
-    /// neither change nor copy them. [What that means](crate::security#sealed-sessions), byte by byte, and
-    /// what it does not defend, is told in the chapter on security.
+    /// neither change nor copy them. [What that means](crate::sealing), byte by byte, and what it does not
+    /// defend, is a chapter of its own.
     ///
     /// Each value is encrypted and authenticated (AES-256-GCM) for its session and field, with a key that is
     /// derived from one of the ring *and* the session key. So are labels and the names of users, which are
     /// listed without the keys of their sessions, with keys of the ring alone.
     ///
     /// Default: values are there in clear text. Every instance of an application needs the same keys;
-    /// [how to change them](crate::security#changing-the-keys). A session that cannot be opened is an error
+    /// [how to change them](crate::sealing#changing-the-keys). A session that cannot be opened is an error
     /// that leaves it as it is: [`UnknownSealKey`](crate::Error::UnknownSealKey),
     /// [`Unsealed`](crate::Error::Unsealed) or [`BrokenSeal`](crate::Error::BrokenSeal). Redis cannot add to
     /// counters that it does not see, so they are compared and written again if another request was first.

@@ -30,6 +30,16 @@ pub mod operations {}
 #[doc = include_str!("../docs/security.md")]
 pub mod security {}
 
+#[cfg(any(doc, all(doctest, feature = "seal")))]
+#[cfg_attr(not(doctest), doc = include_str!("../docs/links.md"))]
+#[doc = include_str!("../docs/sealing.md")]
+pub mod sealing {}
+
+#[cfg(any(doc, doctest))]
+#[cfg_attr(not(doctest), doc = include_str!("../docs/links.md"))]
+#[doc = include_str!("../SECURITY.md")]
+pub mod threat_model {}
+
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/migration.md")]
 pub mod migration {}

@@ -394,6 +394,8 @@ impl RedisSessionStore {
 const LATE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// What there is of a session.
+// It is taken apart at once; a box would be an allocation for every load.
+#[expect(clippy::large_enum_variant)]
 enum Found {
     Session(Snapshot),
     Tombstone { age: std::time::Duration },

@@ -32,8 +32,8 @@ const MAX_KEYS: usize = 16;
 /// # }
 /// ```
 ///
-/// [How to change them](crate::security#changing-the-keys) without logging anybody out is told in the
-/// chapter on security. They are wiped from memory when the last clone is dropped, and `Debug` shows only
+/// [How to change them](crate::sealing#changing-the-keys) without logging anybody out is told in the
+/// chapter on sealing. They are wiped from memory when the last clone is dropped, and `Debug` shows only
 /// their ids.
 #[derive(Clone)]
 pub struct KeyRing {
