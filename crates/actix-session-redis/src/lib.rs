@@ -67,6 +67,8 @@ mod session;
 mod store;
 /// Events, spans and metrics.
 mod telemetry;
+/// The topologies that one URL can say.
+mod url;
 /// The sessions of a user: list, end, limit.
 mod users;
 

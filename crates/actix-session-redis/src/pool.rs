@@ -7,14 +7,10 @@ use deadpool_redis::cluster;
 #[cfg(feature = "sentinel")]
 use deadpool_redis::sentinel;
 use deadpool_redis::{
-    Connection, Manager, Pool, PoolError, Runtime, Status, Timeouts,
-    redis::{
-        AsyncConnectionConfig, IntoConnectionInfo as _, aio::MultiplexedConnection,
-        io::tcp::TcpSettings,
-    },
+    Connection, Pool, PoolError, Status, Timeouts, redis::aio::MultiplexedConnection,
 };
 
-use crate::error::Error;
+use crate::{error::Error, url};
 
 /// A pool of Redis connections, as
 /// [`RedisSessionStore::new`](crate::RedisSessionStore::new) accepts it.
@@ -43,41 +39,23 @@ pub(crate) enum Topology {
 }
 
 impl RedisPool {
-    /// A pool of standalone Redis connections, twice as many as there are CPU cores.
+    /// A pool of Redis connections, twice as many as there are CPU cores, to what the URL says:
     ///
-    /// The URL is `redis://[user][:password@]host[:port][/db]` for TCP, `rediss://…` for TLS
-    /// (feature `rustls` or `native-tls`), and `redis+unix:///path[?db=N&user=U&pass=P]` for a Unix
-    /// socket, as the [`redis`](deadpool_redis::redis#connection-parameters) crate reads them. Does
-    /// no I/O.
+    /// | URL | what it is |
+    /// | --- | --- |
+    /// | `redis://[user][:password@]host[:port][/db]` | a server |
+    /// | `redis+unix:///path[?db=N&user=U&pass=P]` | a server on a Unix socket |
+    /// | `redis-cluster://[user][:password@]host[:port][,host[:port]…]` | a Redis Cluster: some of its nodes, which tell of all others (feature `cluster`) |
+    /// | `redis-sentinel://[user][:password@]host[:port][,host[:port]…][/db]?master=NAME` | the master that these Sentinels know by this name (feature `sentinel`). User, password and database are the master's; those of the Sentinels are `&sentinel_user=U&sentinel_password=P` |
+    ///
+    /// With `rediss` in the place of `redis`, by TLS (feature `rustls` or `native-tls`). A port that is not
+    /// named is 6379, that of a Sentinel 26379. The rest is as the [`redis`](deadpool_redis::redis#connection-parameters) crate reads it. Does no I/O.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidUrl`] when the URL cannot be understood.
+    /// [`Error::InvalidUrl`] when the URL cannot be understood, or needs a feature that is off.
     pub fn from_url(url: impl AsRef<str>) -> Result<Self, Error> {
-        let invalid = |reason: &dyn fmt::Display| Error::InvalidUrl {
-            reason: reason.to_string(),
-        };
-        let url = url.as_ref();
-        if has_unencoded_credentials(url) {
-            return Err(invalid(
-                &"in a user name or password, `#`, `@`, `/`, `?` and `%` must be percent-encoded \
-                  (`%23`, `%40`, `%2F`, `%3F`, `%25`)",
-            ));
-        }
-        // The client puts a limit to every connect and every command; a second, fixed one here
-        // would only contradict the deadline that the builder sets.
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None);
-        // Other requests' commands are under way on the same connection, and by Nagle's algorithm a
-        // small one would wait until Redis has acknowledged them: for a whole round trip.
-        let undelayed = TcpSettings::default().set_nodelay(true);
-        let url = url.into_connection_info();
-        let url = url.map(|url| url.set_tcp_settings(undelayed));
-        let manager = url.and_then(|url| Manager::new_with_config(url, config));
-        let manager = manager.map_err(|error| invalid(&error))?;
-        let pool = Pool::builder(manager).runtime(Runtime::Tokio1).build();
-        pool.map(Self::from).map_err(|error| invalid(&error))
+        url::pool(url.as_ref())
     }
 
     /// A connection that is free, or a new one if the pool has room for it, after waiting in line
@@ -215,17 +193,6 @@ impl Drop for Place {
 fn never_giving_up(mut server: MultiplexedConnection) -> Pooled {
     server.set_response_timeout(Duration::MAX);
     Pooled::Server(server)
-}
-
-/// Whether the URL would be understood in another way than it was meant: what follows a `#`, `/` or
-/// `?` is no part of the credentials any more, and a piece of a password becomes a host name.
-fn has_unencoded_credentials(url: &str) -> bool {
-    // The only fragment that has a meaning: the server's certificate is not verified.
-    let url = url.strip_suffix("#insecure").unwrap_or(url);
-    let (scheme, rest) = url.split_once("://").unwrap_or_default();
-    let credentials = rest.rsplit_once('@').map(|(credentials, _)| credentials);
-    let is_cut = credentials.is_some_and(|it| it.contains(['#', '@', '/', '?']));
-    (is_cut && !scheme.to_ascii_lowercase().ends_with("unix")) || url.contains('#')
 }
 
 /// rustls panics before its first connection when it finds none, or several to choose from. One

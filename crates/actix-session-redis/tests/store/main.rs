@@ -95,6 +95,8 @@ mod ttl;
 mod unchanged;
 /// What is not a session state is an empty session to the visitor, never an error.
 mod unreadable;
+/// One URL names a server, a cluster, or Sentinels and their master.
+mod urls;
 /// The sessions of a user: every live one is listed, and whoever ends them ends them all.
 mod users;
 /// The life of a session through `SessionMiddleware`: create, read, change, renew, purge, expire.
