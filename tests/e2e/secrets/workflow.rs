@@ -3,7 +3,7 @@ use super::{crowd::Crowd, visitor::Visitor};
 pub(super) const DBNAME: &str = "Datenbank für 레디스";
 pub(super) const NOTE: &str = "a \"note\" for Ōtsuka\\ of some length";
 pub(super) const USER: &str = "Zoë Müller-비밀";
-pub(super) const DEVICE: &str = "Gerät 장치 #1";
+pub(super) const DEVICE: &str = "Gerät 장치 (1)";
 
 /// In the demo.
 pub(super) fn set_a_name_and_kill(mut visitor: Visitor<'_>, crowd: &Crowd) {
