@@ -46,11 +46,15 @@ fn is_no(value: &OsStr) -> bool {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the whole stack: Redis, several instances, and nginx in front.
+    ///
+    /// SESSION_KEY and SEAL_KEYS in its environment are those of its instances, if they are set.
     Up(UpOptions),
     /// Run one instance.
     ///
     /// It needs SESSION_KEY in its environment: 64 bytes or more in base64, the same for all
-    /// instances. RUST_LOG chooses what it logs (default: warn).
+    /// instances. RUST_LOG chooses what it logs (default: warn). With SEAL_KEYS, it seals what
+    /// Redis holds of the sessions: keys of 32 bytes in base64, newest first, with commas in
+    /// between, the same for all instances.
     Serve(ServeOptions),
     #[command(hide = true)]
     Tied(TiedOptions),

@@ -13,10 +13,12 @@ use actix_web::{
     },
 };
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, builder::BoolishValueParser};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use crate::{CookieKey, Demo, InstanceName, RedisAddress, SessionTtl, metrics, routes::REFRESHED};
+use crate::{
+    CookieKey, Demo, InstanceName, RedisAddress, SealKeys, SessionTtl, metrics, routes::REFRESHED,
+};
 
 /// What an instance prints, followed by its address, once it accepts connections.
 pub(crate) const LISTENING: &str = "listening on http://";
@@ -44,6 +46,9 @@ pub(crate) struct ServeOptions {
     /// Worker threads [default: one per CPU core]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=512))]
     workers: Option<u16>,
+    /// With SEAL_KEYS: go on with sessions that are in Redis in clear, and seal them
+    #[arg(long, env = ServeOptions::ACCEPT_UNSEALED, value_parser = BoolishValueParser::new())]
+    accept_unsealed: bool,
     /// Let browsers send the session cookie over https only
     #[arg(long)]
     cookie_secure: bool,
@@ -55,6 +60,8 @@ pub(crate) struct ServeOptions {
 impl ServeOptions {
     /// For one instance alone: several cannot share an address.
     pub(crate) const METRICS_LISTEN: &str = "METRICS_LISTEN";
+    /// For all instances of a stack.
+    pub(crate) const ACCEPT_UNSEALED: &str = "SEAL_ACCEPT_UNSEALED";
 }
 
 /// Runs one instance until SIGTERM or SIGINT.
@@ -82,13 +89,17 @@ pub(crate) fn serve(options: ServeOptions) -> anyhow::Result<()> {
     } else {
         RedisAddress::standalone("redis://127.0.0.1:6379")
     };
+    let mut store = RedisSessionStore::builder(redis.pool()?).counter(REFRESHED);
+    if let Some(keys) = SealKeys::from_env_if_set()? {
+        store = store
+            .seal(keys.to_ring())
+            .accept_unsealed(options.accept_unsealed);
+    }
     let demo = Demo {
         instance: options
             .name
             .map_or_else(InstanceName::of_this_process, Ok)?,
-        store: RedisSessionStore::builder(redis.pool()?)
-            .counter(REFRESHED)
-            .build(),
+        store: store.build(),
         cookie_key: CookieKey::from_env()?,
         session_ttl: options.session_ttl,
         cookie_secure: options.cookie_secure,

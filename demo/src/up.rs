@@ -7,13 +7,15 @@ use std::{
 use actix_session_redis::RedisSessionStore;
 use actix_web::rt::System;
 use anyhow::{anyhow, bail};
-use clap::Args;
+use clap::{Args, builder::BoolishValueParser};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
 };
 
-use crate::{CookieKey, Event, RedisAddress, SessionTtl, Stack, StackOptions};
+use crate::{
+    CookieKey, Event, RedisAddress, SealKeys, SessionTtl, Stack, StackOptions, serve::ServeOptions,
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct UpOptions {
@@ -28,6 +30,9 @@ pub(crate) struct UpOptions {
     /// How long a session lives after its last request: seconds, or with a unit as in 90s, 500ms
     #[arg(long, default_value = "1h")]
     session_ttl: SessionTtl,
+    /// With SEAL_KEYS: go on with sessions that are in Redis in clear, and seal them
+    #[arg(long, env = ServeOptions::ACCEPT_UNSEALED, value_parser = BoolishValueParser::new())]
+    accept_unsealed: bool,
 }
 
 /// Runs the whole stack until SIGTERM, SIGINT or SIGHUP.
@@ -46,6 +51,8 @@ pub(crate) fn up(options: UpOptions) -> anyhow::Result<()> {
         session_ttl: options.session_ttl,
         redis,
         cookie_key: CookieKey::from_env_if_set()?.unwrap_or_else(CookieKey::generate),
+        seal_keys: SealKeys::from_env_if_set()?,
+        accept_unsealed: options.accept_unsealed,
         show_logs: true,
         ..StackOptions::new(env::current_exe()?)
     })?;

@@ -1,10 +1,10 @@
-use std::{io, net::TcpListener, process::Stdio};
+use std::{fs, io, net::TcpListener, process::Stdio};
 
 use nix::sys::signal::Signal;
 
 use crate::{
     browser::{Browser, request},
-    running::{KEY, Running, Up, demo, refusal},
+    running::{KEY, Running, SEAL_KEY_A, Up, demo, refusal},
 };
 
 #[test]
@@ -95,7 +95,7 @@ fn up_ends_with_an_error_when_its_redis_dies() {
 fn a_variable_that_is_set_to_nothing_counts_as_not_set() {
     let up = Up::start_with(|command| {
         command.args(["--port", "0"]);
-        for variable in ["PORT", "INSTANCES", "REDIS_URL", "SESSION_KEY"] {
+        for variable in ["PORT", "INSTANCES", "REDIS_URL", "SESSION_KEY", "SEAL_KEYS"] {
             command.env(variable, "");
         }
     });
@@ -196,6 +196,42 @@ fn an_instance_refuses_to_start_without_a_proper_session_key() {
         assert!(said.contains(reason), "{said}");
         assert!(key.is_none_or(|key| !said.contains(key)), "{said}");
     }
+}
+
+#[test]
+fn neither_up_nor_an_instance_starts_with_keys_that_cannot_seal() {
+    let short = &SEAL_KEY_A[..20];
+    let twice = [SEAL_KEY_A, SEAL_KEY_A].join(",");
+    for (keys, reason) in [
+        ("s3cret!", "SEAL_KEYS: seal: key 1 is not base64"),
+        (short, "SEAL_KEYS: seal: key 1 has 15 bytes"),
+        (&twice, "SEAL_KEYS: seal: key 2 is there twice"),
+    ] {
+        let variables = [("SESSION_KEY", KEY), ("SEAL_KEYS", keys), ("PORT", "0")];
+        for command in [&["up"][..], &["serve", "--listen", "127.0.0.1:0"]] {
+            let said = refusal(demo(command, &variables));
+            assert!(said.contains(reason), "{said}");
+            assert!(!said.contains(&keys[..7]), "{said}");
+        }
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn keys_are_on_no_command_line_and_not_even_in_the_environment_of_redis_and_nginx() {
+    let mut up = Up::start_with(|command| {
+        command.env("SESSION_KEY", KEY).env("SEAL_KEYS", SEAL_KEY_A);
+    });
+    assert_eq!(Browser::new(&up.url).refresh(), 0);
+    for (name, pid) in &up.parts {
+        let read = |file| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
+        let knows = |text: &str| [KEY, SEAL_KEY_A].map(|key| text.contains(key));
+        assert_eq!(knows(&read("cmdline")), [false; 2], "{name}");
+        let is_instance = name.starts_with("instance");
+        assert_eq!(knows(&read("environ")), [is_instance; 2], "{name}");
+    }
+    up.process.signal(Signal::SIGTERM);
+    assert!(up.process.wait().success());
 }
 
 #[test]

@@ -10,11 +10,11 @@ use crate::{
     stack::{browser, redis, sessions, start},
 };
 
-const VISITORS: usize = 8;
+pub(crate) const VISITORS: usize = 8;
 
 /// Visitors who refresh without a pause while `trouble` goes on, and some times more. Each call
 /// of `visit` is one visitor's whole stay; it is told when the trouble is over.
-fn while_people_refresh(
+pub(crate) fn while_people_refresh(
     stack: &mut Stack,
     trouble: impl FnOnce(&mut Stack),
     visit: impl Fn(&Browser, &AtomicBool) + Sync,
@@ -32,7 +32,7 @@ fn while_people_refresh(
 }
 
 /// Refreshes until the trouble is over, then until every instance has had its turn.
-fn counts(browser: &Browser, over: &AtomicBool) -> Vec<u64> {
+pub(crate) fn counts(browser: &Browser, over: &AtomicBool) -> Vec<u64> {
     let mut counts = Vec::new();
     let mut rounds_after = 0;
     while rounds_after < 30 {

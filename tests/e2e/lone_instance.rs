@@ -23,13 +23,18 @@ pub(crate) struct LoneInstance {
 impl LoneInstance {
     /// On the Redis at this URL.
     pub(crate) fn on(redis_url: &str, log: &str) -> Self {
+        Self::with(redis_url, &[("RUST_LOG", log)])
+    }
+
+    /// The same, with variables that win over our own.
+    pub(crate) fn with(redis_url: &str, variables: &[(&str, &str)]) -> Self {
         let files = tempfile::tempdir().unwrap();
-        let variables = [
+        let own = [
             ("SESSION_KEY", KEY),
             ("REDIS_URL", redis_url),
-            ("RUST_LOG", log),
             ("METRICS_LISTEN", "127.0.0.1:0"),
         ];
+        let variables = [&own[..], variables].concat();
         let stderr = File::create(files.path().join("log")).unwrap();
         let arguments = ["serve", "--listen", "127.0.0.1:0", "--workers", "4"];
         let mut process = Running::start(demo(&arguments, &variables).stderr(stderr));

@@ -17,6 +17,10 @@ mod logs;
 mod metrics;
 /// What the page says, and what names it takes.
 mod page;
+/// The demo with keys that seal what Redis holds: several instances, wrong keys, other keys.
+mod sealed;
+/// Everything that is logged, that Redis hears and that it keeps on disk, searched for secrets.
+mod secrets;
 /// The stack on a Redis Cluster, and behind Sentinels.
 mod topologies;
 

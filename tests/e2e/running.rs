@@ -16,6 +16,10 @@ use crate::stack::{DEMO, eventually};
 pub(crate) const KEY: &str =
     "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==";
 
+/// 32 bytes in base64.
+pub(crate) const SEAL_KEY_A: &str = "uTiXUOmrPgNRfVYlxlc+FpDOLbfHN5FTWfCUexDCYwY=";
+pub(crate) const SEAL_KEY_B: &str = "hbgV6M8I5xVF0pGvqZ2yq3v4rYb7u1sI0mXo8N0kqzE=";
+
 /// A command line of the demo, with an environment that the machine does not disturb.
 pub(crate) fn demo(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(DEMO);
@@ -24,6 +28,8 @@ pub(crate) fn demo(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
         "REDIS_CLUSTER",
         "REDIS_SENTINEL_MASTER",
         "SESSION_KEY",
+        "SEAL_KEYS",
+        "SEAL_ACCEPT_UNSEALED",
         "INSTANCES",
         "PORT",
         "METRICS_LISTEN",

@@ -6,7 +6,7 @@ use super::{
     process::{Process, Program},
 };
 use crate::{
-    CookieKey, RedisAddress, SessionTtl,
+    CookieKey, RedisAddress, SealKeys, SessionTtl,
     serve::{LISTENING, ServeOptions},
 };
 
@@ -18,6 +18,8 @@ const WORKERS: &str = "2";
 pub(super) struct InstanceSettings {
     pub(super) redis: RedisAddress,
     pub(super) cookie_key: CookieKey,
+    pub(super) seal_keys: Option<SealKeys>,
+    pub(super) accept_unsealed: bool,
     pub(super) session_ttl: SessionTtl,
     pub(super) show_log: bool,
 }
@@ -29,6 +31,9 @@ impl InstanceSettings {
         listen: SocketAddr,
         launcher: &Launcher,
     ) -> anyhow::Result<Process> {
+        // Set to nothing, they count as not set, whatever we ourselves were told.
+        let seal_keys = self.seal_keys.as_ref().map_or("", SealKeys::to_base64);
+        let accept_unsealed = if self.accept_unsealed { "true" } else { "" };
         let mut command = launcher.demo();
         command
             .args(["serve", "--workers", WORKERS, "--name", name])
@@ -38,7 +43,9 @@ impl InstanceSettings {
             // goes by environment.
             .env_remove(ServeOptions::METRICS_LISTEN)
             .envs(self.redis.to_env())
-            .env(CookieKey::VARIABLE, self.cookie_key.to_base64());
+            .env(CookieKey::VARIABLE, self.cookie_key.to_base64())
+            .env(SealKeys::VARIABLE, seal_keys)
+            .env(ServeOptions::ACCEPT_UNSEALED, accept_unsealed);
         let program = Program {
             name,
             command,

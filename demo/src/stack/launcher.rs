@@ -5,7 +5,7 @@ use std::{
 };
 
 use super::event::Notice;
-use crate::tied::tied;
+use crate::{CookieKey, SealKeys, tied::tied};
 
 /// Starts the parts of a stack so that none outlives it, and hears when one ends.
 #[derive(Debug)]
@@ -16,9 +16,14 @@ pub(super) struct Launcher {
 }
 
 impl Launcher {
-    /// Runs a program of the system.
+    /// Runs a program of the system. It does not get the keys in our environment: Redis least of
+    /// all, whose data they protect.
     pub(super) fn program(&self, path: &Path) -> Command {
-        tied(&self.demo, path)
+        let mut command = tied(&self.demo, path);
+        command
+            .env_remove(CookieKey::VARIABLE)
+            .env_remove(SealKeys::VARIABLE);
+        command
     }
 
     /// Runs this package's own executable.

@@ -34,6 +34,7 @@ pub use self::{
     event::{Ended, Event, Interrupter},
     options::StackOptions,
 };
+use crate::SealKeys;
 
 /// A running stack. Dropping it stops everything and removes its files.
 ///
@@ -80,6 +81,8 @@ impl Stack {
         let settings = InstanceSettings {
             redis: redis.address(),
             cookie_key: options.cookie_key,
+            seal_keys: options.seal_keys,
+            accept_unsealed: options.accept_unsealed,
             session_ttl: options.session_ttl,
             show_log: options.show_logs,
         };
@@ -182,6 +185,12 @@ impl Stack {
     /// If there is no instance `i`.
     pub fn restart_instance(&mut self, i: usize) -> anyhow::Result<()> {
         self.instances[i].restart(&self.settings, &self.launcher)
+    }
+
+    /// What instances that are started from now on seal sessions with; the others go on as they
+    /// are.
+    pub fn change_seal_keys(&mut self, keys: Option<SealKeys>) {
+        self.settings.seal_keys = keys;
     }
 
     /// Stops the private Redis, if it runs, and starts it again on the same port, with the same

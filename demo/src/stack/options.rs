@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use crate::{CookieKey, RedisAddress, SessionTtl};
+use crate::{CookieKey, RedisAddress, SealKeys, SessionTtl};
 
 /// What a [`Stack`](crate::Stack) consists of.
 #[derive(Debug)]
@@ -15,6 +15,10 @@ pub struct StackOptions {
     pub redis: Option<RedisAddress>,
     /// Encrypts the session cookie; a new one unless given.
     pub cookie_key: CookieKey,
+    /// Seal what Redis holds of the sessions; nothing does, unless given.
+    pub seal_keys: Option<SealKeys>,
+    /// Whether sessions that are not sealed are read in spite of them; not, unless changed.
+    pub accept_unsealed: bool,
     /// How long a session lives after its last request; an hour unless changed.
     pub session_ttl: SessionTtl,
     /// Whether the logs of the instances go to stderr as they are written; not, unless changed.
@@ -30,6 +34,8 @@ impl StackOptions {
             port: 0,
             redis: None,
             cookie_key: CookieKey::generate(),
+            seal_keys: None,
+            accept_unsealed: false,
             session_ttl: SessionTtl::default(),
             show_logs: false,
         }
