@@ -33,7 +33,7 @@ lint: deps-test ## formatting, clippy and rustdoc, with warnings as errors; what
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 	cargo clippy --locked --package actix-session-redis --all-targets -- -D warnings
-	for feature in cluster metrics native-tls rustls sentinel; do \
+	for feature in cluster metrics native-tls rustls seal sentinel; do \
 		cargo clippy --locked --package actix-session-redis --features $$feature -- -D warnings || exit; \
 	done
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --all-features --no-deps
