@@ -6,7 +6,7 @@ mod application;
 mod chapter;
 /// Three applications move by the diffs, and go back.
 mod moves;
-/// Processes behind nginx are replaced one after the other while people go on.
+/// Processes behind nginx are replaced one after the other while people count, log in and log out.
 mod rolling_deploy;
 /// A browser.
 mod visitor;
