@@ -1,7 +1,7 @@
 use std::{
     fs,
     io::Write as _,
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -35,7 +35,8 @@ pub(crate) struct Build {
 /// A running application, which ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Instance {
-    _process: Process,
+    /// `None` while it is replaced.
+    process: Option<Process>,
     port: ReservedPort,
 }
 
@@ -121,6 +122,11 @@ impl Build {
     /// Starts it, on this Redis.
     pub(crate) fn start(&self, redis: &Server) -> Instance {
         let port = ReservedPort::any();
+        let process = Some(self.start_at(&port, redis));
+        Instance { process, port }
+    }
+
+    fn start_at(&self, port: &ReservedPort, redis: &Server) -> Process {
         let mut process = Process::spawn(
             Command::new(&self.executable)
                 .env("REDIS_URL", redis.url())
@@ -134,17 +140,26 @@ impl Build {
             }
             Ok(TcpStream::connect(port.address())?)
         });
-        Instance {
-            _process: process,
-            port,
-        }
+        process
     }
 }
 
 impl Instance {
+    /// As a deploy does: running requests are finished, and the successor has the same address.
+    pub(crate) fn replace_by(&mut self, build: &Build, redis: &Server) {
+        if let Some(process) = self.process.take() {
+            process.stop();
+        }
+        self.process = Some(build.start_at(&self.port, redis));
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+
     /// Where visitors find it.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.port.address())
+        format!("http://{}", self.address())
     }
 }
 

@@ -1,4 +1,4 @@
-use std::cell::RefCell;
+use std::{cell::RefCell, sync::LazyLock};
 
 use reqwest::{
     Method, StatusCode,
@@ -6,44 +6,60 @@ use reqwest::{
     header::{COOKIE, SET_COOKIE},
 };
 
-use crate::application::Instance;
+/// One for all, as it has a thread.
+static CLIENT: LazyLock<Client> = LazyLock::new(|| Client::builder().no_proxy().build().unwrap());
 
 /// A browser: it has the cookie that it was given last, whichever instance gave it.
 ///
 /// (A cookie jar would keep it from plain HTTP, for which actix-session does not mean it.)
-#[derive(Debug)]
+///
+/// `site` is the address of an instance, or of what is in front of some.
+#[derive(Debug, Default)]
 pub(crate) struct Visitor {
-    client: Client,
     cookie: RefCell<Option<String>>,
 }
 
 impl Visitor {
     /// One that has just logged in.
-    pub(crate) fn logged_in(name: &str, instance: &Instance) -> Self {
-        let visitor = Self {
-            client: Client::builder().no_proxy().build().unwrap(),
-            cookie: RefCell::new(None),
-        };
-        let response = visitor.send(Method::POST, instance, &format!("/login/{name}"));
-        assert_eq!(response.status(), StatusCode::NO_CONTENT);
+    pub(crate) fn logged_in(name: &str, site: &str) -> Self {
+        let visitor = Self::default();
+        assert_eq!(visitor.log_in(name, site), StatusCode::NO_CONTENT);
         visitor
     }
 
+    /// Another one with this cookie.
+    pub(crate) fn with_cookie(cookie: Option<String>) -> Self {
+        Self {
+            cookie: RefCell::new(cookie),
+        }
+    }
+
+    pub(crate) fn cookie(&self) -> Option<String> {
+        self.cookie.borrow().clone()
+    }
+
     /// What the page that counts says.
-    pub(crate) fn refresh(&self, instance: &Instance) -> String {
-        self.send(Method::GET, instance, "/").text().unwrap()
+    pub(crate) fn refresh(&self, site: &str) -> String {
+        let response = self.send(Method::GET, site, "/");
+        assert!(!response.status().is_server_error(), "{response:?}");
+        response.text().unwrap()
+    }
+
+    pub(crate) fn log_in(&self, name: &str, site: &str) -> StatusCode {
+        let path = format!("/login/{name}");
+        self.send(Method::POST, site, &path).status()
     }
 
     /// Its cookie stays: it is the server that must know.
-    pub(crate) fn log_out(&self, instance: &Instance) {
-        let cookie = self.cookie.borrow().clone();
-        let response = self.send(Method::POST, instance, "/logout");
-        assert_eq!(response.status(), StatusCode::NO_CONTENT);
+    pub(crate) fn log_out(&self, site: &str) -> StatusCode {
+        let cookie = self.cookie();
+        let response = self.send(Method::POST, site, "/logout");
         self.cookie.replace(cookie);
+        response.status()
     }
 
-    fn send(&self, method: Method, instance: &Instance, path: &str) -> Response {
-        let request = self.client.request(method, instance.url() + path);
+    fn send(&self, method: Method, site: &str, path: &str) -> Response {
+        let request = CLIENT.request(method, format!("{site}{path}"));
         let request = match &*self.cookie.borrow() {
             Some(cookie) => request.header(COOKIE, cookie),
             None => request,

@@ -9,7 +9,7 @@ use std::{
 
 use actix_session_redis::deadpool_redis::redis::{self, InfoDict};
 use anyhow::{Context as _, ensure};
-use redis_fixtures::Server;
+use redis_fixtures::{Nginx, Server};
 use tempfile::TempDir;
 
 use crate::{
@@ -18,7 +18,6 @@ use crate::{
     cores,
     delay::DelayingProxy,
     figures::{Round, Spread},
-    nginx::Nginx,
     process::{Process, ProcessId},
     serve::LISTENING,
     sessions,
@@ -69,10 +68,7 @@ impl Lane {
             .map(|_| start_server(contender, setting, redis_address))
             .collect::<anyhow::Result<Vec<_>>>()?;
         let (servers, addresses): (Vec<_>, Vec<_>) = servers.into_iter().unzip();
-        let nginx = setting
-            .nginx
-            .then(|| Nginx::start(&addresses, folder.path()));
-        let nginx = nginx.transpose()?;
+        let nginx = setting.nginx.then(|| Nginx::start(&addresses));
         let lane = Self {
             contender,
             setting: setting.clone(),

@@ -19,7 +19,6 @@ mod lane;
 mod machine;
 mod matrix;
 mod memory;
-mod nginx;
 mod plot;
 mod process;
 mod report;

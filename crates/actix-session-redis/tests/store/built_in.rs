@@ -6,8 +6,6 @@ mod layout;
 mod orders;
 /// Whatever is done on one side while a request is under way on the other.
 mod overlaps;
-/// From the built-in store to ours and back, while visitors count, log in and log out.
-mod rolling_deploy;
 
 use actix_session::storage::RedisSessionStore as BuiltInStore;
 use actix_session_redis::RedisSessionStoreBuilder;
