@@ -115,7 +115,6 @@ fn sentinel(scheme: &str, rest: &str) -> Result<RedisPool, Error> {
                 password: asked.sentinel_password.clone(),
                 ..RedisConnectionInfo::default()
             },
-            ..Sentinel::default()
         });
     }
     let config = Config {
