@@ -70,7 +70,7 @@ check
 
 rust="$(cargo metadata --locked --no-deps --format-version 1 | jq --raw-output --arg library "$library" \
     '.packages[] | select(.name == $library) | .rust_version')"
-if ! RUSTUP_AUTO_INSTALL=0 rustup run "$rust.0" rustc --version; then
+if ! RUSTUP_AUTO_INSTALL=0 rustup run "$rust.0" rustc --version 2>/dev/null; then
     echo "lowest: skipped Rust $rust, which is not installed: rustup toolchain install $rust.0 --profile minimal" >&2
     exit
 fi
