@@ -39,7 +39,7 @@ lint: deps-test ## formatting, clippy and rustdoc, with warnings as errors; what
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --all-features --no-deps
 	tests/dependencies.sh
 
-lowest: deps-test ## the library with the lowest versions of its dependencies that its manifest admits
+lowest: deps-test ## the library with the lowest versions of its dependencies, and the lowest Rust, that its manifest admits
 	tests/lowest-versions.sh
 
 fmt: ## formats the code

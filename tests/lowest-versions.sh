@@ -6,6 +6,9 @@
 # but on its lower bound alone: "0.23" becomes "=0.23.0". A bound must be raised in the manifest if
 # cargo says that no such version exists (or that it is yanked), that another crate needs a newer
 # one, or that the library does not compile.
+#
+# It does the same with the lowest Rust that the manifest admits, and once more with the newest
+# dependencies that this Rust can use, if rustup has that Rust.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -44,16 +47,39 @@ cargo metadata --locked --no-deps --format-version 1 | jq --raw-output --arg lib
         "default-features = false")
 ' >"$manifest"
 
-# Everything else stays as it is in our own Cargo.lock, as far as that is possible.
-cp Cargo.lock "$scratch/"
-version="$(cargo metadata --manifest-path "$manifest" --format-version 1 | jq --raw-output \
-    --arg crate "$reexported" --arg by "$reexported_by" "$lower_bound"'
-    .packages[] | select(.name == $by) | .dependencies[] |
-    select(.name == $crate and .kind == null) | .req | lower_bound')"
-cargo update --manifest-path "$manifest" --precise "$version" "$reexported"
-
-check() {
-    cargo check --locked --manifest-path "$manifest" --target-dir "$scratch/target" "$@"
+# The lowest version of what is re-exported; everything else stays as it is in Cargo.lock.
+pin_reexported() {
+    local version
+    version="$(cargo metadata --manifest-path "$manifest" --format-version 1 | jq --raw-output \
+        --arg crate "$reexported" --arg by "$reexported_by" "$lower_bound"'
+        .packages[] | select(.name == $by) | .dependencies[] |
+        select(.name == $crate and .kind == null) | .req | lower_bound')"
+    cargo update --manifest-path "$manifest" --precise "$version" "$reexported"
 }
+
+# With a Rust (+…), or with the one that is in use.
+check() {
+    cargo "$@" check --locked --manifest-path "$manifest" --target-dir "$scratch/target"
+    cargo "$@" check --locked --manifest-path "$manifest" --target-dir "$scratch/target" --all-features
+}
+
+# As far as possible as it is in our own.
+cp Cargo.lock "$scratch/"
+pin_reexported
 check
-check --all-features
+
+rust="$(cargo metadata --locked --no-deps --format-version 1 | jq --raw-output --arg library "$library" \
+    '.packages[] | select(.name == $library) | .rust_version')"
+if ! RUSTUP_AUTO_INSTALL=0 rustup run "$rust.0" rustc --version 2>/dev/null; then
+    echo "lowest: skipped Rust $rust, which is not installed: rustup toolchain install $rust.0 --profile minimal" >&2
+    exit
+fi
+# Cargo chooses by rust-version what our own Cargo.lock, which is for a newer one, does not say.
+rm "$scratch/Cargo.lock"
+pin_reexported
+check "+$rust.0"
+# "=0.23.0" becomes "0.23.0", and newer ones fit again.
+sed -i 's/^version = "=/version = "/' "$manifest"
+rm "$scratch/Cargo.lock"
+cargo generate-lockfile --manifest-path "$manifest"
+check "+$rust.0"
