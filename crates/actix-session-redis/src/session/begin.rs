@@ -120,7 +120,8 @@ pub(super) async fn begin_adopted(
     // Who has a session there does not log in.
     let user = session.storage.rules.policy.user(state);
     let terms = Terms::only(terms.ttl);
-    let of = Of::New(&Details::default());
+    let none = Details::default();
+    let of = Of::New(&none);
     let plan = Plan::new(
         &session.storage.rules.policy,
         of,

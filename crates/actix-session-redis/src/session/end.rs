@@ -1,6 +1,6 @@
 //! How a session ends, or many.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::HashSet, sync::Arc};
 
 use futures_util::future::try_join_all;
 
@@ -37,7 +37,9 @@ async fn end_theirs(
 ) -> Result<bool, Error> {
     let who = &*draw_token();
     let mut names = Cow::Borrowed(names);
-    loop {
+    // Each session has one that takes its place, unless somebody else writes to Redis.
+    let mut ended_before = HashSet::new();
+    while ended_before.insert(names.id.clone()) {
         let ending = Ending {
             who,
             successor: None,
@@ -51,6 +53,7 @@ async fn end_theirs(
             Ended::BySomebodyElse(Some(successor)) => Cow::Owned(successor),
         };
     }
+    Ok(false)
 }
 
 /// The same for many, which are told by whom they have to be. Says of each whether it was ended.

@@ -143,7 +143,11 @@ impl Entries {
             }
         }
         if now.len() > 1 {
-            all.sort_by_key(|entry| entry.entered);
+            // As Redis does, so that all who make room agree on who is the oldest.
+            all.sort_by(|one, other| {
+                let [one, other] = [one, other].map(|it| (it.entered, it.id.as_ref()));
+                one.cmp(&other)
+            });
         }
         Self { now, all }
     }

@@ -252,7 +252,11 @@ impl Keyspace {
     pub(crate) fn told(&self, successor: Vec<u8>) -> Option<Names> {
         let successor = String::from_utf8(successor).ok()?;
         match self.built_in {
-            BuiltInNames::Used { .. } => Some(self.names(&successor.try_into().ok()?)),
+            BuiltInNames::Used { .. } => {
+                // There may be none: an empty text would be one to actix-session.
+                let session_key = successor.try_into().ok().filter(is_session_key)?;
+                Some(self.names(&session_key))
+            }
             _ => Some(Names::of_id(successor.parse().ok()?)),
         }
     }

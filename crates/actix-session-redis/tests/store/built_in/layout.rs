@@ -174,3 +174,19 @@ async fn check_tells_of_rights_that_are_missing_there() {
         assert_matches!(refused, Error::Refused { code, .. } if code == "NOPERM");
     }
 }
+
+#[actix_web::test]
+async fn a_logout_that_comes_twice_has_nothing_left_to_end() {
+    let redis = TestRedis::start().await;
+    let store = redis.store_with(|options| options.built_in_layout("shop:"));
+    let keys = [
+        store.save(state("n", "1"), &HOUR).await.unwrap(),
+        store.save(state("n", "1"), &HOUR).await.unwrap(),
+    ];
+    for key in keys.iter().chain(&keys) {
+        store.delete(key).await.unwrap();
+    }
+    let of_no_session = redis.run::<bool>("EXISTS shop:");
+    assert!(!of_no_session);
+    assert_eq!(redis.keys().len(), keys.len(), "one tombstone each");
+}
