@@ -128,7 +128,7 @@ fn release(
     setup: &Setup,
     option: impl Fn(RedisSessionStoreBuilder) -> RedisSessionStoreBuilder,
 ) -> Release {
-    let instance = |_| TestApp::with(redis.store_with(&option), setup);
+    let instance = |_| TestApp::with(redis.unsealed_store_with(&option), setup);
     let instances = (0..INSTANCES).map(instance).collect();
     Release { what, instances }
 }
