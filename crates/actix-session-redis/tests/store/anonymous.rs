@@ -10,6 +10,7 @@ use crate::support::{
     is_back,
     redis::{TestRedis, commands, pool_at},
     scope::{in_a_request, in_an_answered_request},
+    sealing,
     sessions::{HOUR, State, Typed, copy, hash_of, long_key, state},
     tally::Tally,
 };
@@ -213,7 +214,7 @@ async fn when_redis_refuses_it_is_an_empty_500() {
     redis.run::<()>("CONFIG SET requirepass another");
     let setup = Setup::consistent();
     let pool = pool_at(&redis.url_as(":open-sesame@"));
-    let store = RedisSessionStore::builder(pool).anonymous_during_outage(true);
+    let store = sealing::options(pool).anonymous_during_outage(true);
     let app = TestApp::with(store.build(), &setup);
     let browser = app.browser_with_cookie(setup.signed_cookie(long_key("any").as_ref()));
     tally.send(browser.get("/read")).await.assert_empty_500();

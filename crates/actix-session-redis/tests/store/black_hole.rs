@@ -12,6 +12,7 @@ use crate::support::{
     on_a_worker,
     proxy::Proxy,
     redis::{TestRedis, pool_of},
+    sealing,
     sessions::{HOUR, state},
     tally::Tally,
 };
@@ -49,7 +50,7 @@ async fn idle_threads(
 /// With room for many threads, however few cores there are, and time to connect, however busy.
 fn spacious_store(proxy: &Proxy) -> RedisSessionStore {
     let pool = pool_of(8, &proxy.url_as(""));
-    let options = RedisSessionStore::builder(pool).deadline(Duration::from_secs(4));
+    let options = sealing::options(pool).deadline(Duration::from_secs(4));
     options.build()
 }
 

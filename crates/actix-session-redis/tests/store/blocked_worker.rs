@@ -7,7 +7,6 @@ use std::{
 };
 
 use actix_session::storage::SessionStore;
-use actix_session_redis::RedisSessionStore;
 use futures_util::FutureExt;
 use tokio::sync::Notify;
 
@@ -17,7 +16,7 @@ use crate::support::{
     line::Line,
     proxy::{Fate, Proxy},
     redis::TestRedis,
-    report,
+    report, sealing,
     sessions::{HOUR, state},
     tally::Tally,
 };
@@ -154,7 +153,7 @@ async fn whoever_shares_the_connection_of_the_blocked_worker_waits_once_and_goes
     let redis = TestRedis::start().await;
     let setup = two_workers();
     let cookie = session(&redis, &setup).await;
-    let app = TestApp::with(RedisSessionStore::new(redis.pool_of(1)), &setup);
+    let app = TestApp::with(sealing::options(redis.pool_of(1)).build(), &setup);
     let ([mut driver, _], mut sharer) = lines_to_both(&app).await;
     let mut n = 1;
     count_to(1, &tally, &mut driver, &cookie).await;

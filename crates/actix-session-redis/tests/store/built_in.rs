@@ -43,7 +43,7 @@ impl Both {
         };
         Self {
             theirs: TestApp::with(built_in, &theirs),
-            ours: TestApp::with(redis.store_with(options), &setup),
+            ours: TestApp::with(redis.unsealed_store_with(options), &setup),
             setup,
             redis,
         }

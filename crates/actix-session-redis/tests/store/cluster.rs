@@ -222,7 +222,7 @@ async fn a_silent_master_is_looked_after_again_if_the_runtime_that_did_so_has_en
     let redis = Cluster::start_with(&["--cluster-require-full-coverage", "no"]);
     let pool = Config::from_urls(redis.urls()).builder().unwrap();
     let pool = pool.max_size(1).runtime(Runtime::Tokio1).build().unwrap();
-    let options = RedisSessionStore::builder(pool);
+    let options = sealing::options(pool);
     let store = options.deadline(Duration::from_secs(1)).build();
     let master = redis.masters()[0];
     let key = session_on(&store, &redis, master).await;
@@ -249,7 +249,7 @@ async fn a_connection_to_one_master_that_goes_silent_is_replaced() {
     // The store will lease the same one.
     let mut connection = pool.get().await.unwrap().clone();
     let deadline = Duration::from_secs(4);
-    let store = RedisSessionStore::builder(pool).deadline(deadline).build();
+    let store = sealing::options(pool).deadline(deadline).build();
     let key = session_on(&store, &redis, redis.masters()[0]).await;
 
     let mut no_replies = cmd("CLIENT");
@@ -312,9 +312,7 @@ async fn the_commands_that_the_remedy_names_are_enough() {
         .map(|url| url.replace("://", "://shop:ladder@"))
         .collect();
     let pool = Config::from_urls(urls).create_pool(Some(Runtime::Tokio1));
-    let store = RedisSessionStore::builder(pool.unwrap())
-        .counter("n")
-        .build();
+    let store = sealing::options(pool.unwrap()).counter("n").build();
     assert_works(&store).await;
     let key = store.save(state("n", "1"), &HOUR).await.unwrap();
     change(&store, &key, "2").await;

@@ -10,23 +10,20 @@ use crate::support::{
     app::{Setup, TestApp},
     proxy::{Fate, Proxy},
     redis::TestRedis,
-    sessions::{HOUR, State, hash_of, state},
+    sessions::{HOUR, hash_of, state},
 };
 
-fn somebody_elses() -> State {
-    state("user", "\"somebody else\"")
-}
+/// What nobody but them can read, if it is sealed.
+const SOMEBODY_ELSES: &[u8] = b"\"somebody else\"";
 
 /// Takes the keys of the first `n` sessions, before they are there.
 async fn proxy_with_collisions(redis: &Rc<TestRedis>, mut n: usize) -> Proxy {
     let others = Rc::clone(redis);
     Proxy::before(redis, move |command| {
-        if command.is_create() && n > 0 && others.state(command.key()).is_none() {
+        if command.is_create() && n > 0 && !others.run::<bool>(&format!("EXISTS {}", command.key()))
+        {
             n -= 1;
-            let fields = [
-                (&b"\xFFborn"[..], &b"1"[..]),
-                (b"user", b"\"somebody else\""),
-            ];
+            let fields = [(&b"\xFFborn"[..], &b"1"[..]), (b"user", SOMEBODY_ELSES)];
             others.put_fields(command.key(), &fields);
         }
         Fate::Forward
@@ -36,7 +33,8 @@ async fn proxy_with_collisions(redis: &Rc<TestRedis>, mut n: usize) -> Proxy {
 
 /// What is in Redis: somebody else's sessions and ours.
 fn count_sessions(redis: &TestRedis) -> (usize, usize) {
-    let is_somebody_elses = |key: &String| redis.state(key).unwrap() == somebody_elses();
+    let user_of = |key: &str| redis.run::<Option<Vec<u8>>>(&format!("HGET {key} user"));
+    let is_somebody_elses = |key: &String| user_of(key).as_deref() == Some(SOMEBODY_ELSES);
     let sessions = redis.sessions();
     let (others, ours): (Vec<_>, Vec<_>) = sessions.into_iter().partition(is_somebody_elses);
     (others.len(), ours.len())

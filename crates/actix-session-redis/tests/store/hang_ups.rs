@@ -1,7 +1,6 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use actix_session::storage::{SessionKey, SessionStore};
-use actix_session_redis::RedisSessionStore;
 use futures_util::future::join_all;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::time::timeout;
@@ -12,7 +11,7 @@ use crate::support::{
     line::Line,
     proxy::{Fate, Proxy},
     redis::{TestRedis, pool_of},
-    report,
+    report, sealing,
     sessions::{HOUR, State},
 };
 
@@ -92,7 +91,7 @@ async fn assert_hang_ups_do_no_harm(setup: Setup, requests: usize) {
     let cookies = sessions.iter().map(|key| setup.signed_cookie(key.as_ref()));
     let cookies: Vec<_> = cookies.collect();
     let proxy = Proxy::before(&redis, |_| Fate::Latency(LATENCY)).await;
-    let store = RedisSessionStore::builder(pool_of(WORKERS, &proxy.url_as("")))
+    let store = sealing::options(pool_of(WORKERS, &proxy.url_as("")))
         .deadline(PATIENT)
         .counter("n");
     let app = TestApp::with(store.build(), &setup);

@@ -1,7 +1,6 @@
 use std::time::{Duration, Instant};
 
 use actix_session::storage::SessionStore;
-use actix_session_redis::RedisSessionStore;
 use futures_util::future::{join, join_all};
 
 use crate::support::{
@@ -10,7 +9,7 @@ use crate::support::{
     log::Log,
     on_a_worker,
     redis::{TestRedis, pool_at},
-    report,
+    report, sealing,
     sessions::{HOUR, copy, hash_of, long_key, state},
     travel,
 };
@@ -154,7 +153,7 @@ async fn assert_few_lines(path: &str, code: &str, refuse: &str, relent: &str) {
 
     let log = Log::of_operators();
     let pool = pool_at(&redis.url_as("shop:sesame@"));
-    let app = TestApp::with(RedisSessionStore::new(pool), &setup);
+    let app = TestApp::with(sealing::options(pool).build(), &setup);
     let begun = Instant::now();
     let visits = join_all(cookies.iter().map(async |cookie| {
         let browser = app.browser_with_cookie(cookie);
@@ -332,7 +331,7 @@ async fn nothing_in_the_log_is_a_secret() {
     let redis = TestRedis::start().await;
     redis.run::<()>("ACL SETUSER demo on >sesame ~session:* +@all");
     let log = Log::of_this_thread();
-    let store = RedisSessionStore::builder(pool_at(&redis.url_as("demo:sesame@")))
+    let store = sealing::options(pool_at(&redis.url_as("demo:sesame@")))
         .deadline(Duration::from_millis(200))
         .max_state_bytes(100)
         .build();

@@ -25,6 +25,7 @@ use crate::support::{
     eventually, is_back, on_a_worker,
     proxy::{Fate, Proxy},
     redis::{TestRedis, pool_at},
+    sealing,
     sessions::{HOUR, Typed, copy, long_key, state},
     tally::Tally,
 };
@@ -325,7 +326,7 @@ impl Silent {
 
     fn store(&self) -> RedisSessionStore {
         let pool = pool_at(&format!("redis://{}", self.address));
-        RedisSessionStore::builder(pool).deadline(DEADLINE).build()
+        sealing::options(pool).deadline(DEADLINE).build()
     }
 
     fn connections(&self) -> usize {

@@ -4,6 +4,7 @@ use crate::support::{
     app::{Setup, TestApp},
     redis::{Commands, TestRedis, commands},
     scope::in_a_request,
+    sealing,
     sessions::{HOUR, state},
 };
 
@@ -91,8 +92,12 @@ async fn a_change_costs_one_transaction_and_only_a_declared_field_a_script() {
 
     let (cost, _) = cost_at_age("/add/counter/1", policy, FRESH).await;
     let asked = [("hgetall", 1), ("evalsha", 1)];
-    let inside = [("hmget", 1), ("hincrby", 1), ("hset", 1), ("pexpire", 1)];
-    assert_eq!(cost, sum(&asked, &inside));
+    let inside: &[_] = match sealing::is_on() {
+        false => &[("hmget", 1), ("hincrby", 1), ("hset", 1), ("pexpire", 1)],
+        // Redis cannot add to what it cannot read: the sum is set, if nobody else has set another.
+        true => &[("hmget", 1), ("hset", 2), ("pexpire", 1)],
+    };
+    assert_eq!(cost, sum(&asked, inside));
 }
 
 /// As an application does that stores what it has read, in its own words.

@@ -42,7 +42,11 @@ const OTHER_TYPES: [(&str, &str); 5] = [
 /// Puts each of them where a session of its name would be. Returns the names.
 fn put_all(redis: &TestRedis) -> Vec<&'static str> {
     for (name, fields) in NO_SESSIONS {
-        redis.put_fields(&hash_of(&long_key(name)), fields);
+        let redis_key = hash_of(&long_key(name));
+        match is_told(name) {
+            true => redis.put_in_session(&redis_key, fields),
+            false => redis.put_fields(&redis_key, fields),
+        }
     }
     for (name, command) in OTHER_TYPES {
         let redis_key = hash_of(&long_key(name));

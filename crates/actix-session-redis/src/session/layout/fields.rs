@@ -74,35 +74,42 @@ pub(crate) struct Understood {
     pub(crate) ours: OwnFields,
 }
 
-/// From the reply to [`HGETALL`](https://redis.io/docs/latest/commands/hgetall/).
-///
-/// # Errors
-///
-/// [`Error::Unreadable`] when something in it is not UTF-8. That it is no hash at all says nothing of
-/// the session: the connection is out of step, and what it brings is the reply to something else.
-pub(crate) fn understand(fields: Value, seal: &Seal<'_>) -> Result<Understood, Failure> {
-    let mut understood = Understood::default();
-    for pair in fields.into_map_iter().map_err(|_| out_of_step())? {
-        let (Value::BulkString(field), Value::BulkString(value)) = pair else {
-            return Err(out_of_step());
-        };
+impl Understood {
+    fn note(&mut self, field: Vec<u8>, value: Vec<u8>, seal: &Seal<'_>) -> Result<(), Failure> {
         if field.first() == Some(&OURS) {
-            understood.ours.note(&field, value, seal)?;
-            continue;
+            return self.ours.note(&field, value, seal);
         }
         let json = match seal.is_on() {
             false => seal.open_value(&field, value)?.text,
             true => {
                 let opened = seal.open_value(&field, value.clone())?;
-                understood
-                    .stored
-                    .note(field.clone(), value, opened.is_stale);
+                self.stored.note(field.clone(), value, opened.is_stale);
                 opened.text
             }
         };
-        load_field(&mut understood.state, &field, json).map_err(Failure::Permanent)?;
+        load_field(&mut self.state, &field, json).map_err(Failure::Permanent)
     }
-    Ok(understood)
+}
+
+/// From the reply to [`HGETALL`](https://redis.io/docs/latest/commands/hgetall/).
+///
+/// # Errors
+///
+/// [`Error::Unreadable`] when something in a session is not UTF-8. That it is no hash at all says nothing of
+/// the session: the connection is out of step, and what it brings is the reply to something else.
+pub(crate) fn understand(fields: Value, seal: &Seal<'_>) -> Result<Understood, Failure> {
+    let (mut understood, mut noted) = (Understood::default(), Ok(()));
+    for pair in fields.into_map_iter().map_err(|_| out_of_step())? {
+        let (Value::BulkString(field), Value::BulkString(value)) = pair else {
+            return Err(out_of_step());
+        };
+        noted = noted.and(understood.note(field, value, seal));
+    }
+    // A hash without our mark is no session, whatever it holds.
+    match understood.ours.is_born {
+        true => noted.map(|()| understood),
+        false => Ok(understood),
+    }
 }
 
 pub(super) fn add_fields<'a>(

@@ -145,7 +145,7 @@ async fn a_session_that_is_only_read_and_prolonged_is_adopted_too() {
             both.lives_for_a_minute(redis_key);
         }
         both.read_here(&user).await;
-        let without = TestApp::with(both.redis.store(), &both.setup);
+        let without = TestApp::with(both.redis.unsealed_store_with(|it| it), &both.setup);
         assert_eq!(user.at(&without).get("/read").await.text(), LOGGED_IN);
         for redis_key in [&copy, &ours] {
             assert!(both.redis.pttl(redis_key) > 3_590_000);
@@ -181,7 +181,7 @@ async fn the_format_of_the_release_that_follows_is_read() {
 #[actix_web::test]
 async fn sessions_that_have_no_copy_live_and_end_as_ever() {
     let both = both().await;
-    let without = TestApp::with(both.redis.store(), &both.setup);
+    let without = TestApp::with(both.redis.unsealed_store_with(|it| it), &both.setup);
     let user = without.browser();
     user.get("/login/ada").await.text();
     assert_eq!(both.read_here(&user).await, "user=\"ada\"");
@@ -235,7 +235,7 @@ async fn modify_finds_a_session_that_is_still_there() {
     let user = both.user().await;
     let store = both
         .redis
-        .store_with(|options| options.adopt_built_in_sessions(""));
+        .unsealed_store_with(|options| options.adopt_built_in_sessions(""));
     let key = session_key(&session_key_of(&user));
     let changed = store.modify(&key, |state| {
         state.insert("vip".to_owned(), "true".to_owned())
@@ -250,9 +250,9 @@ async fn modify_finds_a_session_that_is_still_there() {
 async fn it_costs_one_look_up_and_nothing_without_the_option() {
     let both = both().await;
     let (without, with) = (
-        both.redis.store(),
+        both.redis.unsealed_store_with(|it| it),
         both.redis
-            .store_with(|options| options.adopt_built_in_sessions("")),
+            .unsealed_store_with(|options| options.adopt_built_in_sessions("")),
     );
     let stranger = session_key(&"a".repeat(64));
     // The connections are there.

@@ -49,7 +49,7 @@ async fn names_bytes_and_ttl_are_those_of_the_built_in_store() {
 #[actix_web::test]
 async fn a_prefix_is_that_of_a_cache_keygen() {
     let redis = TestRedis::start().await;
-    let store = redis.store_with(|options| options.built_in_layout("app:sessions:"));
+    let store = redis.unsealed_store_with(|options| options.built_in_layout("app:sessions:"));
     let key = store.save(state("n", "1"), &HOUR).await.unwrap();
     let redis_key = format!("app:sessions:{}", key.as_ref());
     assert_eq!(redis.keys(), [&*redis_key]);
@@ -136,7 +136,9 @@ async fn modify_keeps_the_ttl() {
     let user = both.user().await;
     let redis_key = session_key_of(&user);
     both.lives_for_a_minute(&redis_key);
-    let store = both.redis.store_with(|options| options.built_in_layout(""));
+    let store = both
+        .redis
+        .unsealed_store_with(|options| options.built_in_layout(""));
     let key = session_key(&redis_key);
     let changed = store.modify(&key, |state| {
         state.insert("vip".to_owned(), "true".to_owned())

@@ -280,7 +280,7 @@ async fn a_process_that_is_killed_in_the_middle_of_a_login_leaves_no_session() {
     };
     let (answer, ()) = join(login, killed).await;
     assert!(answer.is_err(), "{answer:?}");
-    let store = redis.store_with(|builder| builder.user_field("user"));
+    let store = redis.unsealed_store_with(|builder| builder.user_field("user"));
     let users = store.sessions_of("Ada");
     assert_eq!(users.count().await.unwrap(), 0);
     assert_eq!(users.end_all().await.unwrap(), 1);

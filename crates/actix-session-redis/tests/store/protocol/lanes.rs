@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use actix_session::storage::{SessionKey, SessionStore};
-use actix_session_redis::RedisSessionStore;
+use actix_session_redis::{RedisSessionStore, deadpool_redis::redis::Value};
 
 use super::{
     lane::{Kind, Lane, Step},
@@ -12,6 +12,7 @@ use super::{
 use crate::support::{
     app::Setup,
     proxy::{Fate, script_called},
+    sealing,
     servers::Servers,
     sessions::{HOUR, hash_of, tombstone_of},
 };
@@ -28,6 +29,8 @@ pub(super) struct Lanes {
 /// A run that is under way.
 struct Course<'a> {
     plans: &'a [Plan],
+    /// The Redis key of the session that all are about.
+    session: String,
     waiting: BTreeMap<usize, Step>,
     /// Counts the turns.
     now: usize,
@@ -100,6 +103,7 @@ impl Lanes {
         }
         Course {
             plans,
+            session: hash_of(session_key),
             waiting,
             now: 0,
             times: vec![Times::default(); plans.len()],
@@ -113,7 +117,13 @@ impl Lanes {
         let Some(Step::Waits { kind, turn }) = course.waiting.remove(&number) else {
             panic!("it ended without a command");
         };
-        course.times[number].note(kind, plan.end, course.now);
+        // Nothing is sealed twice in the same way: what is written makes a difference, whatever it is.
+        // Without sealing, what requests write expects nothing, so that it is always carried out.
+        let dump = || {
+            let dump = format!("DUMP {}", course.session);
+            (kind == Kind::Writes && sealing::is_on()).then(|| self.redis.run::<Value>(&dump))
+        };
+        let before = dump();
         let step = if plan.end == End::HangUp && kind == Kind::Writes {
             lane.hang_up(plan, turn).await
         } else {
@@ -127,6 +137,8 @@ impl Lanes {
             assert!(turn.send(fate).is_ok(), "it waits for its turn");
             lane.next_step().await
         };
+        let is_carried_out = before.is_none() || before != dump();
+        course.times[number].note(kind, plan.end, course.now, is_carried_out);
         match step {
             Step::Ends(record) => course.records.push(Record {
                 times: course.times[number],

@@ -29,15 +29,19 @@ pub(super) struct Times {
     pub(super) read_at: Option<usize>,
     pub(super) wrote_at: Option<usize>,
     pub(super) ended_at: Option<usize>,
+    is_written: bool,
 }
 
 impl Times {
-    pub(super) fn note(&mut self, kind: Kind, end: End, now: usize) {
+    /// A write that meets something else than it expects is not carried out, and comes again.
+    pub(super) fn note(&mut self, kind: Kind, end: End, now: usize, is_carried_out: bool) {
         match kind {
             Kind::Reads => self.read_at = Some(now),
             // What `modify` has written first may have met something else.
             Kind::Writes if end == End::Modify => self.wrote_at = Some(now),
-            Kind::Writes => drop(self.wrote_at.get_or_insert(now)),
+            Kind::Writes if self.is_written => {}
+            Kind::Writes if end == End::HangUp && !is_carried_out => {}
+            Kind::Writes => (self.wrote_at, self.is_written) = (Some(now), is_carried_out),
             Kind::Ends => drop(self.ended_at.get_or_insert(now)),
             Kind::Other => {}
         }

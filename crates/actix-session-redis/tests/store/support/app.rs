@@ -25,6 +25,7 @@ use tracing::dispatcher::{self, Dispatch};
 use super::{
     browser::Browser,
     routes::{self, Desk},
+    sealing,
     sessions::HOUR,
 };
 
@@ -99,6 +100,7 @@ impl Setup {
         let mut jar = CookieJar::new();
         jar.add_original(cookie);
         let cookie = jar.signed(&self.key).get("id").unwrap();
+        sealing::learn(cookie.value());
         SessionCookie::Names(cookie.value().to_owned())
     }
 

@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 use actix_web::http::header::{self, HeaderMap};
 use futures_util::future::join;
 
-use super::app::TestApp;
+use super::{app::TestApp, sealing};
 
 /// Keeps each cookie as long as the app does not take it away. Clones are its tabs.
 #[derive(Clone)]
@@ -110,6 +110,10 @@ impl<'a> Browser<'a> {
         if attributes.contains("Max-Age=0") {
             cookies.remove(name);
         } else {
+            // A signed cookie ends with the session key.
+            if let Some(start) = value.len().checked_sub(64) {
+                sealing::learn(&value[start..]);
+            }
             cookies.insert(name.to_owned(), value.to_owned());
         }
         name.to_owned()

@@ -188,6 +188,14 @@ impl TestRedis {
     ) -> RedisSessionStore {
         options(sealing::options(self.pool())).build()
     }
+
+    /// With options that do not go together with sealing.
+    pub(crate) fn unsealed_store_with(
+        &self,
+        options: impl FnOnce(RedisSessionStoreBuilder) -> RedisSessionStoreBuilder,
+    ) -> RedisSessionStore {
+        options(RedisSessionStore::builder(self.pool())).build()
+    }
 }
 
 impl Drop for TestRedis {

@@ -122,7 +122,7 @@ impl Servers {
                 // Sessions are hashes, and what is kept beside them has the session's name in braces.
                 let is_beside = key.contains('{');
                 let state = (!is_beside).then(|| server.run(&format!("HGETALL {key}")));
-                let state = state.and_then(state_in);
+                let state = state.and_then(|fields| state_in(&key, fields));
                 entries.insert(key, Entry { pttl, state });
             }
         }

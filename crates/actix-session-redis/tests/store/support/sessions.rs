@@ -6,6 +6,8 @@ use actix_session::storage::{LoadError, SaveError, SessionKey, SessionStore, Upd
 use actix_session_redis::{Error, RedisSessionStore, SessionId};
 use actix_web::cookie::time::Duration;
 
+use super::sealing;
+
 pub(crate) type State = HashMap<String, String>;
 
 pub(crate) const HOUR: Duration = Duration::HOUR;
@@ -31,6 +33,7 @@ pub(crate) fn long_key(text: &str) -> SessionKey {
 
 /// The Redis key of the session.
 pub(crate) fn hash_of(session_key: &SessionKey) -> String {
+    sealing::learn(session_key.as_ref());
     format!("session:{}", SessionId::of(session_key))
 }
 

@@ -15,6 +15,7 @@ use crate::support::{
 
 const DAY: Duration = Duration::from_secs(86_400);
 
+/// Sealed, there are none.
 fn with_copies(builder: RedisSessionStoreBuilder) -> RedisSessionStoreBuilder {
     with_users(builder).adopt_built_in_sessions("built-in:")
 }
@@ -80,7 +81,7 @@ async fn whoever_logs_in_does_not_inherit_a_lifetime() {
 #[actix_web::test]
 async fn a_copy_lives_as_long_as_a_session_with_a_lifetime_of_its_own() {
     let redis = TestRedis::start().await;
-    let store = redis.store_with(|builder| with_copies(builder).lifetimes(DAY..=30 * DAY));
+    let store = redis.unsealed_store_with(|builder| with_copies(builder).lifetimes(DAY..=30 * DAY));
     let app = app_with_devices(&store);
     let browser = app.browser();
     browser.get("/devices/remember/Ada/2592000").await.text();
@@ -94,7 +95,8 @@ async fn a_copy_lives_as_long_as_a_session_with_a_lifetime_of_its_own() {
 #[actix_web::test]
 async fn no_copy_outlives_the_absolute_lifetime() {
     let redis = TestRedis::start().await;
-    let store = redis.store_with(|builder| with_copies(builder).absolute_lifetime(2 * DAY));
+    let store =
+        redis.unsealed_store_with(|builder| with_copies(builder).absolute_lifetime(2 * DAY));
     let app = app_of(&store);
     let browser = log_in(&app, "Ada").await;
     let born = (now_ms() - 2 * DAY.as_millis() + 60_000).to_string();
@@ -110,7 +112,7 @@ async fn no_copy_outlives_the_absolute_lifetime() {
 #[actix_web::test]
 async fn a_session_that_is_not_adopted_yet_has_some_time_left() {
     let redis = TestRedis::start().await;
-    let store = redis.store_with(with_copies);
+    let store = redis.unsealed_store_with(with_copies);
     let setup = Setup::consistent();
     let app = app_with(&store, &setup);
     let browser = app.browser_with_cookie(setup.signed_cookie(&built_in_session(&redis)));
@@ -122,7 +124,7 @@ async fn a_session_that_is_not_adopted_yet_has_some_time_left() {
 async fn what_end_all_has_ended_does_not_come_back_as_its_copy() {
     for is_under_way in [false, true] {
         let redis = TestRedis::start().await;
-        let store = redis.store_with(with_copies);
+        let store = redis.unsealed_store_with(with_copies);
         let setup = Setup::consistent();
         let app = app_with(&store, &setup);
         let key = built_in_session(&redis);
@@ -150,7 +152,7 @@ async fn what_end_all_has_ended_does_not_come_back_as_its_copy() {
 #[actix_web::test]
 async fn end_all_leaves_the_copy_of_a_session_that_is_somebody_elses_by_now() {
     let redis = TestRedis::start().await;
-    let store = redis.store_with(with_copies);
+    let store = redis.unsealed_store_with(with_copies);
     let app = app_of(&store);
     save(&store, "Ada").await;
     let index = only_index(&redis);
@@ -221,7 +223,7 @@ async fn numbers_that_nobody_has_written_do_no_harm() {
                 b"\xFFuser" => format!("{user} {number} {number}"),
                 _ => number.to_string(),
             };
-            redis.put_fields(&session, &[(field, value.as_bytes())]);
+            redis.put_in_session(&session, &[(field, value.as_bytes())]);
             // Whose it is cannot be told then, until it is written; and what is so old has ended.
             let is_known = field != b"\xFFuser" && (field != b"\xFFborn" || number > 0);
             assert_eq!(handles(&store, "Ada").await.len(), usize::from(is_known));
@@ -252,7 +254,7 @@ async fn junk_in_the_place_of_the_owner_is_replaced_at_the_next_write() {
             let store = redis.store_with(with_users);
             let app = app_of(&store);
             let browser = log_in(&app, "Ada").await;
-            redis.put_fields(&redis.only_session(), &[(b"\xFFuser", junk.as_bytes())]);
+            redis.put_in_session(&redis.only_session(), &[(b"\xFFuser", junk.as_bytes())]);
             browser.get(path).await.text();
             assert_eq!(handles(&store, "Ada").await.len(), 1, "{junk:?} {path}");
         }
@@ -267,7 +269,7 @@ async fn a_session_past_an_absolute_lifetime_that_is_new_makes_way_for_what_its_
     let browser = app.browser();
     browser.get("/set/cart/1").await.text();
     let session = redis.only_session();
-    redis.put_fields(&session, &[(b"\xFFborn", b"1000")]);
+    redis.put_in_session(&session, &[(b"\xFFborn", b"1000")]);
     browser.get("/set/n/1").await.text();
     assert_ne!(redis.only_session(), session);
     assert_eq!(browser.get("/read").await.text(), "n=\"1\"");
@@ -276,11 +278,12 @@ async fn a_session_past_an_absolute_lifetime_that_is_new_makes_way_for_what_its_
 #[actix_web::test]
 async fn a_limit_may_be_set_when_a_user_has_thousands_of_sessions() {
     let redis = TestRedis::start().await;
-    let store = redis.store_with(with_copies);
+    let store = redis.unsealed_store_with(with_copies);
     for _ in 0..15 {
         join_all((0..200).map(|_| store.save(of("Ada"), &HOUR))).await;
     }
-    let limited = redis.store_with(|it| with_copies(it).session_limit(3, AtLimit::EndOldest));
+    let limited =
+        redis.unsealed_store_with(|it| with_copies(it).session_limit(3, AtLimit::EndOldest));
     save(&limited, "Ada").await;
     assert_eq!(store.sessions_of("Ada").count().await.unwrap(), 3);
 }

@@ -19,7 +19,7 @@ fn age(redis: &TestRedis, session: &str, age: Duration) {
         .unwrap()
         - age;
     let born = born.as_millis().to_string();
-    redis.put_fields(session, &[(b"\xFFborn", born.as_bytes())]);
+    redis.put_in_session(session, &[(b"\xFFborn", born.as_bytes())]);
 }
 
 #[actix_web::test]

@@ -126,7 +126,7 @@ async fn the_list_says_when_each_began_was_seen_and_ends_and_what_it_is_called()
     let begun_long_ago = (SystemTime::now() - Duration::from_secs(86_400))
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap();
-    redis.put_fields(
+    redis.put_in_session(
         &session,
         &[(
             b"\xFFborn",
@@ -237,14 +237,14 @@ async fn a_session_that_is_used_for_long_stays_in_the_index() {
     let mark: String = redis
         .run::<Vec<Vec<u8>>>(&format!("HVALS {session}"))
         .into_iter()
-        .map(|value| String::from_utf8(value).unwrap())
+        .filter_map(|value| String::from_utf8(value).ok())
         .find(|value| value.split(' ').count() == 3)
         .unwrap();
     // As if more than an hour of its time in the index was over.
     let words: Vec<_> = mark.split(' ').collect();
     let soon = words[2].parse::<i64>().unwrap() - 62;
     let aged = format!("{} {} {soon}", words[0], words[1]);
-    redis.put_fields(&session, &[(b"\xFFuser", aged.as_bytes())]);
+    redis.put_in_session(&session, &[(b"\xFFuser", aged.as_bytes())]);
     for key in [entered, until] {
         redis.run::<()>(&format!("PEXPIRE {key} 3700000"));
     }

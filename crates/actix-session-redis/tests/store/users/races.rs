@@ -240,7 +240,7 @@ async fn a_write_that_is_repeated_counts_once_even_if_it_enters_the_session_anew
     let mark = str::from_utf8(&fields[&b"\xFFuser"[..]]).unwrap();
     let words: Vec<_> = mark.split(' ').collect();
     let aged = format!("{} {} 1", words[0], words[1]);
-    redis.put_fields(&session, &[(b"\xFFuser", aged.as_bytes())]);
+    redis.put_in_session(&session, &[(b"\xFFuser", aged.as_bytes())]);
 
     redis.learn(&script_called("write"));
     let mut is_lost = false;

@@ -1,14 +1,13 @@
 use actix_session::storage::SessionStore as _;
-use actix_session_redis::RedisSessionStore;
 use redis_fixtures::Sentinels;
 
 use super::{handles, save, with_users};
-use crate::sentinel::pool;
+use crate::{sentinel::pool, support::sealing};
 
 #[actix_web::test]
 async fn after_a_failover_a_users_sessions_are_listed_and_ended_as_before() {
     let redis = Sentinels::start();
-    let store = with_users(RedisSessionStore::builder(pool(&redis))).build();
+    let store = with_users(sealing::options(pool(&redis))).build();
     let users = store.sessions_of("Ada");
     let mut keys = Vec::new();
     for _ in 0..5 {

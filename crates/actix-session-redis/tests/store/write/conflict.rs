@@ -132,7 +132,7 @@ async fn a_change_that_others_keep_getting_ahead_of_fails_at_the_deadline() {
     let proxy = Proxy::before(&redis, move |command| {
         if command.is_script() {
             n += 1;
-            server.run::<()>(&format!("HSET {same} m {n}"));
+            server.put_in_session(&same, &[(b"m", n.to_string().as_bytes())]);
         }
         Fate::Forward
     })

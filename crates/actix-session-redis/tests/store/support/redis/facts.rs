@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use actix_session_redis::deadpool_redis::redis::{self, FromRedisValue, InfoDict};
 
 use super::TestRedis;
-use crate::support::sessions::State;
+use crate::support::{sealing, sessions::State};
 
 /// How often each command was asked for, refused ones included.
 pub(crate) type Commands = BTreeMap<String, u64>;
@@ -15,16 +15,21 @@ pub(crate) fn commands<const N: usize>(counts: [(&str, u64); N]) -> Commands {
     counts.map(|(name, n)| (name.to_owned(), n)).into()
 }
 
-/// What the application has stored in the session of which these are the fields, if it is one.
-pub(crate) fn state_in(fields: BTreeMap<Vec<u8>, Vec<u8>>) -> Option<State> {
+/// What the application has stored in the session with this Redis key, if it is one, and these are its
+/// fields.
+pub(crate) fn state_in(redis_key: &str, fields: BTreeMap<Vec<u8>, Vec<u8>>) -> Option<State> {
     let is_session = fields.contains_key(&b"\xFFborn"[..]);
     let fields = fields
         .into_iter()
         .filter(|(field, _)| !field.starts_with(b"\xFF"));
     let text = |bytes| String::from_utf8(bytes).unwrap();
+    let json = |field: &[u8], value: &[u8]| {
+        let json = sealing::open(redis_key, field, value);
+        text(json.unwrap_or_else(|| panic!("nobody knows the session key of {redis_key}")))
+    };
     is_session.then(|| {
         fields
-            .map(|(field, json)| (text(field), text(json)))
+            .map(|(field, value)| (text(field.clone()), json(&field, &value)))
             .collect()
     })
 }
@@ -52,6 +57,13 @@ impl TestRedis {
         self.query::<()>(redis::cmd("SET").arg(key).arg(value));
     }
 
+    /// As a store writes them that knows the session.
+    pub(crate) fn put_in_session(&self, key: &str, fields: &[(&[u8], &[u8])]) {
+        for (field, value) in fields {
+            self.put_fields(key, &[(field, &sealing::seal(key, field, value))]);
+        }
+    }
+
     /// As a hash.
     pub(crate) fn put_fields(&self, key: &str, fields: &[(&[u8], &[u8])]) {
         self.query::<()>(redis::cmd("HSET").arg(key).arg(fields));
@@ -59,7 +71,7 @@ impl TestRedis {
 
     /// What the application has stored in a session, if there is one.
     pub(crate) fn state(&self, key: &str) -> Option<State> {
-        state_in(self.run(&format!("HGETALL {key}")))
+        state_in(key, self.run(&format!("HGETALL {key}")))
     }
 
     /// Value and time to live as one, to see that nobody has touched either.

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     cluster,
     support::{
-        on_a_worker, report,
+        on_a_worker, report, sealing,
         sessions::{HOUR, State, Typed as _, copy, state},
     },
 };
@@ -45,7 +45,10 @@ impl Traffic {
 
     async fn log_in(&self, user: User) -> Option<SessionKey> {
         match self.store.save(of(user), &HOUR).await {
-            Ok(key) => Some(key),
+            Ok(key) => {
+                sealing::learn(key.as_ref());
+                Some(key)
+            }
             Err(error) => {
                 assert_matches!(error.typed(), Error::Gone);
                 None
@@ -121,7 +124,7 @@ fn of(user: User) -> State {
 
 fn index_of(user: User) -> String {
     let json = serde_json::to_string(&user).unwrap();
-    format!("session:user:{{{}}}", id_of(&json))
+    format!("session:user:{{{}}}", sealing::user_id(&json))
 }
 
 #[actix_web::test]

@@ -26,6 +26,7 @@ use super::{
 use crate::support::{
     app::{SessionCookie, Setup},
     proxy::{Command, Fate, Proxy, script_called},
+    sealing,
     servers::Servers,
     sessions::{HOUR, Typed as _, session_key, state},
 };
@@ -308,7 +309,8 @@ fn json(user: User) -> String {
     serde_json::to_string(&user).unwrap()
 }
 
-/// Of a session with this key; of a user with this JSON, too.
+/// Of a session with this key.
 pub(super) fn id_of(key: &str) -> String {
+    sealing::learn(key);
     SessionId::of(&session_key(key)).to_string()
 }

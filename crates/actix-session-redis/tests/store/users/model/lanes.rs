@@ -156,9 +156,8 @@ impl Lanes {
         };
         let times = &mut course.times[number];
         times.note(&command, course.now);
-        if let ("end_all", Some(user)) = (&*command, course.plans[number].ends_all_of()) {
-            let theirs = World::of(self.redis.all()).sessions_of(user);
-            times.had_then = theirs.into_iter().collect();
+        if command == "end_all" && course.plans[number].ends_all_of().is_some() {
+            times.world_then = World::of(self.redis.all());
         }
         let lose_reply = lose_reply && SCRIPTS.contains(&&*command);
         course.replies_were_lost |= lose_reply;

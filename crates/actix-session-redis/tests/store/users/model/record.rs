@@ -1,4 +1,7 @@
-use super::plan::{Plan, User};
+use super::{
+    plan::{Plan, User},
+    world::World,
+};
 
 /// What came of a request, and when, in turns.
 #[derive(Debug)]
@@ -44,8 +47,8 @@ pub(super) struct Times {
     pub(super) began_at: Option<usize>,
     /// All sessions of a user were to end from then on.
     pub(super) ended_all_at: Option<usize>,
-    /// Those that the user had in that moment.
-    pub(super) had_then: Vec<String>,
+    /// What Redis held in that moment.
+    pub(super) world_then: World,
 }
 
 impl Times {

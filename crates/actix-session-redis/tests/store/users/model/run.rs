@@ -74,7 +74,7 @@ impl Run {
                 continue;
             };
             let but = end.loaded_id();
-            for id in &end.times.had_then {
+            for id in &end.times.world_then.sessions_of(user) {
                 ensure!(
                     Some(&**id) == but || !self.world.sessions.contains_key(id),
                     "{id} of {user:?} was not ended in turn {at}"
@@ -128,7 +128,7 @@ impl Run {
             entered_at > at,
             "{id} was under way in turn {at:?}, and is there"
         );
-        let had = |it: &str| end.times.had_then.iter().any(|id| id == it);
+        let had = |it: &str| end.times.world_then.sessions_of(user).contains(it);
         ensure!(
             !(record.is_renewal()
                 && !record.plan.has_password()

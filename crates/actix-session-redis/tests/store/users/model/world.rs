@@ -4,13 +4,11 @@ use actix_session_redis::deadpool_redis::redis::{self, Value, from_redis_value};
 
 use redis_fixtures::Server;
 
-use super::{
-    lane::id_of,
-    plan::{USERS, User},
-};
+use super::plan::{USERS, User};
+use crate::support::sealing;
 
 /// What Redis holds.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct World {
     pub(super) sessions: BTreeMap<String, Held>,
     pub(super) indexes: BTreeMap<User, Index>,
@@ -23,17 +21,28 @@ pub(super) struct World {
 }
 
 /// A session.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Held {
-    /// By its state.
-    pub(super) user: Option<User>,
+    /// What its state holds for the user. It is opened when somebody asks for it: a session that is
+    /// there before its request is answered has a key that nobody knows yet.
+    user: Option<Vec<u8>>,
     /// By our own field.
     pub(super) owner: Option<User>,
     /// When it ends.
     pub(super) ends: i64,
 }
 
-#[derive(Debug, Default)]
+impl Held {
+    /// By its state. Nobody's, if nobody has come to know its key: a renewal has been undone, or a login
+    /// was void. [`World::check_index`] makes sure that none of these is left in the end.
+    fn user(&self, id: &str) -> Option<User> {
+        let session = format!("session:{id}");
+        let json = sealing::open(&session, b"user", self.user.as_ref()?)?;
+        Some(serde_json::from_slice(&json).unwrap())
+    }
+}
+
+#[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     pub(super) entered: BTreeMap<String, i64>,
     pub(super) until: BTreeMap<String, i64>,
@@ -100,9 +109,7 @@ impl World {
             }
             index.ends.push(ends);
         } else if pairs.contains_key(&b"\xFFborn"[..]) {
-            let user = pairs
-                .get(&b"user"[..])
-                .map(|json| serde_json::from_slice(json).unwrap());
+            let user = pairs.get(&b"user"[..]).map(|value| value.to_vec());
             let owner = pairs.get(&b"\xFFuser"[..]).map(|mark| text(mark));
             let owner =
                 owner.and_then(|mark| USERS.into_iter().find(|it| mark.starts_with(&name_of(*it))));
@@ -122,13 +129,15 @@ impl World {
             if is_exempt(id) {
                 continue;
             }
+            let user = held.user(id);
+            let is_known = held.user.is_none() || user.is_some();
+            ensure!(is_known, "nobody knows the session key of {id}");
             ensure!(
-                held.user == held.owner,
-                "{id} is of {:?} by its state, and of {:?} by our field",
-                held.user,
+                user == held.owner,
+                "{id} is of {user:?} by its state, and of {:?} by our field",
                 held.owner
             );
-            let Some(user) = held.user else { continue };
+            let Some(user) = user else { continue };
             ensure!(
                 self.is_entered(id, user),
                 "{id} is not in the index of {user:?}"
@@ -165,7 +174,7 @@ impl World {
         let theirs = self
             .sessions
             .iter()
-            .filter(|(_, held)| held.user == Some(user));
+            .filter(|(id, held)| held.user(id) == Some(user));
         theirs.map(|(id, _)| id.clone()).collect()
     }
 }
@@ -176,5 +185,5 @@ fn text(bytes: &[u8]) -> String {
 
 /// What the user is called in Redis.
 fn name_of(user: User) -> String {
-    id_of(&serde_json::to_string(&user).unwrap())
+    sealing::user_id(&serde_json::to_string(&user).unwrap())
 }
