@@ -1,6 +1,6 @@
 //! The fields of the hash that a session is: those of its state, and a few of ours.
 
-use std::str;
+use std::{borrow::Cow, str};
 
 use deadpool_redis::redis::{Cmd, Value};
 
@@ -11,7 +11,7 @@ use crate::{
         details::{BORN, Details, LABEL, OwnChanges},
         index::Owner,
         script::out_of_step,
-        seal::{Seal, Stored},
+        seal::{Opened, Seal, Stored},
         state::{State, load_field},
     },
 };
@@ -44,14 +44,14 @@ impl OwnFields {
     ) -> Result<(), Failure> {
         if field == BORN {
             self.is_born = true;
-            let born = seal.open_note(field, value)?;
+            let born = seal.open_note(field, &value)?;
             self.details.is_stale |= born.is_stale;
             let born = str::from_utf8(&born.text).ok();
             self.details.born_ms = born.and_then(|born| born.parse().ok());
         } else if field == COPY {
             self.has_copy = true;
         } else if field == LABEL {
-            match seal.open_note(field, value) {
+            match seal.open_note(field, &value) {
                 Ok(label) => {
                     self.details.is_stale |= label.is_stale;
                     self.details.read(field, &label.text);
@@ -90,17 +90,16 @@ pub(crate) fn understand(fields: Value, seal: &Seal<'_>) -> Result<Understood, F
             understood.ours.note(&field, value, seal)?;
             continue;
         }
-        let json = match seal.is_on() {
-            false => seal.open_value(&field, value)?.text,
-            true => {
-                let opened = seal.open_value(&field, value.clone())?;
-                understood
-                    .stored
-                    .note(field.clone(), value, opened.is_stale);
-                opened.text
-            }
+        let Opened { text, is_stale } = seal.open_value(&field, &value)?;
+        let (json, stored) = match text {
+            Cow::Owned(text) => (text, Some(value)),
+            Cow::Borrowed(_) if seal.is_on() => (value.clone(), Some(value)),
+            Cow::Borrowed(_) => (value, None),
         };
         load_field(&mut understood.state, &field, json).map_err(Failure::Permanent)?;
+        if let Some(value) = stored {
+            understood.stored.note(field, value, is_stale);
+        }
     }
     Ok(understood)
 }

@@ -128,8 +128,9 @@ enum Kind {
     Note,
 }
 
-pub(crate) struct Opened {
-    pub(crate) text: Vec<u8>,
+pub(crate) struct Opened<'v> {
+    /// Borrowed if it was not sealed.
+    pub(crate) text: Cow<'v, [u8]>,
     /// It would not be sealed like that today.
     pub(crate) is_stale: bool,
 }
@@ -149,11 +150,19 @@ impl Seal<'_> {
         self.seal(Kind::Note, field, text)
     }
 
-    pub(crate) fn open_value(&self, field: &[u8], value: Vec<u8>) -> Result<Opened, Failure> {
+    pub(crate) fn open_value<'v>(
+        &self,
+        field: &[u8],
+        value: &'v [u8],
+    ) -> Result<Opened<'v>, Failure> {
         self.open(Kind::Value, field, value)
     }
 
-    pub(crate) fn open_note(&self, field: &[u8], value: Vec<u8>) -> Result<Opened, Failure> {
+    pub(crate) fn open_note<'v>(
+        &self,
+        field: &[u8],
+        value: &'v [u8],
+    ) -> Result<Opened<'v>, Failure> {
         self.open(Kind::Note, field, value)
     }
 
@@ -170,8 +179,8 @@ impl Seal<'_> {
         envelope::seal(newest.id, cipher, nonce, self.place(field), text.as_bytes()).into()
     }
 
-    fn open(&self, kind: Kind, field: &[u8], value: Vec<u8>) -> Result<Opened, Failure> {
-        let envelope = match Envelope::parse(&value) {
+    fn open<'v>(&self, kind: Kind, field: &[u8], value: &'v [u8]) -> Result<Opened<'v>, Failure> {
+        let envelope = match Envelope::parse(value) {
             Ok(Some(envelope)) => envelope,
             Err(Truncated) if self.is_on() => return Err(self.is_broken()),
             Ok(None) if !self.seals.accepts_unsealed() => {
@@ -179,7 +188,7 @@ impl Seal<'_> {
             }
             _ => {
                 return Ok(Opened {
-                    text: value,
+                    text: value.into(),
                     is_stale: self.seals.seals(),
                 });
             }
@@ -192,7 +201,7 @@ impl Seal<'_> {
         let cipher = self.cipher(number, kind);
         let text = cipher.and_then(|cipher| envelope.open(cipher, self.place(field)));
         Ok(Opened {
-            text: text.ok_or_else(|| self.is_broken())?,
+            text: text.ok_or_else(|| self.is_broken())?.into(),
             is_stale: number > 0 || !self.seals.seals(),
         })
     }
