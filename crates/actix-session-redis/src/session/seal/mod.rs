@@ -5,6 +5,7 @@
 mod absent;
 #[cfg(feature = "seal")]
 mod cipher;
+mod ciphers;
 mod envelope;
 #[cfg(feature = "seal")]
 mod key_ring;
@@ -14,7 +15,7 @@ use std::{
     borrow::Cow,
     fmt,
     sync::{
-        OnceLock,
+        Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
@@ -25,6 +26,7 @@ use rand::{TryRng as _, rngs::SysRng};
 pub(crate) use self::absent::KeyRing;
 #[cfg(not(feature = "seal"))]
 use self::absent::{Cipher, MasterKey};
+pub(crate) use self::ciphers::Ciphers;
 use self::envelope::{Envelope, Place, Truncated};
 #[cfg(feature = "seal")]
 pub use self::key_ring::KeyRing;
@@ -64,11 +66,9 @@ impl Seals {
     }
 
     pub(crate) fn of<'a>(&'a self, names: &'a Names) -> Seal<'a> {
-        let ciphers = self.keys().iter().map(|_| Ciphers::default());
         Seal {
             seals: self,
             names,
-            ciphers: ciphers.collect(),
             was_broken: AtomicBool::new(false),
         }
     }
@@ -107,20 +107,12 @@ impl Seals {
 pub(crate) struct Seal<'a> {
     seals: &'a Seals,
     names: &'a Names,
-    /// For each key of the ring.
-    ciphers: Vec<Ciphers>,
     /// A value did not open that one connection has brought.
     was_broken: AtomicBool,
 }
 
-#[derive(Default)]
-struct Ciphers {
-    of_values: OnceLock<Cipher>,
-    of_notes: OnceLock<Cipher>,
-}
-
 /// What can be read.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Kind {
     /// With the session key.
     Value,
@@ -171,12 +163,13 @@ impl Seal<'_> {
             [newest, ..] if self.seals.seals() => newest,
             _ => return text.as_bytes().into(),
         };
-        let cipher = self.cipher(0, kind);
+        let cipher = self.cipher(newest, kind);
         let cipher = cipher.expect("who writes a session has its key");
         let mut nonce = [0; _];
         let filled = SysRng.try_fill_bytes(&mut nonce);
         filled.expect("every system that has Redis has random numbers");
-        envelope::seal(newest.id, cipher, nonce, self.place(field), text.as_bytes()).into()
+        let place = self.place(field);
+        envelope::seal(newest.id, &cipher, nonce, place, text.as_bytes()).into()
     }
 
     fn open<'v>(&self, kind: Kind, field: &[u8], value: &'v [u8]) -> Result<Opened<'v>, Failure> {
@@ -193,13 +186,13 @@ impl Seal<'_> {
                 });
             }
         };
-        let mut keys = self.seals.keys().iter();
-        let Some(number) = keys.position(|key| key.id == envelope.key_id) else {
+        let mut keys = self.seals.keys().iter().enumerate();
+        let Some((number, key)) = keys.find(|(_, key)| key.id == envelope.key_id) else {
             let key_id = envelope.key_id.to_string();
             return Err(Failure::Permanent(Error::UnknownSealKey { key_id }));
         };
-        let cipher = self.cipher(number, kind);
-        let text = cipher.and_then(|cipher| envelope.open(cipher, self.place(field)));
+        let cipher = self.cipher(key, kind);
+        let text = cipher.and_then(|cipher| envelope.open(&cipher, self.place(field)));
         Ok(Opened {
             text: text.ok_or_else(|| self.is_broken())?.into(),
             is_stale: number > 0 || !self.seals.seals(),
@@ -215,18 +208,15 @@ impl Seal<'_> {
     }
 
     /// `None` if the session is only known by its id.
-    fn cipher(&self, number: usize, kind: Kind) -> Option<&Cipher> {
-        let (key, ciphers) = (&self.seals.keys()[number], &self.ciphers[number]);
+    fn cipher(&self, key: &MasterKey, kind: Kind) -> Option<Arc<Cipher>> {
+        let (id, names) = (key.id, self.names);
+        let ciphers = &names.ciphers;
         Some(match kind {
             Kind::Value => {
-                let session_key = self.names.secret()?;
-                let of_values = &ciphers.of_values;
-                of_values.get_or_init(|| key.of_session(session_key))
+                let session_key = names.secret()?;
+                ciphers.get(id, kind, || key.of_session(session_key))
             }
-            Kind::Note => {
-                let of_notes = &ciphers.of_notes;
-                of_notes.get_or_init(|| key.of_notes(self.names.id.as_ref()))
-            }
+            Kind::Note => ciphers.get(id, kind, || key.of_notes(names.id.as_ref())),
         })
     }
 
