@@ -6,6 +6,7 @@ use deadpool_redis::redis::{Cmd, Value};
 
 use crate::{
     client::Failure,
+    error::Error,
     session::{
         changes::Guarded,
         details::{BORN, Details, LABEL, OwnChanges},
@@ -46,8 +47,7 @@ impl OwnFields {
             self.is_born = true;
             let born = seal.open_note(field, &value)?;
             self.details.is_stale |= born.is_stale;
-            let born = str::from_utf8(&born.text).ok();
-            self.details.born_ms = born.and_then(|born| born.parse().ok());
+            self.details.born_ms = number(&born.text);
         } else if field == COPY {
             self.has_copy = true;
         } else if field == LABEL {
@@ -66,6 +66,24 @@ impl OwnFields {
     }
 }
 
+/// When a session has begun, if nobody has looked.
+///
+/// # Errors
+///
+/// [`Error::BrokenSeal`] when it does not open.
+pub(crate) fn unread_born_ms(stored: &Stored, seal: &Seal<'_>) -> Result<Option<i64>, Error> {
+    let Some(value) = &stored.unread_born else {
+        return Ok(None);
+    };
+    let born = seal.open_note(BORN, value);
+    // It was read long ago: no other connection brings another one.
+    Ok(number(&born.map_err(|_| Error::BrokenSeal)?.text))
+}
+
+fn number(text: &[u8]) -> Option<i64> {
+    str::from_utf8(text).ok()?.parse().ok()
+}
+
 /// What is in a session's hash.
 #[derive(Default)]
 pub(crate) struct Understood {
@@ -82,10 +100,15 @@ pub(crate) struct Understood {
 /// the session: the connection is out of step, and what it brings is the reply to something else.
 pub(crate) fn understand(fields: Value, seal: &Seal<'_>) -> Result<Understood, Failure> {
     let mut understood = Understood::default();
+    let mut born = None;
     for pair in fields.into_map_iter().map_err(|_| out_of_step())? {
         let (Value::BulkString(field), Value::BulkString(value)) = pair else {
             return Err(out_of_step());
         };
+        if field == BORN {
+            born = Some(value);
+            continue;
+        }
         if field.first() == Some(&OURS) {
             understood.ours.note(&field, value, seal)?;
             continue;
@@ -100,6 +123,16 @@ pub(crate) fn understand(fields: Value, seal: &Seal<'_>) -> Result<Understood, F
         if let Some(value) = stored {
             understood.stored.note(field, value, is_stale);
         }
+    }
+    match born {
+        // A value that opens shows that all of the reply is of this session.
+        Some(born) if seal.born_can_wait() && !understood.state.is_empty() => {
+            seal.envelope(&born)?;
+            understood.stored.unread_born = Some(born);
+            understood.ours.is_born = true;
+        }
+        Some(born) => understood.ours.note(BORN, born, seal)?,
+        None => {}
     }
     Ok(understood)
 }

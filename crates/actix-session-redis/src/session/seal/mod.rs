@@ -45,14 +45,22 @@ pub(crate) struct Seals {
     ring: Option<KeyRing>,
     accepts_unsealed: bool,
     prefix: String,
+    /// Whether it matters to each request when its session has begun.
+    needs_born: bool,
 }
 
 impl Seals {
-    pub(crate) fn new(ring: Option<KeyRing>, accepts_unsealed: bool, prefix: String) -> Self {
+    pub(crate) fn new(
+        ring: Option<KeyRing>,
+        accepts_unsealed: bool,
+        prefix: String,
+        needs_born: bool,
+    ) -> Self {
         Self {
             ring,
             accepts_unsealed,
             prefix,
+            needs_born,
         }
     }
 
@@ -132,6 +140,12 @@ impl Seal<'_> {
         self.seals.is_on()
     }
 
+    /// Whether it is enough to look when the session has begun if somebody asks. Not while some of it may
+    /// have to be sealed anew.
+    pub(crate) fn born_can_wait(&self) -> bool {
+        self.is_on() && !self.seals.needs_born && !self.seals.are_changing()
+    }
+
     /// What Redis is to hold for a field of the state.
     pub(crate) fn value<'t>(&self, field: &str, json: &'t str) -> Cow<'t, [u8]> {
         self.seal(Kind::Value, field.as_bytes(), json)
@@ -173,30 +187,43 @@ impl Seal<'_> {
     }
 
     fn open<'v>(&self, kind: Kind, field: &[u8], value: &'v [u8]) -> Result<Opened<'v>, Failure> {
+        let Some((envelope, number)) = self.envelope(value)? else {
+            return Ok(Opened {
+                text: value.into(),
+                is_stale: self.seals.seals(),
+            });
+        };
+        let cipher = self.cipher(&self.seals.keys()[number], kind);
+        let text = cipher.and_then(|cipher| envelope.open(&cipher, self.place(field)));
+        Ok(Opened {
+            text: text.ok_or_else(|| self.is_broken())?.into(),
+            is_stale: number > 0 || !self.seals.seals(),
+        })
+    }
+
+    /// And the number of its key; `None` if it is clear text, and may be.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be what it should.
+    pub(crate) fn envelope<'v>(
+        &self,
+        value: &'v [u8],
+    ) -> Result<Option<(Envelope<'v>, usize)>, Failure> {
         let envelope = match Envelope::parse(value) {
             Ok(Some(envelope)) => envelope,
             Err(Truncated) if self.is_on() => return Err(self.is_broken()),
             Ok(None) if !self.seals.accepts_unsealed() => {
                 return Err(Failure::Permanent(Error::Unsealed));
             }
-            _ => {
-                return Ok(Opened {
-                    text: value.into(),
-                    is_stale: self.seals.seals(),
-                });
-            }
+            _ => return Ok(None),
         };
-        let mut keys = self.seals.keys().iter().enumerate();
-        let Some((number, key)) = keys.find(|(_, key)| key.id == envelope.key_id) else {
+        let mut keys = self.seals.keys().iter();
+        let Some(number) = keys.position(|key| key.id == envelope.key_id) else {
             let key_id = envelope.key_id.to_string();
             return Err(Failure::Permanent(Error::UnknownSealKey { key_id }));
         };
-        let cipher = self.cipher(key, kind);
-        let text = cipher.and_then(|cipher| envelope.open(&cipher, self.place(field)));
-        Ok(Opened {
-            text: text.ok_or_else(|| self.is_broken())?.into(),
-            is_stale: number > 0 || !self.seals.seals(),
-        })
+        Ok(Some((envelope, number)))
     }
 
     /// Replies may have got out of step: what another connection brings stands.
