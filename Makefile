@@ -23,13 +23,13 @@ chaos: deps-test ## only the tests in which Redis is in trouble under load, with
 
 bench: deps-bench ## how fast it is against what else there is: about 20 minutes, on a machine that does nothing else
 	cargo run --locked --release --package bench -- run
-	cargo bench --locked --package actix-session-redis --bench store
-	cargo bench --locked --package actix-session-redis --bench allocations
+	cargo bench --locked --package actix-session-redis --features seal --bench store
+	cargo bench --locked --package actix-session-redis --features seal --bench allocations
 
 bench-quick: deps-bench ## a minute of the same, to see that it works: the figures mean nothing
 	cargo run --locked --release --package bench -- run --quick
-	cargo bench --locked --package actix-session-redis --bench store -- --test
-	cargo bench --locked --package actix-session-redis --bench allocations
+	cargo bench --locked --package actix-session-redis --features seal --bench store -- --test
+	cargo bench --locked --package actix-session-redis --features seal --bench allocations
 
 profile: deps-bench ## where the CPU time of a request goes, ours beside the floor; needs perf
 	tests/bench/profile.sh

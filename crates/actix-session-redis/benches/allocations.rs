@@ -3,13 +3,13 @@
 //! same thread, as on a worker of actix-web.
 //!
 //! ```text
-//! cargo bench --bench allocations
+//! cargo bench --features seal --bench allocations
 //! ```
 
 use std::{alloc::System, cell::Cell, collections::HashMap, hint::black_box, rc::Rc};
 
 use actix_session::storage::{SessionKey, SessionStore};
-use actix_session_redis::{ConsistentSessions, RedisSessionStore};
+use actix_session_redis::{ConsistentSessions, KeyRing, RedisPool, RedisSessionStore};
 use actix_web::{
     HttpResponse,
     body::BoxBody,
@@ -74,7 +74,7 @@ impl Allocations {
             bytes: allocated,
         } = self;
         println!(
-            "| {operation:<31} | {bytes:>7} | {allocations:>11.1} | {reallocations:>13.1} | {allocated:>9.0} |"
+            "| {operation:<35} | {bytes:>7} | {allocations:>11.1} | {reallocations:>13.1} | {allocated:>9.0} |"
         );
     }
 }
@@ -127,7 +127,8 @@ async fn in_a_request(work: impl Future<Output = ()> + 'static) {
     service.unwrap().call(request).await.unwrap();
 }
 
-async fn print_for_a_state_of(bytes: usize, store: RedisSessionStore) {
+async fn print_for_a_state_of(bytes: usize, store: RedisSessionStore, name: &str) {
+    let label = |operation: &str| format!("{operation}{name}");
     let text = format!("\"{}\"", "x".repeat(bytes));
     let state = HashMap::from([("text".to_owned(), text)]);
     let key = store.save(state.clone(), &TTL).await.unwrap();
@@ -141,10 +142,10 @@ async fn print_for_a_state_of(bytes: usize, store: RedisSessionStore) {
     };
 
     let load = Allocations::of(async || session.load().await).await;
-    load.print("load", bytes);
+    load.print(&label("load"), bytes);
     let callers = Allocations::of(async || session.prepare(next()).await).await;
     let update = Allocations::of(async || session.update(next()).await).await;
-    update.without(callers).print("update", bytes);
+    update.without(callers).print(&label("update"), bytes);
 
     // The same future for all of them, which is boxed on its way.
     let request = |loads: bool, update: Option<usize>| {
@@ -160,25 +161,30 @@ async fn print_for_a_state_of(bytes: usize, store: RedisSessionStore) {
     };
     let empty = Allocations::of(async || request(false, None).await).await;
     let load = Allocations::of(async || request(true, None).await).await;
-    let label = "load in ConsistentSessions";
-    load.without(empty).print(label, bytes);
+    let in_a_request = "load in ConsistentSessions";
+    load.without(empty).print(&label(in_a_request), bytes);
     let both = Allocations::of(async || request(true, Some(next())).await).await;
-    let label = "update after that load";
-    both.without(load).without(callers).print(label, bytes);
+    let update = both.without(load).without(callers);
+    update.print(&label("update after that load"), bytes);
 }
 
 fn main() {
     let redis = Server::start_with(&["--appendonly", "no"]);
     println!(
-        "| what the store allocates for it | state B | allocations | reallocations | bytes     |"
+        "| what the store allocates for it     | state B | allocations | reallocations | bytes     |"
     );
     println!(
-        "| ------------------------------- | ------: | ----------: | ------------: | --------: |"
+        "| ----------------------------------- | ------: | ----------: | ------------: | --------: |"
     );
     rt::System::new().block_on(async {
         for bytes in [100, 1_000, 10_000, 100_000] {
-            let store = RedisSessionStore::from_url(redis.unix_url()).unwrap();
-            print_for_a_state_of(bytes, store).await;
+            let options = || {
+                let pool = RedisPool::from_url(redis.unix_url()).unwrap();
+                RedisSessionStore::builder(pool)
+            };
+            let ring = KeyRing::new([[7; 32]]).unwrap();
+            print_for_a_state_of(bytes, options().build(), "").await;
+            print_for_a_state_of(bytes, options().seal(ring).build(), ", sealed").await;
         }
     });
 }

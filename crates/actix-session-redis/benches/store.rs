@@ -3,13 +3,13 @@
 //! requests, and other stores.
 //!
 //! ```text
-//! cargo bench --bench store
+//! cargo bench --features seal --bench store
 //! ```
 
 use std::collections::HashMap;
 
 use actix_session::storage::SessionStore;
-use actix_session_redis::RedisSessionStore;
+use actix_session_redis::{KeyRing, RedisPool, RedisSessionStore};
 use actix_web::cookie::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use redis_fixtures::Server;
@@ -25,9 +25,15 @@ fn runtime() -> Runtime {
 fn store(criterion: &mut Criterion) {
     let redis = Server::start_with(&["--appendonly", "no"]);
     let runtime = runtime();
-    let store = RedisSessionStore::from_url(redis.unix_url()).unwrap();
+    let options = || RedisSessionStore::builder(RedisPool::from_url(redis.unix_url()).unwrap());
+    let ring = KeyRing::new([[7; 32]]).unwrap();
+    measure(criterion, "store", &runtime, &options().build());
+    let sealed = options().seal(ring).build();
+    measure(criterion, "sealed store", &runtime, &sealed);
+}
 
-    let mut group = criterion.benchmark_group("store");
+fn measure(criterion: &mut Criterion, name: &str, runtime: &Runtime, store: &RedisSessionStore) {
+    let mut group = criterion.benchmark_group(name);
     for bytes in [100, 1_000, 10_000, 100_000] {
         let text = format!("\"{}\"", "x".repeat(bytes));
         let state = HashMap::from([("text".to_owned(), text)]);
@@ -37,7 +43,7 @@ fn store(criterion: &mut Criterion) {
         let loaded = session_key();
         group.bench_function(BenchmarkId::new("load", bytes), |bencher| {
             bencher
-                .to_async(&runtime)
+                .to_async(runtime)
                 .iter(async || store.load(&loaded).await.unwrap());
         });
         let mut updated = Some(session_key());

@@ -423,7 +423,12 @@ impl RedisSessionStoreBuilder {
         };
         let is_sealed = self.seal.is_some();
         let prefix = self.key_prefix.clone();
-        self.policy.seals = Arc::new(Seals::new(self.seal, self.accept_unsealed, prefix));
+        self.policy.seals = Arc::new(Seals::new(
+            self.seal,
+            self.accept_unsealed,
+            prefix,
+            self.policy.absolute_lifetime.is_some(),
+        ));
         if is_sealed {
             self.merge_rules.count_here();
         }

@@ -286,9 +286,13 @@ impl RedisSessionStore {
         let terms = wishes.terms(ttl);
         let written = match scope.loaded_as(&names.id) {
             Loaded::Session(loaded) => {
-                let snapshot = &loaded.snapshot;
-                let updated = self.sessions.update(op, &names, snapshot, state, terms);
-                updated.await
+                // The same names, with what reading has made of them.
+                let LoadedSession {
+                    names, snapshot, ..
+                } = &*loaded;
+                self.sessions
+                    .update(op, names, snapshot, state, terms)
+                    .await
             }
             Loaded::Ended { late: true } => Ok(Effect::Gone),
             Loaded::Ended { late: false } => {

@@ -13,6 +13,10 @@ pub(crate) enum Contender {
     Consistent,
     /// The same, and the field that counts is declared a counter.
     Counter,
+    /// `Consistent`, and what Redis holds is sealed.
+    Sealed,
+    /// `Counter`, and what Redis holds is sealed.
+    SealedCounter,
     /// The built-in store with one connection.
     Single,
     /// The built-in store with a pool.
@@ -26,11 +30,13 @@ pub(crate) enum Contender {
 }
 
 impl Contender {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Ours,
         Self::Metrics,
         Self::Consistent,
         Self::Counter,
+        Self::Sealed,
+        Self::SealedCounter,
         Self::Single,
         Self::Pooled,
         Self::Floor,
@@ -46,8 +52,18 @@ impl Contender {
     pub(crate) fn is_ours(self) -> bool {
         matches!(
             self,
-            Self::Ours | Self::Metrics | Self::Consistent | Self::Counter
+            Self::Ours
+                | Self::Metrics
+                | Self::Consistent
+                | Self::Counter
+                | Self::Sealed
+                | Self::SealedCounter
         )
+    }
+
+    /// Whether Redis holds nothing that can be read there.
+    pub(crate) fn seals(self) -> bool {
+        matches!(self, Self::Sealed | Self::SealedCounter)
     }
 
     /// As the command line has it.
@@ -64,6 +80,8 @@ impl fmt::Display for Contender {
             Self::Metrics => "ours, with metrics",
             Self::Consistent => "ours, ConsistentSessions",
             Self::Counter => "ours, ConsistentSessions, counter",
+            Self::Sealed => "ours, ConsistentSessions, sealed",
+            Self::SealedCounter => "ours, ConsistentSessions, sealed counter",
             Self::Single => "built-in, one connection",
             Self::Pooled => "built-in, pooled",
             Self::Floor => "floor: by hand",

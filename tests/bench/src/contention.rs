@@ -51,7 +51,9 @@ pub(crate) fn measure(rounds: usize, round: Duration) -> anyhow::Result<Vec<Cont
         (Contender::Ours, TABS),
         (Contender::Consistent, TABS),
         (Contender::Counter, TABS),
+        (Contender::SealedCounter, TABS),
         (Contender::Counter, 64),
+        (Contender::SealedCounter, 64),
     ] {
         let setting = Setting {
             sessions: 1,

@@ -28,6 +28,8 @@ pub(crate) fn head_to_head(route: Route, rounds: usize) -> Experiment {
             .filter(|contender| {
                 counts || !matches!(contender, Contender::Counter | Contender::Metrics)
             })
+            // It has a table of its own.
+            .filter(|contender| !contender.seals())
             .collect(),
         rounds,
     }
@@ -103,6 +105,32 @@ pub(crate) fn sessions(many: usize, rounds: usize) -> Experiment {
         }),
         contenders: vec![Contender::Ours, Contender::Consistent, Contender::Floor],
         ..sweep(rounds)
+    }
+}
+
+/// What sealing costs: the same, once sealed and once clear.
+pub(crate) fn sealed(rounds: usize) -> Experiment {
+    let of = |route: Route| Setting {
+        label: route.to_string(),
+        route,
+        ..Setting::default()
+    };
+    let large = |setting: Setting| Setting {
+        label: format!("{}, 10 KB", setting.label),
+        state_bytes: 10_000,
+        ..setting
+    };
+    Experiment {
+        title: "Sealed",
+        axis: "route",
+        settings: vec![
+            of(Route::Counter),
+            of(Route::Read),
+            large(of(Route::Counter)),
+            large(of(Route::Read)),
+        ],
+        contenders: vec![Contender::Consistent, Contender::Sealed],
+        rounds,
     }
 }
 

@@ -45,12 +45,9 @@ pub(crate) fn svg(routes: &[(&str, &Findings)]) -> String {
                 most,
             } = *ratio;
             let middle = y + BAR / 2;
-            let class = match contender {
-                Contender::Ours
-                | Contender::Metrics
-                | Contender::Consistent
-                | Contender::Counter => "ours",
-                _ => "other",
+            let class = match contender.is_ours() {
+                true => "ours",
+                false => "other",
             };
             _ = writeln!(
                 body,

@@ -13,7 +13,7 @@ use crate::{
 /// How to read the tables.
 pub(crate) const LEGEND: &str = "\
 Each line is a server process of its own with a Redis of its own, asked by `wrk` (one thread) in \
-turn with all others of its table. Figures are medians of the rounds. \"of ours\" is the requests/s \
+turn with all others of its table. Figures are medians of the rounds. \"of ours\", or \"of the first\", is the requests/s \
 in relation to the first line with the same setting, round by round, with the least and the most \
 in parentheses. CPU is that of the server processes, and of Redis, per request. Commands are those \
 that clients send per request, seen with `MONITOR` while requests come one after the other; what a \
@@ -49,7 +49,7 @@ impl<'a> Report<'a> {
         };
         report.add(&format!(
             "# How fast\n\n{}.\n\n{} {cores} Rounds of {:?}: {rounds} of each in the first three tables, \
-             {sweeps} in the others. Load average before: {}.\n",
+             in those of many sessions and of sealed ones, {sweeps} in the others. Load average before: {}.\n",
             machine::description()?,
             LEGEND.trim_end(),
             extent.pace.round,
@@ -90,10 +90,14 @@ fn table(experiment: &Experiment, findings: &Findings) -> Table {
     let mut all = findings.0.iter();
     let is_delayed = all.any(|finding| finding.setting.delay.is_some());
     let several = experiment.settings.len() > 1;
+    let first = experiment.contenders[0];
     let mut header = Vec::from([
         "contender",
         "requests/s",
-        "of ours",
+        match first {
+            Contender::Ours => "of ours",
+            _ => "of the first",
+        },
         "p50, ms",
         "p99, ms",
         "CPU, µs",
@@ -110,8 +114,7 @@ fn table(experiment: &Experiment, findings: &Findings) -> Table {
     let mut table = Table::new(header);
     for finding in &findings.0 {
         let label = &finding.setting.label;
-        let ours = findings.of(Contender::Ours, label);
-        let mut row = cells(finding, ours);
+        let mut row = cells(finding, findings.of(first, label));
         if several {
             row.insert(0, label.clone());
         }
@@ -124,12 +127,12 @@ fn table(experiment: &Experiment, findings: &Findings) -> Table {
     table
 }
 
-fn cells(finding: &Finding, ours: Option<&Finding>) -> Vec<String> {
+fn cells(finding: &Finding, first: Option<&Finding>) -> Vec<String> {
     let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
     let uses_redis = finding.contender.uses_redis();
     let median =
         |decimals: usize, value: fn(&Round) -> f64| format!("{:.decimals$}", finding.median(value));
-    let ratio = ours.map(|ours| finding.ratio(ours, |round| round.rate()));
+    let ratio = first.map(|first| finding.ratio(first, |round| round.rate()));
     vec![
         finding.contender.to_string(),
         median(0, |round| round.rate()),

@@ -18,6 +18,7 @@ pub(crate) struct Results {
     pub(crate) sessions: Findings,
     pub(crate) one_session: Findings,
     pub(crate) delayed: Findings,
+    pub(crate) sealed: Findings,
     pub(crate) contention: Vec<Contention>,
     pub(crate) writes: Vec<Cost>,
     pub(crate) memory: Vec<Growth>,

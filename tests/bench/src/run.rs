@@ -65,6 +65,7 @@ fn measure(report: &mut Report<'_>, extent: &Extent) -> anyhow::Result<Results> 
     run(matrix::processes(rounds))?;
     let sessions = run(matrix::sessions(extent.many_sessions, extent.rounds))?;
     let one_session = run(matrix::one_session(rounds))?;
+    let sealed = run(matrix::sealed(extent.rounds))?;
     let delayed = run(matrix::delayed(rounds))?;
     let mut contention = Vec::new();
     if report.is_wanted(contention::TITLE) {
@@ -97,6 +98,7 @@ fn measure(report: &mut Report<'_>, extent: &Extent) -> anyhow::Result<Results> 
         sessions,
         one_session,
         delayed,
+        sealed,
         contention,
         writes,
         memory,

@@ -11,7 +11,7 @@ use actix_session::{
     storage::{CookieSessionStore, SessionStore},
 };
 use actix_session_redis::{
-    ConsistentSessions, RedisPool, RedisSessionStore, RedisSessionStoreBuilder,
+    ConsistentSessions, KeyRing, RedisPool, RedisSessionStore, RedisSessionStoreBuilder,
 };
 use actix_web::{App, HttpServer, dev::Server, rt::System};
 use clap::Args;
@@ -102,6 +102,15 @@ async fn server(options: ServeOptions, listener: TcpListener) -> anyhow::Result<
             let store = ours(&options)?.counter(routes::COUNT).build();
             with!(ConsistentSessions::new(sessions(store.clone())))
         }
+        Contender::Sealed => {
+            let store = ours(&options)?.seal(key_ring()?).build();
+            with!(ConsistentSessions::new(sessions(store.clone())))
+        }
+        Contender::SealedCounter => {
+            let store = ours(&options)?.counter(routes::COUNT);
+            let store = store.seal(key_ring()?).build();
+            with!(ConsistentSessions::new(sessions(store.clone())))
+        }
         Contender::Single => {
             let store = actix_session::storage::RedisSessionStore::new(&*options.redis).await?;
             with!(session_middleware(store.clone(), sliding))
@@ -135,6 +144,11 @@ async fn server(options: ServeOptions, listener: TcpListener) -> anyhow::Result<
 fn ours(options: &ServeOptions) -> anyhow::Result<RedisSessionStoreBuilder> {
     let pool = RedisPool::from_url(&options.redis)?;
     Ok(RedisSessionStore::builder(pool))
+}
+
+/// Nothing here is secret.
+pub(crate) fn key_ring() -> anyhow::Result<KeyRing> {
+    Ok(KeyRing::new([[7; 32]])?)
 }
 
 /// As the demo does with `--metrics-listen`, but nobody asks.

@@ -1,15 +1,19 @@
 use std::{
+    collections::HashMap,
     fs::File,
     io::{BufWriter, Write as _},
     path::Path,
 };
 
+use actix_session::storage::SessionStore as _;
 use actix_session_redis::{
-    SessionId,
+    RedisPool, RedisSessionStore, SessionId,
     deadpool_redis::redis::{self, pipe},
 };
+use actix_web::rt::System;
+use anyhow::anyhow;
 
-use crate::{contender::Contender, cookie, routes::COUNT, setting::Setting};
+use crate::{contender::Contender, cookie, routes::COUNT, serve::key_ring, setting::Setting};
 
 /// Enough that no two requests of a thousand at once are of one session, few enough that `wrk`
 /// has read all of them before anybody gets bored.
@@ -47,7 +51,29 @@ pub(crate) fn store(
         }
         let _: redis::Value = pipeline.query(&mut redis)?;
     }
-    Ok(())
+    match contender.seals() {
+        true => seal(setting, redis_url),
+        false => Ok(()),
+    }
+}
+
+/// Each is written once more, by a store that seals.
+fn seal(setting: &Setting, redis_url: &str) -> anyhow::Result<()> {
+    let store = RedisSessionStore::builder(RedisPool::from_url(redis_url)?);
+    let store = store.seal(key_ring()?).accept_unsealed(true).build();
+    let state = [
+        (COUNT, "0".to_owned()),
+        ("filler", filler(setting.state_bytes)),
+    ];
+    let state = HashMap::from(state.map(|(name, json)| (name.to_owned(), json)));
+    System::new().block_on(async {
+        for number in 0..setting.sessions {
+            let key = session_key(number).try_into()?;
+            let updated = store.update(key, state.clone(), &cookie::TTL).await;
+            updated.map_err(|error| anyhow!("{error:?}"))?;
+        }
+        Ok(())
+    })
 }
 
 /// The `Cookie` headers of visitors, spread evenly over the sessions, one per line.

@@ -1,7 +1,9 @@
 //! What there is to reach.
 
 use crate::{
-    contender::Contender::{self, Consistent, Counter, Floor, Metrics, Ours, Pooled, Single},
+    contender::Contender::{
+        self, Consistent, Counter, Floor, Metrics, Ours, Pooled, Sealed, SealedCounter, Single,
+    },
     figures::{Round, Spread},
     memory::Growth,
     results::{Of, Results},
@@ -19,6 +21,7 @@ pub(crate) fn table(results: &Results) -> Table {
         round_trips(results),
         latency(results),
         metrics(results),
+        sealed(results),
         commands(results),
         many_sessions(results),
         growth(results),
@@ -53,7 +56,7 @@ fn one_session(results: &Results) -> Vec<Target> {
     let what = "counter, 64 connections on one session: requests/s, of those with one session each";
     let mut targets = vec![Target::at_least(0.8, what, ratio)];
     let contention = results.contention.iter();
-    for exact in contention.filter(|contention| contention.contender == Counter) {
+    for exact in contention.filter(|it| [Counter, SealedCounter].contains(&it.contender)) {
         let what = format!("{}: increments lost or counted twice", exact.name());
         let miscounted = exactly(exact.miscounted() as f64);
         targets.push(Target::at_most(0.0, what, Some(miscounted)));
@@ -131,6 +134,15 @@ fn metrics(results: &Results) -> Vec<Target> {
             counter.ratio(Metrics, Ours, cpu),
         ),
     ]
+}
+
+fn sealed(results: &Results) -> Vec<Target> {
+    let target = |route: Route| {
+        let what = format!("{route}, {Sealed}: requests/s, of the same clear");
+        let ratio = Of(&results.sealed, route).ratio(Sealed, Consistent, rate);
+        Target::at_least(0.95, what, ratio)
+    };
+    [Route::Counter, Route::Read].map(target).into()
 }
 
 fn commands(results: &Results) -> Vec<Target> {

@@ -14,7 +14,7 @@ use super::{
     enter::enter,
     index::Owner,
     keyspace::{Names, draw_session_key},
-    layout::hash::Begun,
+    layout::{fields::unread_born_ms, hash::Begun},
     plan::{Of, Plan},
     record::Record,
     snapshot::{Origin, Snapshot},
@@ -43,6 +43,9 @@ pub(super) async fn create(
     let mut before = from.map_or_else(Details::default, |(_, it)| it.details.clone());
     if is_login {
         (before.born_ms, before.lifetime_ms) = (None, None);
+    } else if let Some((names, snapshot)) = from {
+        let unread = unread_born_ms(&snapshot.stored, &storage.seals().of(names))?;
+        before.born_ms = before.born_ms.or(unread);
     }
     storage.rules.check_size(state)?;
     loop {

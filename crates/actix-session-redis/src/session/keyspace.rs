@@ -7,6 +7,8 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand::{TryRng as _, rngs::SysRng};
 use sha2::{Digest as _, Sha256};
 
+use super::seal::Ciphers;
+
 /// The name of a session in Redis and in logs, and the handle by which a user's other sessions are
 /// told apart: the SHA-256 of the session key, in [base64url] without padding, 43 characters.
 ///
@@ -116,11 +118,13 @@ impl PartialEq for User {
 }
 
 /// What a session is called.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Names {
     pub(crate) id: SessionId,
     /// The session key, if its values are sealed and it is known.
     secret: Option<Secret>,
+    /// Made of its id, or its key.
+    pub(super) ciphers: Ciphers,
     /// Its Redis key in the layout of the store built into actix-session, as long as that matters
     /// and is known. The session key is in it.
     pub(crate) built_in: Option<String>,
@@ -132,6 +136,7 @@ impl Names {
         Self {
             id,
             secret: None,
+            ciphers: Ciphers::default(),
             built_in: None,
         }
     }
@@ -143,7 +148,7 @@ impl Names {
     }
 }
 
-#[derive(Clone, PartialEq)]
+#[derive(Clone)]
 struct Secret(String);
 
 impl fmt::Debug for Secret {
@@ -220,6 +225,7 @@ impl Keyspace {
         Names {
             id: SessionId::of(session_key),
             secret: self.is_sealed.then(secret),
+            ciphers: Ciphers::default(),
             built_in,
         }
     }

@@ -1,17 +1,18 @@
 //! The fields of the hash that a session is: those of its state, and a few of ours.
 
-use std::str;
+use std::{borrow::Cow, str};
 
 use deadpool_redis::redis::{Cmd, Value};
 
 use crate::{
     client::Failure,
+    error::Error,
     session::{
         changes::Guarded,
         details::{BORN, Details, LABEL, OwnChanges},
         index::Owner,
         script::out_of_step,
-        seal::{Seal, Stored},
+        seal::{Opened, Seal, Stored},
         state::{State, load_field},
     },
 };
@@ -44,14 +45,13 @@ impl OwnFields {
     ) -> Result<(), Failure> {
         if field == BORN {
             self.is_born = true;
-            let born = seal.open_note(field, value)?;
+            let born = seal.open_note(field, &value)?;
             self.details.is_stale |= born.is_stale;
-            let born = str::from_utf8(&born.text).ok();
-            self.details.born_ms = born.and_then(|born| born.parse().ok());
+            self.details.born_ms = number(&born.text);
         } else if field == COPY {
             self.has_copy = true;
         } else if field == LABEL {
-            match seal.open_note(field, value) {
+            match seal.open_note(field, &value) {
                 Ok(label) => {
                     self.details.is_stale |= label.is_stale;
                     self.details.read(field, &label.text);
@@ -64,6 +64,24 @@ impl OwnFields {
         }
         Ok(())
     }
+}
+
+/// When a session has begun, if nobody has looked.
+///
+/// # Errors
+///
+/// [`Error::BrokenSeal`] when it does not open.
+pub(crate) fn unread_born_ms(stored: &Stored, seal: &Seal<'_>) -> Result<Option<i64>, Error> {
+    let Some(value) = &stored.unread_born else {
+        return Ok(None);
+    };
+    let born = seal.open_note(BORN, value);
+    // It was read long ago: no other connection brings another one.
+    Ok(number(&born.map_err(|_| Error::BrokenSeal)?.text))
+}
+
+fn number(text: &[u8]) -> Option<i64> {
+    str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// What is in a session's hash.
@@ -79,15 +97,17 @@ impl Understood {
         if field.first() == Some(&OURS) {
             return self.ours.note(&field, value, seal);
         }
-        let json = match seal.is_on() {
-            false => seal.open_value(&field, value)?.text,
-            true => {
-                let opened = seal.open_value(&field, value.clone())?;
-                self.stored.note(field.clone(), value, opened.is_stale);
-                opened.text
-            }
+        let Opened { text, is_stale } = seal.open_value(&field, &value)?;
+        let (json, stored) = match text {
+            Cow::Owned(text) => (text, Some(value)),
+            Cow::Borrowed(_) if seal.is_on() => (value.clone(), Some(value)),
+            Cow::Borrowed(_) => (value, None),
         };
-        load_field(&mut self.state, &field, json).map_err(Failure::Permanent)
+        load_field(&mut self.state, &field, json).map_err(Failure::Permanent)?;
+        if let Some(value) = stored {
+            self.stored.note(field, value, is_stale);
+        }
+        Ok(())
     }
 }
 
@@ -98,18 +118,31 @@ impl Understood {
 /// [`Error::Unreadable`] when something in a session is not UTF-8. That it is no hash at all says nothing of
 /// the session: the connection is out of step, and what it brings is the reply to something else.
 pub(crate) fn understand(fields: Value, seal: &Seal<'_>) -> Result<Understood, Failure> {
-    let (mut understood, mut noted) = (Understood::default(), Ok(()));
+    let (mut understood, mut noted, mut born) = (Understood::default(), Ok(()), None);
     for pair in fields.into_map_iter().map_err(|_| out_of_step())? {
         let (Value::BulkString(field), Value::BulkString(value)) = pair else {
             return Err(out_of_step());
         };
-        noted = noted.and(understood.note(field, value, seal));
+        if field == BORN {
+            born = Some(value);
+        } else if noted.is_ok() {
+            noted = understood.note(field, value, seal);
+        }
     }
     // A hash without our mark is no session, whatever it holds.
-    match understood.ours.is_born {
-        true => noted.map(|()| understood),
-        false => Ok(understood),
+    let Some(born) = born else {
+        return Ok(understood);
+    };
+    noted?;
+    // A value that opens shows that all of the reply is of this session.
+    if seal.born_can_wait() && !understood.state.is_empty() {
+        seal.envelope(&born)?;
+        understood.ours.is_born = true;
+        understood.stored.unread_born = Some(born);
+    } else {
+        understood.ours.note(BORN, born, seal)?;
     }
+    Ok(understood)
 }
 
 pub(super) fn add_fields<'a>(

@@ -372,7 +372,7 @@ fn other(field: Vec<u8>, stored: Option<Vec<u8>>, seal: &Seal<'_>) -> Result<Oth
         let not_utf8 = |_| Failure::Permanent(Error::Unreadable { reason: NOT_UTF8 });
         String::from_utf8(text).map_err(not_utf8)
     };
-    let open = |stored: &Vec<u8>| text(seal.open_value(&field, stored.clone())?.text);
+    let open = |stored: &Vec<u8>| text(seal.open_value(&field, stored)?.text.into_owned());
     Ok(Other {
         json: stored.as_ref().map(open).transpose()?,
         field: text(field)?,

@@ -113,7 +113,9 @@ impl Place<'_> {
     /// first), the prefix, the session id (always of 43 bytes), and the name of the field.
     fn associated_data(&self, key_id: KeyId) -> Vec<u8> {
         let prefix_bytes = u32::try_from(self.prefix.len()).unwrap_or(u32::MAX);
-        let mut data = vec![VERSION_1];
+        let names_bytes = self.prefix.len() + self.session_id.len() + self.field.len();
+        let mut data = Vec::with_capacity(1 + ID_BYTES + 4 + names_bytes);
+        data.push(VERSION_1);
         data.extend_from_slice(&key_id.0);
         data.extend_from_slice(&prefix_bytes.to_be_bytes());
         data.extend_from_slice(self.prefix.as_bytes());

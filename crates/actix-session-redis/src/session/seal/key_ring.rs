@@ -172,10 +172,10 @@ impl MasterKey {
 
     fn derive<const BYTES: usize>(&self, purpose: &str, of: &[u8]) -> Zeroizing<[u8; BYTES]> {
         let mut derived = Zeroizing::new([0; BYTES]);
-        let purpose = ["actix-session-redis 1 ", purpose, "\0"].concat();
+        let info = [b"actix-session-redis 1 ", purpose.as_bytes(), b"\0", of];
         Hkdf::<Sha256>::from_prk(&*self.bytes)
             .expect("a key has as many bytes as a hash")
-            .expand_multi_info(&[purpose.as_bytes(), of], &mut *derived)
+            .expand_multi_info(&info, &mut *derived)
             .expect("a hash is enough");
         derived
     }

@@ -5,6 +5,7 @@
 mod absent;
 #[cfg(feature = "seal")]
 mod cipher;
+mod ciphers;
 mod envelope;
 #[cfg(feature = "seal")]
 mod key_ring;
@@ -14,7 +15,7 @@ use std::{
     borrow::Cow,
     fmt,
     sync::{
-        OnceLock,
+        Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
@@ -25,6 +26,7 @@ use rand::{TryRng as _, rngs::SysRng};
 pub(crate) use self::absent::KeyRing;
 #[cfg(not(feature = "seal"))]
 use self::absent::{Cipher, MasterKey};
+pub(crate) use self::ciphers::Ciphers;
 use self::envelope::{Envelope, Place, Truncated};
 #[cfg(feature = "seal")]
 pub use self::key_ring::KeyRing;
@@ -43,14 +45,22 @@ pub(crate) struct Seals {
     ring: Option<KeyRing>,
     accepts_unsealed: bool,
     prefix: String,
+    /// Whether it matters to each request when its session has begun.
+    needs_born: bool,
 }
 
 impl Seals {
-    pub(crate) fn new(ring: Option<KeyRing>, accepts_unsealed: bool, prefix: String) -> Self {
+    pub(crate) fn new(
+        ring: Option<KeyRing>,
+        accepts_unsealed: bool,
+        prefix: String,
+        needs_born: bool,
+    ) -> Self {
         Self {
             ring,
             accepts_unsealed,
             prefix,
+            needs_born,
         }
     }
 
@@ -64,11 +74,9 @@ impl Seals {
     }
 
     pub(crate) fn of<'a>(&'a self, names: &'a Names) -> Seal<'a> {
-        let ciphers = self.keys().iter().map(|_| Ciphers::default());
         Seal {
             seals: self,
             names,
-            ciphers: ciphers.collect(),
             was_broken: AtomicBool::new(false),
         }
     }
@@ -107,20 +115,12 @@ impl Seals {
 pub(crate) struct Seal<'a> {
     seals: &'a Seals,
     names: &'a Names,
-    /// For each key of the ring.
-    ciphers: Vec<Ciphers>,
     /// A value did not open that one connection has brought.
     was_broken: AtomicBool,
 }
 
-#[derive(Default)]
-struct Ciphers {
-    of_values: OnceLock<Cipher>,
-    of_notes: OnceLock<Cipher>,
-}
-
 /// What can be read.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Kind {
     /// With the session key.
     Value,
@@ -128,8 +128,9 @@ enum Kind {
     Note,
 }
 
-pub(crate) struct Opened {
-    pub(crate) text: Vec<u8>,
+pub(crate) struct Opened<'v> {
+    /// Borrowed if it was not sealed.
+    pub(crate) text: Cow<'v, [u8]>,
     /// It would not be sealed like that today.
     pub(crate) is_stale: bool,
 }
@@ -137,6 +138,12 @@ pub(crate) struct Opened {
 impl Seal<'_> {
     pub(crate) fn is_on(&self) -> bool {
         self.seals.is_on()
+    }
+
+    /// Whether it is enough to look when the session has begun if somebody asks. Not while some of it may
+    /// have to be sealed anew.
+    pub(crate) fn born_can_wait(&self) -> bool {
+        self.is_on() && !self.seals.needs_born && !self.seals.are_changing()
     }
 
     /// What Redis is to hold for a field of the state.
@@ -149,11 +156,19 @@ impl Seal<'_> {
         self.seal(Kind::Note, field, text)
     }
 
-    pub(crate) fn open_value(&self, field: &[u8], value: Vec<u8>) -> Result<Opened, Failure> {
+    pub(crate) fn open_value<'v>(
+        &self,
+        field: &[u8],
+        value: &'v [u8],
+    ) -> Result<Opened<'v>, Failure> {
         self.open(Kind::Value, field, value)
     }
 
-    pub(crate) fn open_note(&self, field: &[u8], value: Vec<u8>) -> Result<Opened, Failure> {
+    pub(crate) fn open_note<'v>(
+        &self,
+        field: &[u8],
+        value: &'v [u8],
+    ) -> Result<Opened<'v>, Failure> {
         self.open(Kind::Note, field, value)
     }
 
@@ -162,39 +177,53 @@ impl Seal<'_> {
             [newest, ..] if self.seals.seals() => newest,
             _ => return text.as_bytes().into(),
         };
-        let cipher = self.cipher(0, kind);
+        let cipher = self.cipher(newest, kind);
         let cipher = cipher.expect("who writes a session has its key");
         let mut nonce = [0; _];
         let filled = SysRng.try_fill_bytes(&mut nonce);
         filled.expect("every system that has Redis has random numbers");
-        envelope::seal(newest.id, cipher, nonce, self.place(field), text.as_bytes()).into()
+        let place = self.place(field);
+        envelope::seal(newest.id, &cipher, nonce, place, text.as_bytes()).into()
     }
 
-    fn open(&self, kind: Kind, field: &[u8], value: Vec<u8>) -> Result<Opened, Failure> {
-        let envelope = match Envelope::parse(&value) {
+    fn open<'v>(&self, kind: Kind, field: &[u8], value: &'v [u8]) -> Result<Opened<'v>, Failure> {
+        let Some((envelope, number)) = self.envelope(value)? else {
+            return Ok(Opened {
+                text: value.into(),
+                is_stale: self.seals.seals(),
+            });
+        };
+        let cipher = self.cipher(&self.seals.keys()[number], kind);
+        let text = cipher.and_then(|cipher| envelope.open(&cipher, self.place(field)));
+        Ok(Opened {
+            text: text.ok_or_else(|| self.is_broken())?.into(),
+            is_stale: number > 0 || !self.seals.seals(),
+        })
+    }
+
+    /// And the number of its key; `None` if it is clear text, and may be.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be what it should.
+    pub(crate) fn envelope<'v>(
+        &self,
+        value: &'v [u8],
+    ) -> Result<Option<(Envelope<'v>, usize)>, Failure> {
+        let envelope = match Envelope::parse(value) {
             Ok(Some(envelope)) => envelope,
             Err(Truncated) if self.is_on() => return Err(self.is_broken()),
             Ok(None) if !self.seals.accepts_unsealed() => {
                 return Err(Failure::Permanent(Error::Unsealed));
             }
-            _ => {
-                return Ok(Opened {
-                    text: value,
-                    is_stale: self.seals.seals(),
-                });
-            }
+            _ => return Ok(None),
         };
         let mut keys = self.seals.keys().iter();
         let Some(number) = keys.position(|key| key.id == envelope.key_id) else {
             let key_id = envelope.key_id.to_string();
             return Err(Failure::Permanent(Error::UnknownSealKey { key_id }));
         };
-        let cipher = self.cipher(number, kind);
-        let text = cipher.and_then(|cipher| envelope.open(cipher, self.place(field)));
-        Ok(Opened {
-            text: text.ok_or_else(|| self.is_broken())?,
-            is_stale: number > 0 || !self.seals.seals(),
-        })
+        Ok(Some((envelope, number)))
     }
 
     /// Replies may have got out of step: what another connection brings stands.
@@ -206,18 +235,15 @@ impl Seal<'_> {
     }
 
     /// `None` if the session is only known by its id.
-    fn cipher(&self, number: usize, kind: Kind) -> Option<&Cipher> {
-        let (key, ciphers) = (&self.seals.keys()[number], &self.ciphers[number]);
+    fn cipher(&self, key: &MasterKey, kind: Kind) -> Option<Arc<Cipher>> {
+        let (id, names) = (key.id, self.names);
+        let ciphers = &names.ciphers;
         Some(match kind {
             Kind::Value => {
-                let session_key = self.names.secret()?;
-                let of_values = &ciphers.of_values;
-                of_values.get_or_init(|| key.of_session(session_key))
+                let session_key = names.secret()?;
+                ciphers.get(id, kind, || key.of_session(session_key))
             }
-            Kind::Note => {
-                let of_notes = &ciphers.of_notes;
-                of_notes.get_or_init(|| key.of_notes(self.names.id.as_ref()))
-            }
+            Kind::Note => ciphers.get(id, kind, || key.of_notes(names.id.as_ref())),
         })
     }
 

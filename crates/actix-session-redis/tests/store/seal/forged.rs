@@ -153,6 +153,44 @@ async fn when_a_session_began_cannot_be_put_off() {
 }
 
 #[actix_web::test]
+async fn when_another_session_began_is_found_out_when_it_is_passed_on() {
+    let redis = TestRedis::start().await;
+    let (store, setup) = (sealed(&redis, &[A]), Setup::consistent());
+    let app = TestApp::with(store.clone(), &setup);
+    let key = two_fields(&store).await;
+    let other = two_fields(&store).await;
+    let [ours, theirs] = [&key, &other].map(|it| fields(&redis, it)[&b"\xFFborn"[..]].clone());
+    let browser = app.browser_with_cookie(setup.signed_cookie(key.as_ref()));
+    put(&redis, &key, b"\xFFborn", &theirs);
+    let before = redis.dump(&hash_of(&key));
+    browser.get("/renew").await.assert_empty_500();
+    assert_eq!(redis.dump(&hash_of(&key)), before);
+    // Even if nobody asks, it has to be sealed, with a key that is known.
+    for (forged, is_refused) in [
+        (&b"1"[..], "the session is not sealed"),
+        (&ours[..1], "does not open"),
+    ] {
+        put(&redis, &key, b"\xFFborn", forged);
+        let error = load_error(&store, &key).await.to_string();
+        assert!(error.contains(is_refused), "{error}");
+    }
+    put(&redis, &key, b"\xFFborn", &ours);
+    browser.get("/renew").await.text();
+    assert_eq!(store.load(&key).await.unwrap(), None);
+}
+
+#[actix_web::test]
+async fn a_session_that_is_nothing_but_the_beginning_of_another_one_does_not_open() {
+    let redis = TestRedis::start().await;
+    let store = sealed(&redis, &[A]);
+    let key = two_fields(&store).await;
+    let born = fields(&redis, &key)[&b"\xFFborn"[..]].clone();
+    let made_up = session_key(&"A".repeat(64));
+    put(&redis, &made_up, b"\xFFborn", &born);
+    assert_matches!(load_error(&store, &made_up).await, Error::BrokenSeal);
+}
+
+#[actix_web::test]
 async fn a_session_that_does_not_open_is_ended_by_its_handle() {
     let redis = TestRedis::start().await;
     let store = builder(&redis).user_field("user").seal(ring(&[A])).build();

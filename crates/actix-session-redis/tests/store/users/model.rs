@@ -277,3 +277,27 @@ fn a_random_order_of_random_requests(redis: Servers, cases: u32, lost: f64) {
         }
     }
 }
+
+#[actix_web::test]
+async fn temp_refuse_ends() {
+    let at_first = &[Phone, Laptop, Desk, Guest];
+    let limit = Some((2, AtLimit::Refuse));
+    let mut lanes = Lanes::new(MOST, Rc::new(Servers::one()), limit, at_first).await;
+    let plans = [
+        by(Newcomer, What::End(Bob, Phone)),
+        by(Phone, What::LogInWithPassword(Ada, Renewing)),
+        by(Desk, What::LogInWithPassword(Ada, Renewing)),
+        by(Newcomer, What::LogIn(Ada, Renewing)),
+        by(Phone, What::LogIn(Bob, Renewing)),
+    ];
+    let mut turns = [
+        5, 3, 5, 4, 3, 4, 0, 3, 5, 5, 2, 3, 2, 4, 1, 3, 2, 5, 0, 0, 0, 0, 5,
+    ]
+    .into_iter()
+    .enumerate();
+    let choose = |waiting: usize| match turns.next() {
+        Some((n, turn)) => (turn % waiting, n == 17),
+        None => (0, false),
+    };
+    lanes.run(&plans, choose).await.check().unwrap();
+}
