@@ -36,7 +36,8 @@ for i = 1, 2 do
         redis.call('PEXPIRE', KEYS[i], ARGV[4])
     end
 end
-if limit and redis.call('ZCARD', entered) > limit then
+-- Where more are refused, nobody's session ends for another: this one was entered before, by an earlier try.
+if limit and ARGV[7] ~= '1' and redis.call('ZCARD', entered) > limit then
     return {time, until_when, redis.call('ZRANGE', entered, 0, -1, 'WITHSCORES')}
 end
 return {time, until_when, {}}
