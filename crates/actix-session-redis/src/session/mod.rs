@@ -12,6 +12,8 @@ mod changes;
 mod details;
 mod end;
 mod enter;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod idempotency;
 mod index;
 mod keyspace;
