@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos bench bench-quick profile lint lowest fmt doc deps deps-lint deps-test deps-bench
+.PHONY: help demo test chaos bench bench-quick profile fuzz lint lowest fmt doc deps deps-lint deps-test deps-bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,18 @@ bench-quick: deps-bench ## a minute of the same, to see that it works: the figur
 
 profile: deps-bench ## where the CPU time of a request goes, ours beside the floor; needs perf
 	tests/bench/profile.sh
+
+# How long each target is fuzzed.
+FUZZ_SECONDS ?= 60
+
+fuzz: ## what Redis or a cookie may bring, made up, FUZZ_SECONDS (60) for each target; needs Rust nightly, cargo-fuzz and a C++ compiler
+	@cargo +nightly fuzz --version || { \
+		echo "fuzz: rustup toolchain install nightly; cargo install --locked cargo-fuzz" >&2; exit 1; }
+	cd crates/actix-session-redis && for target in $$(cargo +nightly fuzz list); do \
+		mkdir -p "fuzz/target/corpus/$$target" && \
+		cargo +nightly fuzz run "$$target" "fuzz/target/corpus/$$target" "fuzz/corpus/$$target" -- \
+			-max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 || exit; \
+	done
 
 lint: deps-test ## formatting, clippy and rustdoc, with warnings as errors; what the library depends on
 	cargo fmt --all --check

@@ -74,6 +74,9 @@ mod users;
 
 pub use deadpool_redis;
 
+#[cfg(any(test, fuzzing))]
+pub use self::session::fuzzing;
+
 #[cfg(feature = "seal")]
 pub use self::session::KeyRing;
 

@@ -192,16 +192,24 @@ pub struct UserSession {
 }
 
 impl UserSession {
-    fn new(handle: SessionId, details: Details, ttl_left_ms: i64, now: SystemTime) -> Self {
+    pub(crate) fn new(
+        handle: SessionId,
+        details: Details,
+        ttl_left_ms: i64,
+        now: SystemTime,
+    ) -> Self {
         let milliseconds = |ms: i64| Duration::from_millis(ms.try_into().unwrap_or(0));
-        let ends = now + milliseconds(ttl_left_ms);
-        let began = SystemTime::UNIX_EPOCH + milliseconds(details.born_ms.unwrap_or_default());
+        let since = |time: SystemTime, ms| time.checked_add(milliseconds(ms));
+        let ends = since(now, ttl_left_ms).unwrap_or(now);
+        let born_ms = details.born_ms.unwrap_or_default();
+        // Whoever writes to Redis may have set any time. Applications reckon with it.
+        let began = since(SystemTime::UNIX_EPOCH, born_ms).map_or(now, |began| began.min(now));
         let ttl = details.ttl_ms.map(milliseconds);
         let last_seen = ttl.and_then(|ttl| ends.checked_sub(ttl));
         Self {
             handle,
             began,
-            last_seen: last_seen.unwrap_or(began).clamp(began.min(now), now),
+            last_seen: last_seen.unwrap_or(began).clamp(began, now),
             ends,
             label: details.label,
         }

@@ -128,6 +128,7 @@ fn code<'a>(code: &'a str, text: &'a str) -> &'a str {
         "EXECABORT" => text
             .strip_prefix("Transaction discarded because of: ")
             .and_then(|why| why.split(' ').next())
+            .filter(is_code)
             .unwrap_or(code),
         "ERR" if lacks_a_right(text) => "NOPERM",
         "ERR" if text.contains("while the cluster is down") => "CLUSTERDOWN",
@@ -136,6 +137,13 @@ fn code<'a>(code: &'a str, text: &'a str) -> &'a str {
         "ERR" if text == "Authentication required." || text.contains(": unauthenticated ") => {
             "NOAUTH"
         }
+        // Of a text without a code, the first word may be anything.
+        _ if !is_code(&code) => "ERR",
         _ => code,
     }
+}
+
+fn is_code(word: &&str) -> bool {
+    let is_of_code = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    !word.is_empty() && word.len() <= 32 && word.bytes().all(is_of_code)
 }

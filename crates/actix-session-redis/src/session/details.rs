@@ -26,7 +26,8 @@ pub(crate) const LABEL: &[u8] = b"\xFFlabel";
 const MAX_LABEL_BYTES: usize = 256;
 
 /// The longest lifetime that a session may be asked to have.
-const MOST: Duration = Duration::from_secs(MAX_TTL_YEARS.unsigned_abs() * 365 * 24 * 60 * 60);
+pub(crate) const MOST: Duration =
+    Duration::from_secs(MAX_TTL_YEARS.unsigned_abs() * 365 * 24 * 60 * 60);
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Details {

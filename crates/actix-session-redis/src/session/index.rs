@@ -56,6 +56,15 @@ impl Owner {
         (owner.to_string() == text).then_some(owner)
     }
 
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn new(user: UserId, entered: i64, until: i64) -> Self {
+        Self {
+            user,
+            entered,
+            until,
+        }
+    }
+
     /// Whether it stays entered for as long as a session lives that is given this TTL now.
     pub(crate) fn is_entered_for(&self, ttl_ms: i64) -> bool {
         now_ms().saturating_add(ttl_ms) < self.until.saturating_sub(GRACE_MS / 2)
@@ -128,7 +137,7 @@ pub(crate) struct Entries {
 
 impl Entries {
     /// Of what the indexes say, that of the current name first. What is no session is left out.
-    fn of(replies: impl IntoIterator<Item = Reply>) -> Self {
+    pub(super) fn of(replies: impl IntoIterator<Item = Reply>) -> Self {
         let (mut now, mut all, mut known) = (Vec::new(), Vec::new(), HashSet::new());
         for (name, (time, entries)) in replies.into_iter().enumerate() {
             now.push(time);
@@ -197,7 +206,7 @@ pub(crate) enum Entered {
 }
 
 /// What an index says, by the clock of its server.
-type Reply = (i64, Vec<(Vec<u8>, f64)>);
+pub(super) type Reply = (i64, Vec<(Vec<u8>, f64)>);
 
 /// Of one user, for one operation.
 pub(crate) struct Index<'a> {
@@ -361,12 +370,12 @@ fn count(replies: &[Reply]) -> usize {
 }
 
 /// Of the current name.
-fn add_entries(command: &mut Cmd, entries: &[Entry]) {
+pub(super) fn add_entries(command: &mut Cmd, entries: &[Entry]) {
     for Entry { id, entered, .. } in entries {
         command.arg(id.as_ref()).arg(entered);
     }
 }
 
-fn understand<T: FromRedisValue>(reply: Value) -> Result<T, Failure> {
+pub(super) fn understand<T: FromRedisValue>(reply: Value) -> Result<T, Failure> {
     from_redis_value(reply).map_err(|_| out_of_step())
 }

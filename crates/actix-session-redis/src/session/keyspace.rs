@@ -118,11 +118,11 @@ impl PartialEq for User {
 }
 
 /// What a session is called.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Names {
     pub(crate) id: SessionId,
     /// The session key, if its values are sealed and it is known.
-    secret: Option<Secret>,
+    secret: Option<String>,
     /// Made of its id, or its key.
     pub(super) ciphers: Ciphers,
     /// Its Redis key in the layout of the store built into actix-session, as long as that matters
@@ -142,18 +142,15 @@ impl Names {
     }
 
     pub(crate) fn secret(&self) -> Option<&str> {
-        self.secret
-            .as_ref()
-            .map(|Secret(session_key)| &**session_key)
+        self.secret.as_deref()
     }
 }
 
-#[derive(Clone)]
-struct Secret(String);
-
-impl fmt::Debug for Secret {
+/// Without the session key, which the others have in them.
+impl fmt::Debug for Names {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
+        let mut names = f.debug_struct("Names");
+        names.field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -221,7 +218,7 @@ impl Keyspace {
                 Some([prefix, session_key.as_ref()].concat())
             }
         };
-        let secret = || Secret(session_key.as_ref().to_owned());
+        let secret = || session_key.as_ref().to_owned();
         Names {
             id: SessionId::of(session_key),
             secret: self.is_sealed.then(secret),

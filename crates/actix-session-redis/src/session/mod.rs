@@ -12,6 +12,9 @@ mod changes;
 mod details;
 mod end;
 mod enter;
+#[cfg(any(test, fuzzing))]
+#[path = "../../tests/fuzzing/mod.rs"]
+pub mod fuzzing;
 mod idempotency;
 mod index;
 mod keyspace;

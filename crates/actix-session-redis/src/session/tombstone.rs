@@ -75,12 +75,24 @@ impl Ending<'_> {
             Layout::Hash => &END,
             Layout::BuiltIn => &BUILT_IN_END,
         };
-        let last_state = match script.run(&redis, &redis_keys, add_arguments).await? {
+        let reply = script.run(&redis, &redis_keys, add_arguments).await?;
+        Ended::understand(reply, keyspace, seal)
+    }
+}
+
+impl Ended {
+    /// From what `end.lua` returns, or `built_in_end.lua`.
+    pub(super) fn understand(
+        reply: Value,
+        keyspace: &Keyspace,
+        seal: &Seal<'_>,
+    ) -> Result<Self, Failure> {
+        let last_state = match reply {
             Value::BulkString(successor) => {
-                return Ok(Ended::BySomebodyElse(keyspace.told(successor)));
+                return Ok(Self::BySomebodyElse(keyspace.told(successor)));
             }
-            Value::Int(2) => return Ok(Ended::NotTheirs),
-            Value::Int(_) => return Ok(Ended::ByUs(None)),
+            Value::Int(2) => return Ok(Self::NotTheirs),
+            Value::Int(_) => return Ok(Self::ByUs(None)),
             last_state => match keyspace.layout() {
                 Layout::Hash => fields::understand(last_state, seal)
                     .map(|it| it.ours.is_born.then_some(it.state)),
@@ -88,8 +100,8 @@ impl Ending<'_> {
             },
         };
         match last_state {
-            Err(Failure::Permanent(error)) => Ok(Ended::ByUsUnread(error)),
-            last_state => Ok(Ended::ByUs(last_state?)),
+            Err(Failure::Permanent(error)) => Ok(Self::ByUsUnread(error)),
+            last_state => Ok(Self::ByUs(last_state?)),
         }
     }
 }

@@ -114,13 +114,13 @@ pub(crate) fn understand(last_state: Value) -> Result<Option<State>, Failure> {
 }
 
 /// As actix-session 0.11 does: a JSON object of field name to JSON text.
-fn encode(state: &State) -> Vec<u8> {
+pub(crate) fn encode(state: &State) -> Vec<u8> {
     let fields: BTreeMap<_, _> = fields(state).collect();
     serde_json::to_vec(&fields).expect("a map of texts is always JSON")
 }
 
 /// Of actix-session 0.11, or of the release that follows it.
-fn decode(bytes: &[u8]) -> Result<State, Error> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<State, Error> {
     let fields = serde_json::from_slice(bytes).or_else(|_| decode_versioned(bytes))?;
     let mut state = State::new();
     for (name, json) in BTreeMap::<String, String>::into_iter(fields) {

@@ -34,15 +34,27 @@ pub(crate) struct OwnFields {
 }
 
 impl OwnFields {
+    /// What these say of the session, if it is there. Of one that was sealed with a key that is not known,
+    /// not when it was born: it is there.
+    pub(crate) fn details(
+        fields: impl IntoIterator<Item = (&'static [u8], Option<Vec<u8>>)>,
+        seal: &Seal<'_>,
+    ) -> Result<Option<Details>, Failure> {
+        let mut ours = Self::default();
+        for (name, value) in fields {
+            let Some(value) = value else { continue };
+            match ours.note(name, value, seal) {
+                Err(Failure::Permanent(Error::UnknownSealKey { .. } | Error::Unsealed)) => {}
+                noted => noted?,
+            }
+        }
+        Ok(ours.is_born.then_some(ours.details))
+    }
+
     /// # Errors
     ///
     /// When the session was sealed, and this does not open; but a label that does not is none.
-    pub(super) fn note(
-        &mut self,
-        field: &[u8],
-        value: Vec<u8>,
-        seal: &Seal<'_>,
-    ) -> Result<(), Failure> {
+    fn note(&mut self, field: &[u8], value: Vec<u8>, seal: &Seal<'_>) -> Result<(), Failure> {
         if field == BORN {
             self.is_born = true;
             let born = seal.open_note(field, &value)?;

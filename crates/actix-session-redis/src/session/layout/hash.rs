@@ -90,6 +90,23 @@ pub(crate) enum Written {
     Conflict(Vec<Other>),
 }
 
+impl Written {
+    /// From what `write.lua` returns.
+    pub(crate) fn understand(reply: Value, seal: &Seal<'_>) -> Result<Self, Failure> {
+        match reply {
+            Value::Int(0) => Ok(Self::Gone),
+            Value::Int(_) => Ok(Self::Done),
+            others @ Value::Array(_) => {
+                let others = from_redis_value::<Vec<(Vec<u8>, Option<Vec<u8>>)>>(others);
+                let others = others.map_err(|_| out_of_step())?.into_iter();
+                let others = others.map(|(field, stored)| other(field, stored, seal));
+                Ok(Self::Conflict(others.collect::<Result<_, _>>()?))
+            }
+            _ => Err(out_of_step()),
+        }
+    }
+}
+
 impl Hash<'_> {
     /// Reads a session, and on demand how many milliseconds it has left to live, in one round trip.
     pub(crate) async fn read(
@@ -165,8 +182,6 @@ impl Hash<'_> {
     }
 
     /// What is noted of the session beside its state, and how many milliseconds it has left to live.
-    ///
-    /// Of one that was sealed with a key that is not known, not when it was born: it is there.
     pub(crate) async fn details(self, seal: &Seal<'_>) -> Result<Option<(Details, i64)>, Failure> {
         let Self { redis, redis_key } = self;
         let mut names = vec![BORN];
@@ -176,15 +191,8 @@ impl Hash<'_> {
             redis.query(&Cmd::pttl(redis_key)),
         )
         .await?;
-        let mut ours = OwnFields::default();
-        for (name, value) in names.into_iter().zip(values) {
-            let Some(value) = value else { continue };
-            match ours.note(name, value, seal) {
-                Err(Failure::Permanent(Error::UnknownSealKey { .. } | Error::Unsealed)) => {}
-                noted => noted?,
-            }
-        }
-        Ok(ours.is_born.then_some((ours.details, ttl_left_ms)))
+        let details = OwnFields::details(names.into_iter().zip(values), seal)?;
+        Ok(details.map(|details| (details, ttl_left_ms)))
     }
 
     /// The Redis key of the copy that the session has, if it has one.
@@ -294,17 +302,7 @@ impl Hash<'_> {
                 add_guarded(command, field, guarded, seal);
             }
         };
-        match self.run(&WRITE, add_arguments).await? {
-            Value::Int(0) => Ok(Written::Gone),
-            Value::Int(_) => Ok(Written::Done),
-            others @ Value::Array(_) => {
-                let others = from_redis_value::<Vec<(Vec<u8>, Option<Vec<u8>>)>>(others);
-                let others = others.map_err(|_| out_of_step())?.into_iter();
-                let others = others.map(|(field, stored)| other(field, stored, seal));
-                Ok(Written::Conflict(others.collect::<Result<_, _>>()?))
-            }
-            _ => Err(out_of_step()),
-        }
+        Written::understand(self.run(&WRITE, add_arguments).await?, seal)
     }
 
     /// Lets a session live for another TTL; `false` if it is gone.

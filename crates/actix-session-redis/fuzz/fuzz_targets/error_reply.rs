@@ -1,0 +1,3 @@
+#![no_main]
+
+actix_session_redis_fuzz::target!("error_reply");
