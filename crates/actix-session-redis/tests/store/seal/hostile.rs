@@ -1,0 +1,110 @@
+use std::time::Duration;
+
+use actix_session::storage::{SessionKey, SessionStore as _};
+use actix_session_redis::{Error, RedisSessionStore, SessionId};
+
+use super::{A, builder, ring};
+use crate::support::{
+    app::{Setup, TestApp},
+    redis::TestRedis,
+    sessions::{HOUR, hash_of, session_key, state, tombstone_of},
+};
+
+fn store(redis: &TestRedis) -> RedisSessionStore {
+    let options = builder(redis).user_field("user").label_field("user");
+    options
+        .seal(ring(&[A]))
+        .deadline(Duration::from_secs(20))
+        .build()
+}
+
+async fn of_ada(store: &RedisSessionStore) -> SessionKey {
+    store.save(state("user", "\"Ada\""), &HOUR).await.unwrap()
+}
+
+/// Puts a tombstone there that somebody else has left.
+fn put_tombstone(redis: &TestRedis, of: &SessionKey, successor: &str) {
+    let tombstone = tombstone_of(of);
+    redis.put(
+        &tombstone,
+        ["0123456789abcdef", successor].concat().as_bytes(),
+    );
+    redis.run::<i64>(&format!("EXPIRE {tombstone} 300"));
+}
+
+#[actix_web::test]
+async fn tombstones_that_tell_of_each_other_keep_nobody_busy() {
+    let redis = TestRedis::start().await;
+    let store = store(&redis);
+    let [one, other, lone] = [
+        of_ada(&store).await,
+        of_ada(&store).await,
+        of_ada(&store).await,
+    ];
+    for (from, to) in [(&one, &other), (&other, &one), (&lone, &lone)] {
+        redis.run::<i64>(&format!("DEL {}", hash_of(from)));
+        put_tombstone(&redis, from, SessionId::of(to).as_ref());
+    }
+    let before = redis.command_count("evalsha");
+    for key in [&one, &other, &lone] {
+        store.delete(key).await.unwrap();
+    }
+    assert_eq!(store.sessions_of("Ada").end_all().await.unwrap(), 0);
+    let scripts = redis.command_count("evalsha") - before;
+    assert!(scripts < 30, "{scripts}");
+}
+
+/// An end that takes until the deadline would count as an outage, if nobody else asks meanwhile.
+#[actix_web::test]
+async fn thousands_of_tombstones_that_tell_of_the_next_are_no_outage() {
+    let redis = TestRedis::start().await;
+    let options = builder(&redis).deadline(Duration::from_millis(200));
+    let store = options.seal(ring(&[A])).build();
+    let key = |n: u32| session_key(&format!("{n:0>64}"));
+    for n in 0..5000 {
+        put_tombstone(&redis, &key(n), SessionId::of(&key(n + 1)).as_ref());
+    }
+    let deleted = store.delete(&key(0)).await.unwrap_err();
+    let error = deleted.downcast_ref::<Error>();
+    assert!(matches!(error, Some(Error::Contended { .. })), "{error:?}");
+    assert_eq!(store.load(&key(9999)).await.unwrap(), None);
+}
+
+#[actix_web::test]
+async fn a_session_with_a_tombstone_that_somebody_else_has_put_there_is_ended_all_the_same() {
+    let redis = TestRedis::start().await;
+    let store = store(&redis);
+    let (setup, nobody) = (Setup::consistent(), "A".repeat(43));
+    let app = TestApp::with(store.clone(), &setup);
+    for successor in ["", "junk", &nobody, "no text at all"] {
+        let put_there = |key: &SessionKey| match successor {
+            "no text at all" => {
+                let _: i64 = redis.run(&format!("RPUSH {} junk", tombstone_of(key)));
+            }
+            _ => put_tombstone(&redis, key, successor),
+        };
+        let key = of_ada(&store).await;
+        put_there(&key);
+        store.sessions_of("Ada").end_all().await.unwrap();
+        assert_eq!(store.load(&key).await.unwrap(), None, "{successor:?}");
+
+        let key = of_ada(&store).await;
+        put_there(&key);
+        let ended = store.sessions_of("Ada").end(&SessionId::of(&key)).await;
+        // As of every tombstone, it is what has taken its place that counts.
+        assert!(ended.unwrap() || ["junk", &nobody].contains(&successor));
+        assert_eq!(store.load(&key).await.unwrap(), None, "{successor:?}");
+
+        let key = of_ada(&store).await;
+        put_there(&key);
+        let browser = app.browser_with_cookie(setup.signed_cookie(key.as_ref()));
+        assert_eq!(browser.get("/purge").await.status, 200);
+        assert_eq!(store.load(&key).await.unwrap(), None, "{successor:?}");
+    }
+    // Of others, it ends nothing.
+    let of_bob = store.save(state("user", "\"Bob\""), &HOUR).await.unwrap();
+    put_tombstone(&redis, &of_bob, "");
+    let handle = SessionId::of(&of_bob);
+    assert!(!store.sessions_of("Ada").end(&handle).await.unwrap());
+    assert!(store.load(&of_bob).await.unwrap().is_some());
+}
