@@ -1,8 +1,15 @@
 //! How a session ends, or many.
 
-use std::{borrow::Cow, collections::HashSet, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
-use futures_util::future::try_join_all;
+use futures_util::future::{TryFutureExt as _, try_join_all};
 
 use super::{
     details::Details,
@@ -156,7 +163,12 @@ pub(super) async fn details_of(
         (redis_key, storage.seals().of(names))
     });
     let sessions: Vec<_> = sessions.collect();
+    // One connection is replaced for all that do not open.
+    let was_broken = &AtomicBool::new(false);
     let look = |redis: Arc<Connection>| {
+        if was_broken.load(Relaxed) {
+            sessions.iter().for_each(|(_, seal)| seal.asks_again());
+        }
         let looks = sessions.iter().map(move |(redis_key, seal)| {
             let redis = Arc::clone(&redis);
             async move {
@@ -168,7 +180,11 @@ pub(super) async fn details_of(
                 }
             }
         });
-        try_join_all(looks)
+        try_join_all(looks).inspect_err(|failure| {
+            if failure.is_broken_seal() {
+                was_broken.store(true, Relaxed);
+            }
+        })
     };
     storage.client.run(op, look).await
 }

@@ -3,6 +3,7 @@
 
 #[cfg(not(feature = "seal"))]
 mod absent;
+mod broken;
 #[cfg(feature = "seal")]
 mod cipher;
 mod envelope;
@@ -25,6 +26,7 @@ use rand::{TryRng as _, rngs::SysRng};
 pub(crate) use self::absent::KeyRing;
 #[cfg(not(feature = "seal"))]
 use self::absent::{Cipher, MasterKey};
+use self::broken::Broken;
 use self::envelope::{Envelope, Place, Truncated};
 #[cfg(feature = "seal")]
 pub use self::key_ring::KeyRing;
@@ -43,6 +45,7 @@ pub(crate) struct Seals {
     ring: Option<KeyRing>,
     accepts_unsealed: bool,
     prefix: String,
+    broken: Broken,
 }
 
 impl Seals {
@@ -51,6 +54,7 @@ impl Seals {
             ring,
             accepts_unsealed,
             prefix,
+            broken: Broken::default(),
         }
     }
 
@@ -197,12 +201,21 @@ impl Seal<'_> {
         })
     }
 
-    /// Replies may have got out of step: what another connection brings stands.
+    /// From another connection: what does not open now stands.
+    pub(crate) fn asks_again(&self) {
+        self.was_broken.store(true, Relaxed);
+    }
+
+    /// Replies may have got out of step: what another connection brings stands, and for a while no
+    /// connection is replaced for this session again.
     fn is_broken(&self) -> Failure {
-        match self.was_broken.swap(true, Relaxed) {
-            false => Failure::Transient(Fault::broken_seal()),
-            true => Failure::Permanent(Error::BrokenSeal),
+        let (broken, id) = (&self.seals.broken, &self.names.id);
+        if self.was_broken.swap(true, Relaxed) {
+            broken.note(id);
+        } else if !broken.is_noted(id) {
+            return Failure::Transient(Fault::broken_seal());
         }
+        Failure::Permanent(Error::BrokenSeal)
     }
 
     /// `None` if the session is only known by its id.

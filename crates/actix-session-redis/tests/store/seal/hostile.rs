@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use actix_session::storage::{SessionKey, SessionStore as _};
-use actix_session_redis::{Error, RedisSessionStore, SessionId};
+use actix_session_redis::{AtLimit, Error, RedisSessionStore, SessionId};
 
-use super::{A, builder, ring};
+use super::{A, builder, fields, load_error, put, ring};
 use crate::support::{
     app::{Setup, TestApp},
     redis::TestRedis,
@@ -107,4 +107,62 @@ async fn a_session_with_a_tombstone_that_somebody_else_has_put_there_is_ended_al
     let handle = SessionId::of(&of_bob);
     assert!(!store.sessions_of("Ada").end(&handle).await.unwrap());
     assert!(store.load(&of_bob).await.unwrap().is_some());
+}
+
+/// In `how_often` requests.
+async fn connections_of<T>(
+    redis: &TestRedis,
+    how_often: usize,
+    request: impl AsyncFn() -> T,
+) -> u64 {
+    let before = redis.connections_made();
+    for _ in 0..how_often {
+        request().await;
+    }
+    redis.connections_made() - before
+}
+
+#[actix_web::test]
+async fn a_session_that_does_not_open_costs_one_connection_however_often_it_is_asked_for() {
+    let redis = TestRedis::start().await;
+    let store = store(&redis);
+    let [one, other, third] = [
+        of_ada(&store).await,
+        of_ada(&store).await,
+        of_ada(&store).await,
+    ];
+    let (before, moved) = (fields(&redis, &one), fields(&redis, &third));
+    put(&redis, &one, b"user", &moved[&b"user"[..]]);
+    let asked = connections_of(&redis, 20, async || load_error(&store, &one).await);
+    assert_eq!(asked.await, 1);
+    // Such a session opens, only without its label.
+    put(&redis, &other, b"\xFFlabel", &moved[&b"\xFFlabel"[..]]);
+    let asked = connections_of(&redis, 20, async || store.load(&other).await.unwrap());
+    assert_eq!(asked.await, 1);
+    // When it is mended, nothing of that is left.
+    put(&redis, &one, b"user", &before[&b"user"[..]]);
+    assert!(store.load(&one).await.unwrap().is_some());
+}
+
+#[actix_web::test]
+async fn many_sessions_that_do_not_open_are_listed_and_make_room_at_the_cost_of_one_connection() {
+    let redis = TestRedis::start().await;
+    let store = store(&redis);
+    let first = of_ada(&store).await;
+    let label = fields(&redis, &first)[&b"\xFFlabel"[..]].clone();
+    for _ in 0..60 {
+        let key = of_ada(&store).await;
+        put(&redis, &key, b"\xFFlabel", &label);
+    }
+    let list = async || store.sessions_of("Ada").list().await.unwrap().len();
+    assert_eq!(connections_of(&redis, 1, list).await, 1);
+    let options = builder(&redis).user_field("user");
+    let limited = options
+        .session_limit(61, AtLimit::EndOldest)
+        .seal(ring(&[A]))
+        .deadline(Duration::from_secs(20))
+        .build();
+    of_ada(&limited).await;
+    assert_eq!(store.load(&first).await.unwrap(), None);
+    assert_eq!(store.sessions_of("Ada").list().await.unwrap().len(), 61);
 }
