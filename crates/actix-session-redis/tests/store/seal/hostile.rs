@@ -166,3 +166,20 @@ async fn many_sessions_that_do_not_open_are_listed_and_make_room_at_the_cost_of_
     assert_eq!(store.load(&first).await.unwrap(), None);
     assert_eq!(store.sessions_of("Ada").list().await.unwrap().len(), 61);
 }
+
+#[actix_web::test]
+async fn a_lifetime_that_redis_cannot_add_to_the_time_leaves_no_session_that_never_ends() {
+    let redis = TestRedis::start().await;
+    let store = store(&redis);
+    let setup = Setup::consistent();
+    let app = TestApp::with(store.clone(), &setup);
+    let key = store.save(state("n", "1"), &HOUR).await.unwrap();
+    put(&redis, &key, b"\xFFlifetime", b"9223372036854775807");
+    let browser = app.browser_with_cookie(setup.signed_cookie(key.as_ref()));
+    for path in ["/read", "/count", "/renew", "/renew"] {
+        assert_eq!(browser.get(path).await.status, 200, "{path}");
+    }
+    for key in redis.keys() {
+        assert!((1..=3_600_000).contains(&redis.pttl(&key)), "{key}");
+    }
+}
