@@ -3,10 +3,10 @@ use std::time::Duration;
 use actix_session::storage::{SessionKey, SessionStore as _};
 use actix_session_redis::{AtLimit, Error, RedisSessionStore, SessionId};
 
-use super::{A, builder, fields, load_error, put, ring};
+use super::{A, B, builder, fields, load_error, put, ring};
 use crate::support::{
     app::{Setup, TestApp},
-    redis::TestRedis,
+    redis::{TestRedis, pool_at},
     sessions::{HOUR, hash_of, session_key, state, tombstone_of},
 };
 
@@ -182,4 +182,39 @@ async fn a_lifetime_that_redis_cannot_add_to_the_time_leaves_no_session_that_nev
     for key in redis.keys() {
         assert!((1..=3_600_000).contains(&redis.pttl(&key)), "{key}");
     }
+}
+
+/// That is in the documentation, too: where it ends, sealing does not help.
+#[actix_web::test]
+async fn while_clear_text_is_accepted_sealed_sessions_are_made_to_say_anything() {
+    let redis = TestRedis::start().await;
+    let key = store(&redis).save(state("admin", "false"), &HOUR).await;
+    let key = key.unwrap();
+    put(&redis, &key, b"admin", b"true");
+    let error = load_error(&store(&redis), &key).await;
+    assert!(matches!(error, Error::Unsealed));
+    let migrating = builder(&redis).seal(ring(&[A])).accept_unsealed(true);
+    let only_reading = builder(&redis).seal(ring(&[A]).only_reads());
+    for options in [migrating, only_reading] {
+        let loaded = options.build().load(&key).await.unwrap();
+        assert_eq!(loaded, Some(state("admin", "true")));
+    }
+}
+
+/// So is that: to the seal, these are one application.
+#[actix_web::test]
+async fn stores_with_the_same_keys_and_prefix_open_each_others_sessions_wherever_they_are() {
+    let redis = TestRedis::start().await;
+    let key = store(&redis).save(state("admin", "true"), &HOUR).await;
+    let key = key.unwrap();
+    let hash = hash_of(&key);
+    assert_eq!(redis.run::<i64>(&format!("COPY {hash} {hash} DB 1")), 1);
+    let at = |keys: &[[u8; 32]]| {
+        let pool = pool_at(&format!("{}/1", redis.url()));
+        RedisSessionStore::builder(pool).seal(ring(keys)).build()
+    };
+    let same = at(&[A]).load(&key).await.unwrap();
+    assert_eq!(same, Some(state("admin", "true")));
+    let error = load_error(&at(&[B]), &key).await;
+    assert!(matches!(error, Error::UnknownSealKey { .. }));
 }
