@@ -83,6 +83,11 @@ impl Failure {
         }
     }
 
+    /// Whether a value did not open that may be the reply to something else.
+    pub(crate) fn is_broken_seal(&self) -> bool {
+        matches!(self, Self::Transient(Fault(Kind::BrokenSeal)))
+    }
+
     /// Whether Redis has refused with this code.
     pub(crate) fn is_refusal(&self, with: &str) -> bool {
         matches!(self, Self::Permanent(Error::Refused { code, .. }) if code == with)

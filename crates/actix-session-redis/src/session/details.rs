@@ -79,7 +79,8 @@ impl Details {
                 self.owner_is_junk = self.owner.is_none();
             }
             TTL => self.ttl_ms = number(),
-            LIFETIME => self.lifetime_ms = number(),
+            // More than that, Redis refuses, and nobody has asked for it.
+            LIFETIME => self.lifetime_ms = number().filter(|&ms| ms <= milliseconds(MOST)),
             LABEL => self.label = Some(text.to_owned()),
             _ => {}
         }

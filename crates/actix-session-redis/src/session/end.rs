@@ -1,8 +1,15 @@
 //! How a session ends, or many.
 
-use std::{borrow::Cow, collections::HashSet, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
-use futures_util::future::try_join_all;
+use futures_util::future::{TryFutureExt as _, try_join_all};
 
 use super::{
     details::Details,
@@ -36,10 +43,8 @@ async fn end_theirs(
     whose: Option<&Whose<'_>>,
 ) -> Result<bool, Error> {
     let who = &*draw_token();
-    let mut names = Cow::Borrowed(names);
-    // Each session has one that takes its place, unless somebody else writes to Redis.
-    let mut ended_before = HashSet::new();
-    while ended_before.insert(names.id.clone()) {
+    let (mut names, mut known) = (Cow::Borrowed(names), HashSet::new());
+    loop {
         let ending = Ending {
             who,
             successor: None,
@@ -50,10 +55,19 @@ async fn end_theirs(
         names = match ended {
             Ended::ByUs(_) | Ended::ByUsUnread(_) => return Ok(true),
             Ended::BySomebodyElse(None) | Ended::NotTheirs => return Ok(false),
-            Ended::BySomebodyElse(Some(successor)) => Cow::Owned(successor),
+            Ended::BySomebodyElse(Some(successor)) => {
+                // Only who writes to Redis beside us makes tombstones tell of each other, or of thousands.
+                if !known.insert(names.id.clone()) {
+                    return Ok(false);
+                }
+                if !op.has_time_for_a_try() {
+                    let tries = known.len().try_into().unwrap_or(u32::MAX);
+                    return Err(Error::Contended { tries });
+                }
+                Cow::Owned(successor)
+            }
         };
     }
-    Ok(false)
 }
 
 /// The same for many, which are told by whom they have to be. Says of each whether it was ended.
@@ -149,7 +163,12 @@ pub(super) async fn details_of(
         (redis_key, storage.seals().of(names))
     });
     let sessions: Vec<_> = sessions.collect();
+    // One connection is replaced for all that do not open.
+    let was_broken = &AtomicBool::new(false);
     let look = |redis: Arc<Connection>| {
+        if was_broken.load(Relaxed) {
+            sessions.iter().for_each(|(_, seal)| seal.asks_again());
+        }
         let looks = sessions.iter().map(move |(redis_key, seal)| {
             let redis = Arc::clone(&redis);
             async move {
@@ -161,7 +180,11 @@ pub(super) async fn details_of(
                 }
             }
         });
-        try_join_all(looks)
+        try_join_all(looks).inspect_err(|failure| {
+            if failure.is_broken_seal() {
+                was_broken.store(true, Relaxed);
+            }
+        })
     };
     storage.client.run(op, look).await
 }

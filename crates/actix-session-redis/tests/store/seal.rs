@@ -4,6 +4,8 @@
 mod counters;
 /// What a store does not accept that was written by somebody else.
 mod forged;
+/// What whoever writes to Redis cannot do to requests.
+mod hostile;
 /// What makes a key ring, and what does not.
 mod key_ring;
 /// Replies that got out of step: nobody sees what is somebody else's.

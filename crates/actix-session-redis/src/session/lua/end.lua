@@ -7,24 +7,46 @@
 -- now or in an earlier try: the fields of its last state, or 1 if nobody asks. 2 if it is somebody
 -- else's.
 local ours = ARGV[1] .. ARGV[2]
-local tombstone = redis.call('GET', KEYS[2])
+local tombstone = redis.pcall('GET', KEYS[2])
+if type(tombstone) == 'table' then
+    if string.sub(tombstone.err, 1, 9) ~= 'WRONGTYPE' then
+        return tombstone
+    end
+    tombstone = false
+end
 -- The last state says it, too, if the tombstone was evicted.
 if not tombstone and redis.pcall('HEXISTS', KEYS[3], ENDED) == 1 then
     tombstone = redis.call('HGET', KEYS[3], ENDED)
 end
+
+local function is_theirs()
+    if not ARGV[5] or ARGV[5] ~= '' then
+        return true
+    end
+    local user = redis.pcall('HGET', KEYS[1], USER)
+    for i = 6, #ARGV do
+        if type(user) == 'string' and string.sub(user, 1, #ARGV[i]) == ARGV[i] then
+            return true
+        end
+    end
+    return false
+end
+
 if tombstone and tombstone ~= ours then
-    return string.sub(tombstone, #ARGV[1] + 1)
+    local successor = string.sub(tombstone, #ARGV[1] + 1)
+    -- What has ended is gone, unless somebody has put it back, or the tombstone beside it.
+    if redis.pcall('HEXISTS', KEYS[1], BORN) ~= 1 or not is_theirs() then
+        return successor
+    end
+    if successor ~= '' then
+        redis.call('UNLINK', KEYS[1])
+        return successor
+    end
+    tombstone = false
 end
 if not tombstone then
-    if ARGV[5] then
-        local user = redis.pcall('HGET', KEYS[1], USER)
-        local theirs = ARGV[5] ~= ''
-        for i = 6, #ARGV do
-            theirs = theirs or type(user) == 'string' and string.sub(user, 1, #ARGV[i]) == ARGV[i]
-        end
-        if not theirs then
-            return 2
-        end
+    if not is_theirs() then
+        return 2
     end
     -- Removes first: Redis that is full lets a script set something after that.
     if ARGV[4] ~= '' and redis.pcall('HEXISTS', KEYS[1], BORN) == 1 then

@@ -3,6 +3,7 @@
 
 #[cfg(not(feature = "seal"))]
 mod absent;
+mod broken;
 #[cfg(feature = "seal")]
 mod cipher;
 mod ciphers;
@@ -26,6 +27,7 @@ use rand::{TryRng as _, rngs::SysRng};
 pub(crate) use self::absent::KeyRing;
 #[cfg(not(feature = "seal"))]
 use self::absent::{Cipher, MasterKey};
+use self::broken::Broken;
 pub(crate) use self::ciphers::Ciphers;
 use self::envelope::{Envelope, Place, Truncated};
 #[cfg(feature = "seal")]
@@ -47,6 +49,7 @@ pub(crate) struct Seals {
     prefix: String,
     /// Whether it matters to each request when its session has begun.
     needs_born: bool,
+    broken: Broken,
 }
 
 impl Seals {
@@ -61,6 +64,7 @@ impl Seals {
             accepts_unsealed,
             prefix,
             needs_born,
+            broken: Broken::default(),
         }
     }
 
@@ -226,12 +230,21 @@ impl Seal<'_> {
         Ok(Some((envelope, number)))
     }
 
-    /// Replies may have got out of step: what another connection brings stands.
+    /// From another connection: what does not open now stands.
+    pub(crate) fn asks_again(&self) {
+        self.was_broken.store(true, Relaxed);
+    }
+
+    /// Replies may have got out of step: what another connection brings stands, and for a while no
+    /// connection is replaced for this session again.
     fn is_broken(&self) -> Failure {
-        match self.was_broken.swap(true, Relaxed) {
-            false => Failure::Transient(Fault::broken_seal()),
-            true => Failure::Permanent(Error::BrokenSeal),
+        let (broken, id) = (&self.seals.broken, &self.names.id);
+        if self.was_broken.swap(true, Relaxed) {
+            broken.note(id);
+        } else if !broken.is_noted(id) {
+            return Failure::Transient(Fault::broken_seal());
         }
+        Failure::Permanent(Error::BrokenSeal)
     }
 
     /// `None` if the session is only known by its id.
