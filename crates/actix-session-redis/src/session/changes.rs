@@ -53,6 +53,8 @@ pub(crate) struct Changes<'a> {
     pub(crate) owner: Option<Option<Owner>>,
     /// Until when they may be written, in milliseconds since 1970, if that matters.
     pub(crate) latest: Option<i64>,
+    /// How long it may have left to live, if its TTL stays and that matters.
+    pub(crate) ttl_at_most: Option<i64>,
 }
 
 /// A change that depends on what Redis holds.

@@ -62,7 +62,9 @@ async fn modify_to(
         None if session.storage.rules.policy.needs_details() => session.ttl_left_ms().await?,
         known => known.unwrap_or_default(),
     };
-    let ttl = time::Duration::milliseconds(ttl_left_ms.max(1));
+    // Others may give it the TTL anew that it had.
+    let ttl_ms = ttl_left_ms.max(snapshot.details.ttl_ms.unwrap_or(1));
+    let ttl = time::Duration::milliseconds(ttl_ms);
     let terms = Terms::only(&ttl);
     if snapshot.origin == Origin::Copy
         && !adopt(session, Some(snapshot), ttl_left_ms, terms).await?
@@ -78,6 +80,10 @@ async fn modify_to(
     }
     changes.expect(&snapshot.stored, &snapshot.state);
     plan.add_to(&mut changes);
+    if plan.enters.is_some() {
+        // Others may let it live for longer meanwhile than it was entered for.
+        changes.ttl_at_most = Some(plan.ttl_ms.saturating_mul(2));
+    }
     let written = session.write(&changes, None).await?;
     let effect = Effect::done(matches!(written, Written::Done));
     settle(session, &plan, Some(effect)).await;

@@ -276,11 +276,14 @@ impl Hash<'_> {
             own,
             owner,
             latest,
+            ttl_at_most,
         } = changes;
         let removed_own = removed_own(own);
         let set_own = own.len() - removed_own.len();
         let add_arguments = |command: &mut Cmd| {
-            command.arg(or_empty(ttl_ms)).arg(or_empty(*latest));
+            let most = ttl_at_most.map(|most| format!("<{most}"));
+            let ttl = ttl_ms.map(|ttl_ms| ttl_ms.to_string()).or(most);
+            command.arg(or_empty(ttl)).arg(or_empty(*latest));
             command.arg(or_empty(owner.as_ref().map(whose)));
             match key {
                 Some(key) => command.arg(&key.lane()).arg(key.number()),

@@ -1,6 +1,6 @@
 -- Writes changes of which some depend on what the session holds: all of them, or none.
 -- KEYS: the session.
--- ARGV: its TTL, or '' if that stays; until when it may be written, or ''; whose it must be ('=' and what
+-- ARGV: its TTL, or '' if that stays, or '<' and what it may be at most to stay; until when it may be written, or ''; whose it must be ('=' and what
 -- USER holds), or '' if that does not matter; lane and number of this write, or '' twice if it may be carried
 -- out again; how many arguments are fields to set, and their values; how many are fields to remove;
 -- how many depend on what is there; how many fields there must be, or '' if that does not matter; all
@@ -12,8 +12,13 @@
 --   'reseal', value, expected      set if it holds that; if not, no matter
 -- (What is expected has a '=' before it, or is '' if the field has to be missing.)
 -- Returns 1 when they are written, 0 when there is no such session, else the fields that do not hold
--- what is expected, each with what they hold; none if it is their number that is another one, or USER.
+-- what is expected, each with what they hold; none if it is their number that is another one, or USER, or
+-- the TTL that is to stay.
 local key, ttl, lane, number = KEYS[1], ARGV[1], ARGV[4], tonumber(ARGV[5])
+local at_most = tonumber(string.match(ttl, '^<(%d+)$'))
+if at_most then
+    ttl = ''
+end
 local last_set = 9 + ARGV[6]
 local last_removed = last_set + ARGV[7]
 local guarded = tonumber(ARGV[8])
@@ -39,6 +44,9 @@ if number then
 end
 if not at or struct.unpack('>I6', written, at + 8) < number then
     if ARGV[3] ~= '' and ARGV[3] ~= '=' .. (redis.call('HGET', key, USER) or '') then
+        return {}
+    end
+    if at_most and redis.call('PTTL', key) > at_most then
         return {}
     end
     if ARGV[9] ~= '' then

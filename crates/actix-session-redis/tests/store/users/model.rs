@@ -58,9 +58,11 @@ macro_rules! tests_on {
 
             #[actix_web::test]
             async fn a_session_that_changes_hands_is_not_prolonged_for_longer_than_its_entry() {
-                let plans = [What::Remember, What::LogIn(Bob, InPlace)];
-                for who in [Phone, Guest] {
-                    super::every_order_of($servers, plans.map(|what| by(who, what))).await;
+                for change in [What::LogIn(Bob, InPlace), What::Modify(Bob)] {
+                    let plans = [What::Remember, change];
+                    for who in [Phone, Guest] {
+                        super::every_order_of($servers, plans.map(|what| by(who, what))).await;
+                    }
                 }
             }
 
