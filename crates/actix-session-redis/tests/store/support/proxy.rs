@@ -54,6 +54,7 @@ pub(crate) enum Fate {
     /// The same, before the answer, and without a farewell (RST).
     Reset,
     /// Redis carries it out, and the answer comes twice.
+    #[cfg_attr(not(feature = "seal"), expect(dead_code))]
     ReplyTwice,
     /// Redis does not get it, and these bytes come back.
     Reply(Vec<u8>),
