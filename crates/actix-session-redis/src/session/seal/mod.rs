@@ -29,7 +29,7 @@ pub(crate) use self::absent::KeyRing;
 use self::absent::{Cipher, MasterKey};
 use self::broken::Broken;
 pub(crate) use self::ciphers::Ciphers;
-use self::envelope::{Envelope, Place, Truncated};
+use self::envelope::{Envelope, Nonce, Place, Truncated};
 #[cfg(feature = "seal")]
 pub use self::key_ring::KeyRing;
 pub(crate) use self::stored::Stored;
@@ -183,7 +183,7 @@ impl Seal<'_> {
         };
         let cipher = self.cipher(newest, kind);
         let cipher = cipher.expect("who writes a session has its key");
-        let mut nonce = [0; _];
+        let mut nonce = Nonce::default();
         let filled = SysRng.try_fill_bytes(&mut nonce);
         filled.expect("every system that has Redis has random numbers");
         let place = self.place(field);
