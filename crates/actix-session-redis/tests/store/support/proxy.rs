@@ -150,6 +150,11 @@ impl Command {
         self.is("write")
     }
 
+    /// Whether it enters a session into the index of its user.
+    pub(crate) fn is_enter(&self) -> bool {
+        self.is("enter")
+    }
+
     /// Whether it ends a session.
     pub(crate) fn is_end(&self) -> bool {
         self.is("end")

@@ -1,13 +1,17 @@
 use std::time::Duration;
 
 use actix_session::storage::SessionStore as _;
-use actix_session_redis::{AtLimit, Error, RedisSessionStoreBuilder, SessionId};
+use actix_session_redis::{
+    AtLimit, Error, RedisSessionStoreBuilder, SessionId, deadpool_redis::redis,
+};
 use futures_util::future::join_all;
 
 use super::{app_of, app_with_devices, handles, log_in, of, save, with_users};
 use crate::support::{
+    proxy::{Fate, Proxy},
     redis::TestRedis,
-    sessions::{HOUR, Typed as _, hash_of},
+    sealing,
+    sessions::{HOUR, Typed as _, hash_of, long_key},
 };
 
 fn limited(
@@ -134,4 +138,33 @@ async fn without_a_limit_nobody_is_refused() {
         log_in(&app, "Ada").await;
     }
     assert_eq!(store.sessions_of("Ada").count().await.unwrap(), 20);
+}
+
+/// A renewal of the user's may come in between, which is entered beside the session that it is to replace.
+#[actix_web::test]
+async fn a_login_that_is_repeated_after_a_lost_reply_ends_nobodys_session_where_more_are_refused() {
+    let redis = TestRedis::start().await;
+    let oldest = save(&redis.store_with(limited(2, AtLimit::Refuse)), "Ada").await;
+    let index = format!("session:user:{{{}}}", sealing::user_id("\"Ada\""));
+    let score: f64 = redis.run(&format!("ZSCORE {index} {}", SessionId::of(&oldest)));
+    let (url, mut tries) = (redis.url(), 0);
+    let proxy = Proxy::before(&redis, move |command| {
+        tries += usize::from(command.is_enter());
+        match command.is_enter() {
+            true if tries == 1 => Fate::LoseReply,
+            true if tries == 2 => {
+                let client = redis::Client::open(&*url).unwrap();
+                let other = SessionId::of(&long_key("other"));
+                let mut zadd = redis::cmd("ZADD");
+                zadd.arg(&index).arg(score + 1.0).arg(other.as_ref());
+                zadd.exec(&mut client.get_connection().unwrap()).unwrap();
+                Fate::Forward
+            }
+            _ => Fate::Forward,
+        }
+    })
+    .await;
+    let store = proxy.store_with(limited(2, AtLimit::Refuse));
+    save(&store, "Ada").await;
+    assert_eq!(store.load(&oldest).await.unwrap(), Some(of("Ada")));
 }
