@@ -260,7 +260,7 @@ impl RedisSessionStoreBuilder {
     /// `actix_identity.user_id`.
     ///
     /// Its value may be any JSON but `null`, which is nobody, as if the field was missing. Its SHA-256
-    /// names the user in Redis.
+    /// names the user in Redis; where sessions are [sealed](Self::seal), a hash that depends on a key.
     ///
     /// Default: none, the store does not know of users. [What it costs](crate::user_sessions#what-it-costs)
     /// is a round trip more when a session becomes somebody's. A session that there was before counts as
@@ -389,7 +389,7 @@ impl RedisSessionStoreBuilder {
     /// With its next write, such a session is sealed.
     ///
     /// Default: `false`, they are an [error](crate::Error::Unsealed). Leave it on for as long as sessions live,
-    /// and not longer: whoever writes to Redis can make sessions of their own meanwhile.
+    /// and not longer: meanwhile, whoever writes to Redis can make any session say anything, also a sealed one.
     #[cfg(feature = "seal")]
     pub fn accept_unsealed(mut self, accept: bool) -> Self {
         self.accept_unsealed = accept;

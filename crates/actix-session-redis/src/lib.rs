@@ -67,8 +67,8 @@ mod session;
 mod store;
 /// Events, spans and metrics.
 mod telemetry;
-/// The topologies that one URL can say.
-mod url;
+/// What a pool leads to, and how one URL says it.
+mod topology;
 /// The sessions of a user: list, end, limit.
 mod users;
 

@@ -10,7 +10,7 @@ use deadpool_redis::{
     Connection, Pool, PoolError, Status, Timeouts, redis::aio::MultiplexedConnection,
 };
 
-use crate::{error::Error, url};
+use crate::{error::Error, topology::Topology};
 
 /// A pool of Redis connections, as
 /// [`RedisSessionStore::new`](crate::RedisSessionStore::new) accepts it.
@@ -27,16 +27,7 @@ use crate::{error::Error, url};
 /// number of its threads. What it does there on a clone that it keeps, such as `SELECT`, happens to
 /// the store as well.
 #[derive(Clone)]
-pub struct RedisPool(pub(crate) Topology);
-
-#[derive(Clone)]
-pub(crate) enum Topology {
-    Standalone(Pool),
-    #[cfg(feature = "sentinel")]
-    Sentinel(sentinel::Pool),
-    #[cfg(feature = "cluster")]
-    Cluster(cluster::Pool),
-}
+pub struct RedisPool(Topology);
 
 impl RedisPool {
     /// A pool of Redis connections, twice as many as there are CPU cores, to what the URL says:
@@ -55,7 +46,7 @@ impl RedisPool {
     ///
     /// [`Error::InvalidUrl`] when the URL cannot be understood, or needs a feature that is off.
     pub fn from_url(url: impl AsRef<str>) -> Result<Self, Error> {
-        url::pool(url.as_ref())
+        Topology::from_url(url.as_ref()).map(Self)
     }
 
     /// A connection that is free, or a new one if the pool has room for it, after waiting in line

@@ -50,6 +50,8 @@ use crate::{
 /// - [`Error::Refused`] when Redis declines the command;
 /// - [`Error::Unreadable`] (`update` and `modify`, when something else than a session is there; `load`
 ///   answers `None` to that);
+/// - [`Error::UnknownSealKey`], [`Error::Unsealed`] and [`Error::BrokenSeal`] (all that read a session)
+///   when it cannot be opened;
 /// - [`Error::StateTooLarge`] (`save`, `update`) and [`Error::InvalidTtl`] (those and
 ///   `update_ttl`), before anything is sent;
 /// - [`Error::MergePanicked`] and [`Error::Contended`] (`update` inside
@@ -132,7 +134,8 @@ impl RedisSessionStore {
     /// # Errors
     ///
     /// [`Error::Gone`] when there is no such session; [`Error::Unreadable`] when something else is
-    /// there; [`Error::Contended`] when others kept changing it; [`Error::StateTooLarge`];
+    /// there, or when it [cannot be opened](RedisSessionStore#errors);
+    /// [`Error::Contended`] when others kept changing it; [`Error::StateTooLarge`];
     /// [`Error::SessionLimit`] when it makes the session another user's; and
     /// [`Error::Unavailable`], [`Error::Refused`] and [`Error::InvalidOption`], as for every
     /// operation.

@@ -5,8 +5,8 @@ use actix_web::{
 };
 
 use super::{
-    consistent::{LocalBoxFuture, Options},
     cookie_keys,
+    options::{LocalBoxFuture, Options},
     request_scope::RequestScope,
     session_cookie,
 };

@@ -1,22 +1,18 @@
-use std::{fmt, future::Future, pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use actix_session::SessionExt as _;
 use actix_web::{
     Error, HttpRequest, HttpResponse,
     body::{BoxBody, MessageBody},
     dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
-    http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, RETRY_AFTER, SET_COOKIE, VARY},
 };
 
 use super::{
     application::Application,
     cookie_keys::{CookieKeys, PreviousCookieKey},
-    request_scope::{Cookie as Fate, Loaded, RequestScope},
-    session_cookie,
+    options::{LocalBoxFuture, Options},
+    request_scope::RequestScope,
 };
-
-pub(super) type LocalBoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
-type OnFailure = Arc<dyn Fn(&HttpRequest, &crate::Error) -> HttpResponse + Send + Sync>;
 
 /// Keeps sessions consistent when requests overlap: wraps the
 /// [`SessionMiddleware`](actix_session::SessionMiddleware) of a
@@ -49,25 +45,12 @@ pub struct ConsistentSessions<M> {
     previous_cookie_keys: Arc<[PreviousCookieKey]>,
 }
 
-#[derive(Clone)]
-pub(super) struct Options {
-    pub(super) on_outage: OnFailure,
-    on_refused_login: OnFailure,
-    cache_headers: bool,
-}
-
 impl<M> ConsistentSessions<M> {
     /// Wraps a session middleware.
     pub fn new(sessions: M) -> Self {
         Self {
             sessions,
-            options: Options {
-                on_outage: Arc::new(|_, _| unavailable()),
-                on_refused_login: Arc::new(|_, error| {
-                    HttpResponse::Conflict().body(error.to_string())
-                }),
-                cache_headers: true,
-            },
+            options: Options::default(),
             previous_cookie_keys: Arc::default(),
         }
     }
@@ -180,19 +163,6 @@ impl<M> ConsistentSessions<M> {
     }
 }
 
-impl fmt::Debug for Options {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut options = f.debug_struct("Options");
-        options.field("cache_headers", &self.cache_headers);
-        options.finish_non_exhaustive()
-    }
-}
-
-fn unavailable() -> HttpResponse {
-    let mut response = HttpResponse::ServiceUnavailable();
-    response.insert_header((RETRY_AFTER, "1")).finish()
-}
-
 impl<M, S, B, C> Transform<S, ServiceRequest> for ConsistentSessions<M>
 where
     M: Transform<Application<S>, ServiceRequest, Response = ServiceResponse<C>, Error = Error>,
@@ -266,64 +236,5 @@ where
                 }
             }
         })
-    }
-}
-
-impl Options {
-    async fn finish(
-        &self,
-        mut response: ServiceResponse<impl MessageBody + 'static>,
-        scope: &Arc<RequestScope>,
-        remade: Option<HeaderValue>,
-    ) -> ServiceResponse<BoxBody> {
-        let outcome = scope.outcome();
-        let has_got_one = session_cookie::count(response.headers()) > outcome.application_cookies;
-        let mut response = match &outcome.failure {
-            Some(error) => {
-                let answer = match error.is_refused_login() {
-                    true => &self.on_refused_login,
-                    false => &self.on_outage,
-                };
-                let mut answer = answer(response.request(), error);
-                if has_got_one
-                    && outcome.cookie == Fate::Goes
-                    && let Some(cookie) = response.headers().get_all(SET_COOKIE).last()
-                {
-                    let cookie = session_cookie::with_max_age(cookie.clone(), outcome.max_age);
-                    answer.headers_mut().append(SET_COOKIE, cookie);
-                }
-                response.into_response(answer)
-            }
-            None => {
-                let headers = response.headers_mut();
-                session_cookie::settle(&outcome, headers);
-                if let Some(cookie) = remade {
-                    session_cookie::replace(cookie, &outcome, scope, headers).await;
-                }
-                response.map_into_boxed_body()
-            }
-        };
-        self.set_cache_headers(scope, has_got_one, response.headers_mut());
-        response
-    }
-
-    fn set_cache_headers(&self, scope: &RequestScope, has_got_one: bool, headers: &mut HeaderMap) {
-        if self.cache_headers {
-            let came_with_one = !matches!(scope.loaded(), Loaded::Nothing);
-            set_cache_headers(came_with_one || has_got_one, headers);
-        }
-    }
-}
-
-fn set_cache_headers(depends_on_session: bool, headers: &mut HeaderMap) {
-    let varies = |value: &HeaderValue| {
-        let mut names = value.to_str().unwrap_or_default().split(',').map(str::trim);
-        names.any(|name| name == "*" || name.eq_ignore_ascii_case("cookie"))
-    };
-    if !headers.get_all(VARY).any(varies) {
-        headers.append(VARY, HeaderValue::from_static("Cookie"));
-    }
-    if depends_on_session && !headers.contains_key(CACHE_CONTROL) {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
     }
 }

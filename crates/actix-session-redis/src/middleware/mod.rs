@@ -5,6 +5,7 @@ mod consistent;
 mod cookie_keys;
 mod current_key;
 mod current_session;
+mod options;
 mod request_scope;
 mod session_cookie;
 

@@ -12,7 +12,7 @@ use super::{
     details::{Details, Terms},
     end::end,
     enter::enter,
-    index::Owner,
+    entry::Owner,
     keyspace::{Names, draw_session_key},
     layout::{fields::unread_born_ms, hash::Begun},
     plan::{Of, Plan},
@@ -44,7 +44,7 @@ pub(super) async fn create(
     if is_login {
         (before.born_ms, before.lifetime_ms) = (None, None);
     } else if let Some((names, snapshot)) = from {
-        let unread = unread_born_ms(&snapshot.stored, &storage.seals().of(names))?;
+        let unread = unread_born_ms(&snapshot.stored, &names.seal(storage.seals()))?;
         before.born_ms = before.born_ms.or(unread);
     }
     storage.rules.check_size(state)?;

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{
     details::OwnChanges,
-    index::Owner,
+    entry::Owner,
     seal::Stored,
     state::{State, field, fields, is_same, is_unchanged, set_field},
 };

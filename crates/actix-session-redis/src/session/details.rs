@@ -5,7 +5,8 @@ use std::{ops::RangeInclusive, str, sync::Arc, time::Duration};
 use actix_web::cookie::time;
 
 use super::{
-    index::{Limit, Login, Owner},
+    entry::{Login, Owner},
+    index::Limit,
     keyspace::User,
     seal::Seals,
     state::{State, canonical, field},
@@ -199,7 +200,7 @@ impl Policy {
     pub(crate) fn user(&self, state: &State) -> Option<User> {
         let json = field(state, self.user_field.as_ref()?)?;
         let json = canonical(&json);
-        (json != "null").then(|| self.seals.user(&json))
+        (json != "null").then(|| User::of(&json, &self.seals))
     }
 
     /// # Errors
@@ -210,7 +211,7 @@ impl Policy {
         let reason = match &self.user_field {
             None => "the store has no user_field, which says whose a session is",
             Some(_) if json == "null" => "null is no user",
-            Some(_) => return Ok(self.seals.user(&json)),
+            Some(_) => return Ok(User::of(&json, &self.seals)),
         };
         Err(Error::InvalidOption {
             option: "sessions_of",

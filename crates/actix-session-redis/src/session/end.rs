@@ -90,7 +90,7 @@ pub(super) async fn end_together(
                     keep_last_state: None,
                     whose: Some(whose),
                 };
-                let seal = &storage.seals().of(names);
+                let seal = &names.seal(storage.seals());
                 ending
                     .carry_out(redis, names, &storage.keyspace, seal)
                     .await
@@ -160,7 +160,7 @@ pub(super) async fn details_of(
     let names: Vec<_> = ids.iter().map(|id| Names::of_id((*id).clone())).collect();
     let sessions = names.iter().map(|names| {
         let redis_key = storage.keyspace.session(names);
-        (redis_key, storage.seals().of(names))
+        (redis_key, names.seal(storage.seals()))
     });
     let sessions: Vec<_> = sessions.collect();
     // One connection is replaced for all that do not open.

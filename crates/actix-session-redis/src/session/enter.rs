@@ -2,7 +2,8 @@
 //! then, the oldest end.
 
 use super::{
-    index::{Entered, Entering, Entries},
+    entry::Entries,
+    index::{Entered, Entering},
     keyspace::{SessionId, User},
     plan::Plan,
     record::Record,

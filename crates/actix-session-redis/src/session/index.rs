@@ -6,174 +6,19 @@
 //! There is one for each name of the user. Sessions are entered under the current name only, so those of
 //! former names become empty. No session is in two of them but while it moves.
 
-use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use deadpool_redis::redis::{Cmd, FromRedisValue, Value, from_redis_value};
-use tokio::time::Instant;
 
 use super::{
-    keyspace::{Keyspace, SessionId, User, UserId},
+    entry::{Entries, Entry, GRACE_MS, MEMORY, Owner, Reply},
+    keyspace::{Keyspace, SessionId, User},
     script::{END_ALL, ENTER, ENTRIES, LEAVE, Script, out_of_step},
-    ttl::now_ms,
 };
 use crate::{
     client::{Client, Connection, Failure, Operation},
     error::Error,
 };
-
-/// So long an entry may be without its session, which is about to be written. A write that comes later
-/// than half of that is dropped: the other half is for clocks that differ.
-const GRACE_MS: i64 = 2 * MINUTE_MS;
-
-const MINUTE_MS: i64 = 60_000;
-
-/// So long it is remembered that all sessions of a user were ended: longer than anything is under way.
-pub(crate) const MEMORY: Duration = Duration::from_secs(60 * 60);
-
-/// Whose a session is: what its entry in the index says.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Owner {
-    pub(crate) user: UserId,
-    /// When it was entered, in milliseconds since 1970 by the clock of the index's server.
-    pub(crate) entered: i64,
-    /// Until when it is.
-    until: i64,
-}
-
-impl Owner {
-    /// Only what is spelled as [`Display`](fmt::Display) does: scripts compare it.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let mut words = text.split(' ');
-        let user = UserId::parse(words.next()?)?;
-        let entered: i64 = words.next()?.parse().ok()?;
-        let minutes: i64 = words.next()?.parse().ok()?;
-        let until = entered.checked_add(minutes.checked_mul(MINUTE_MS)?)?;
-        let owner = Self {
-            user,
-            entered,
-            until,
-        };
-        (owner.to_string() == text).then_some(owner)
-    }
-
-    #[cfg(any(test, fuzzing))]
-    pub(super) fn new(user: UserId, entered: i64, until: i64) -> Self {
-        Self {
-            user,
-            entered,
-            until,
-        }
-    }
-
-    /// Whether it stays entered for as long as a session lives that is given this TTL now.
-    pub(crate) fn is_entered_for(&self, ttl_ms: i64) -> bool {
-        now_ms().saturating_add(ttl_ms) < self.until.saturating_sub(GRACE_MS / 2)
-    }
-
-    /// Until when what it was entered for may be written.
-    pub(crate) fn latest_write(&self) -> i64 {
-        self.entered.saturating_add(GRACE_MS / 2)
-    }
-}
-
-/// No more than the 64 bytes up to which Redis packs the fields of a hash.
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            user,
-            entered,
-            until,
-        } = self;
-        let minutes = until.saturating_sub(*entered) / MINUTE_MS;
-        write!(f, "{} {entered} {minutes}", user.as_ref())
-    }
-}
-
-/// A login that is under way: see [`begin_login`](crate::UserSessions::begin_login).
-#[derive(Clone)]
-pub struct Login {
-    pub(crate) user: User,
-    since: i64,
-    begun: Instant,
-}
-
-impl Login {
-    /// When it has begun, unless that was too long ago.
-    pub(crate) fn since(&self, user: &User) -> Option<i64> {
-        (self.user == *user && self.begun.elapsed() < MEMORY).then_some(self.since)
-    }
-}
-
-impl fmt::Debug for Login {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Login").finish_non_exhaustive()
-    }
-}
-
-/// A session in the index, and when it was entered.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Entry {
-    pub(crate) id: SessionId,
-    pub(crate) entered: i64,
-    /// Under which of the user's names.
-    name: usize,
-}
-
-impl Entry {
-    /// Under the current name.
-    pub(crate) fn new(id: SessionId, entered: i64) -> Self {
-        let name = 0;
-        Self { id, entered, name }
-    }
-}
-
-/// Oldest first.
-#[derive(Debug)]
-pub(crate) struct Entries {
-    /// By the clock of the server, for each of the user's names.
-    now: Vec<i64>,
-    pub(crate) all: Vec<Entry>,
-}
-
-impl Entries {
-    /// Of what the indexes say, that of the current name first. What is no session is left out.
-    pub(super) fn of(replies: impl IntoIterator<Item = Reply>) -> Self {
-        let (mut now, mut all, mut known) = (Vec::new(), Vec::new(), HashSet::new());
-        for (name, (time, entries)) in replies.into_iter().enumerate() {
-            now.push(time);
-            for (id, entered) in entries {
-                let id = String::from_utf8(id).ok().and_then(|id| id.parse().ok());
-                let Some(id) = id.filter(|id: &SessionId| known.insert(id.clone())) else {
-                    continue;
-                };
-                // Of what is no time, as much as there is.
-                let entered = entered as i64;
-                all.push(Entry { id, entered, name });
-            }
-        }
-        if now.len() > 1 {
-            // As Redis does, so that all who make room agree on who is the oldest.
-            all.sort_by(|one, other| {
-                let [one, other] = [one, other].map(|it| (it.entered, it.id.as_ref()));
-                one.cmp(&other)
-            });
-        }
-        Self { now, all }
-    }
-
-    /// Whether the session of an entry may not have been written yet.
-    pub(crate) fn is_pending(&self, entry: &Entry) -> bool {
-        self.now[entry.name].saturating_sub(entry.entered) < GRACE_MS
-    }
-
-    pub(crate) fn login(&self, user: User) -> Login {
-        Login {
-            user,
-            since: self.now[0],
-            begun: Instant::now(),
-        }
-    }
-}
 
 /// How many sessions a user may have.
 #[derive(Clone, Copy, Debug)]
@@ -204,9 +49,6 @@ pub(crate) enum Entered {
     /// All sessions of the user were ended meanwhile, and it is not entered.
     Overtaken,
 }
-
-/// What an index says, by the clock of its server.
-pub(super) type Reply = (i64, Vec<(Vec<u8>, f64)>);
 
 /// Of one user, for one operation.
 pub(crate) struct Index<'a> {
@@ -242,13 +84,14 @@ impl<'a> Index<'a> {
         let former = match has_former && refuses {
             true => {
                 self.leave(gone).await?;
-                self.former().await?
+                let entries = self.entries().await?.all.into_iter();
+                entries.filter(|entry| entry.name > 0).count()
             }
-            false => Vec::new(),
+            false => 0,
         };
         let limit = entering
             .limit
-            .map(|limit| limit.sessions.saturating_sub(count(&former)));
+            .map(|limit| limit.sessions.saturating_sub(former));
         let text = |number: Option<i64>| number.map(|it| it.to_string()).unwrap_or_default();
         let flag = |is: bool| if is { "1" } else { "" };
         let add_arguments = |command: &mut Cmd| {
@@ -262,16 +105,11 @@ impl<'a> Index<'a> {
             add_entries(command, gone);
         };
         let (entered, until, all) = self.run(0, &ENTER, 3, add_arguments, understand).await?;
-        let owner = Owner {
-            user: self.user.id.clone(),
-            entered,
-            until,
-        };
-        let is_alone = Vec::is_empty(&all);
-        let and_former = |now| Entries::of([(now, all)].into_iter().chain(former));
+        let owner = Owner::new(self.user.id.clone(), entered, until);
         Ok(match (entered, entering.limit) {
             (..0, _) => Entered::Overtaken,
-            (0, _) => Entered::Refused(and_former(until)),
+            (0, _) if has_former => Entered::Refused(self.entries().await?),
+            (0, _) => Entered::Refused(Entries::of([(until, all)])),
             (_, Some(limit)) if has_former && !refuses => {
                 let entries = self.entries().await?;
                 match entries.all.len() > limit.sessions {
@@ -279,8 +117,8 @@ impl<'a> Index<'a> {
                     false => Entered::Done(owner),
                 }
             }
-            _ if is_alone => Entered::Done(owner),
-            _ => Entered::TooMany(owner, and_former(entered)),
+            _ if Vec::is_empty(&all) => Entered::Done(owner),
+            _ => Entered::TooMany(owner, Entries::of([(entered, all)])),
         })
     }
 
@@ -363,10 +201,6 @@ impl<'a> Index<'a> {
         };
         self.client.run(self.op, run).await
     }
-}
-
-fn count(replies: &[Reply]) -> usize {
-    replies.iter().map(|(_, all)| all.len()).sum()
 }
 
 /// Of the current name.

@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand::{TryRng as _, rngs::SysRng};
 use sha2::{Digest as _, Sha256};
 
-use super::seal::Ciphers;
+use super::seal::{Seal, Seals, Secrets};
 
 /// The name of a session in Redis and in logs, and the handle by which a user's other sessions are
 /// told apart: the SHA-256 of the session key, in [base64url] without padding, 43 characters.
@@ -64,12 +64,7 @@ pub struct InvalidSessionId;
 pub(crate) struct UserId(String);
 
 impl UserId {
-    /// `json` is in its [canonical](super::state::canonical) spelling.
-    pub(crate) fn of(json: &str) -> Self {
-        Self::of_hash(Sha256::digest(json).into())
-    }
-
-    pub(crate) fn of_hash(hash: [u8; 32]) -> Self {
+    fn of_hash(hash: [u8; 32]) -> Self {
         Self(URL_SAFE_NO_PAD.encode(hash))
     }
 
@@ -96,6 +91,14 @@ pub(crate) struct User {
 }
 
 impl User {
+    /// `json` is in its [canonical](super::state::canonical) spelling.
+    pub(crate) fn of(json: &str, seals: &Seals) -> Self {
+        let mut ids = seals.hashes(json).into_iter().map(UserId::of_hash);
+        let id = ids.next().expect("there is a key, or clear text");
+        let former = ids.collect();
+        Self { id, former }
+    }
+
     /// All that is entered under this name.
     pub(crate) fn only(id: UserId) -> Self {
         let former = Vec::new();
@@ -121,10 +124,8 @@ impl PartialEq for User {
 #[derive(Clone)]
 pub(crate) struct Names {
     pub(crate) id: SessionId,
-    /// The session key, if its values are sealed and it is known.
-    secret: Option<String>,
-    /// Made of its id, or its key.
-    pub(super) ciphers: Ciphers,
+    /// With the session key, if its values are sealed and it is known.
+    secrets: Secrets,
     /// Its Redis key in the layout of the store built into actix-session, as long as that matters
     /// and is known. The session key is in it.
     pub(crate) built_in: Option<String>,
@@ -135,14 +136,14 @@ impl Names {
     pub(crate) fn of_id(id: SessionId) -> Self {
         Self {
             id,
-            secret: None,
-            ciphers: Ciphers::default(),
+            secrets: Secrets::default(),
             built_in: None,
         }
     }
 
-    pub(crate) fn secret(&self) -> Option<&str> {
-        self.secret.as_deref()
+    /// What seals the values of this session, for one operation.
+    pub(crate) fn seal<'a>(&'a self, seals: &'a Seals) -> Seal<'a> {
+        seals.of(self.id.as_ref(), &self.secrets)
     }
 }
 
@@ -218,11 +219,10 @@ impl Keyspace {
                 Some([prefix, session_key.as_ref()].concat())
             }
         };
-        let secret = || session_key.as_ref().to_owned();
+        let secret = self.is_sealed.then(|| session_key.as_ref().to_owned());
         Names {
             id: SessionId::of(session_key),
-            secret: self.is_sealed.then(secret),
-            ciphers: Ciphers::default(),
+            secrets: Secrets::of(secret),
             built_in,
         }
     }

@@ -12,6 +12,7 @@ mod changes;
 mod details;
 mod end;
 mod enter;
+mod entry;
 #[cfg(any(test, fuzzing))]
 #[path = "../../tests/fuzzing/mod.rs"]
 pub mod fuzzing;
@@ -57,7 +58,7 @@ pub(crate) use self::{
     write::Effect,
 };
 pub use self::{
-    index::Login,
+    entry::Login,
     keyspace::{InvalidSessionId, SessionId},
 };
 use self::{record::Record, storage::Storage};

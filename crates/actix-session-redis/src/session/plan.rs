@@ -3,7 +3,8 @@
 use super::{
     changes::Changes,
     details::{Details, OwnChanges, Policy, Terms},
-    index::{Limit, Owner},
+    entry::Owner,
+    index::Limit,
     keyspace::User,
     state::State,
 };

@@ -8,7 +8,7 @@ use deadpool_redis::redis::Cmd;
 use super::{
     changes::Changes,
     details::BORN,
-    index::{Entry, Owner},
+    entry::{Entry, Owner},
     keyspace::{Names, User},
     layout::{
         copy::Copy,
@@ -42,7 +42,7 @@ impl<'a> Record<'a> {
             op,
             names,
             redis_key: storage.keyspace.session(names),
-            seal: storage.seals().of(names),
+            seal: names.seal(storage.seals()),
         }
     }
 

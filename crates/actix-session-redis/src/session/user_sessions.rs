@@ -7,7 +7,8 @@ use futures_util::future::try_join_all;
 use super::{
     details::Details,
     end::{details_of, end_together},
-    index::{Entries, Entry, Limit, Login},
+    entry::{Entries, Entry, Login},
+    index::Limit,
     keyspace::{Names, SessionId, User},
     storage::Storage,
     tombstone::{self, Whose},

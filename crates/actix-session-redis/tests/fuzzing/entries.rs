@@ -12,9 +12,9 @@ use super::{
     within,
 };
 use crate::session::{
-    User,
-    index::{Entries, Owner, Reply, add_entries, understand},
-    keyspace::UserId,
+    Seals, User,
+    entry::{Entries, Owner, Reply},
+    index::{add_entries, understand},
 };
 
 /// What `entries.lua` and `end_all.lua` return, of each of a user's names, and what `enter.lua` does.
@@ -55,7 +55,7 @@ pub(super) fn index_entries(data: &[u8]) {
     }
     let mut command = Cmd::new();
     add_entries(&mut command, &entries.all);
-    let user = User::only(UserId::of("1"));
+    let user = User::of("1", &Seals::default());
     let login = entries.login(user.clone());
     assert!(login.since(&user).is_some());
 }
@@ -89,7 +89,7 @@ fn reply(input: &mut Input<'_>, enters: bool) -> Value {
 }
 
 fn look_at_owner(entered: i64, until: i64) {
-    let owner = Owner::new(UserId::of("1"), entered, until);
+    let owner = Owner::new(User::of("1", &Seals::default()).id, entered, until);
     let _ = (owner.is_entered_for(i64::MAX), owner.latest_write());
     let text = owner.to_string();
     if let Some(again) = Owner::parse(&text) {

@@ -21,7 +21,7 @@ use crate::{
         BuiltInNames, MergeRules, Policy, Snapshot, State, Terms,
         changes::{Changes, Other},
         details::{BORN, Details, LABEL, MOST},
-        index::Owner,
+        entry::Owner,
         layout::{
             built_in,
             fields::{OwnFields, Understood, understand},

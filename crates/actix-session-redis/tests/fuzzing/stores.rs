@@ -19,6 +19,8 @@ const PREFIX: &str = "session:";
 pub(super) struct Store {
     pub(super) seals: Arc<Seals>,
     pub(super) names: Names,
+    #[cfg_attr(not(feature = "seal"), expect(dead_code))]
+    knows_session_key: bool,
     accepts_unsealed: bool,
     /// Which of the keys it has, newest first.
     keys: &'static [u8],
@@ -59,19 +61,21 @@ impl Store {
         #[cfg(not(feature = "seal"))]
         let (keys, accepts, only_reads): (&'static [u8], _, _) = (&[], false, input.choice(1) > 0);
         let mut names = names(keys, SESSION_KEY);
-        if input.choice(8) == 7 {
+        let knows_session_key = input.choice(8) != 7;
+        if !knows_session_key {
             names = Names::of_id(names.id);
         }
         Self {
             seals: seals(keys, accepts, only_reads, PREFIX).into(),
             names,
+            knows_session_key,
             accepts_unsealed: accepts || only_reads || keys.is_empty(),
             keys,
         }
     }
 
     pub(super) fn seal(&self) -> Seal<'_> {
-        self.seals.of(&self.names)
+        self.names.seal(&self.seals)
     }
 
     pub(super) fn is_on(&self) -> bool {
@@ -114,7 +118,7 @@ impl Store {
             }
         }
         let writer = (seals(key, false, false, prefix), names(key, session_key));
-        let seal = writer.0.of(&writer.1);
+        let seal = writer.1.seal(&writer.0);
         let text = input.text();
         let name_text = super::input::text(&name);
         let sealed = match of {
@@ -127,7 +131,7 @@ impl Store {
         };
         let mut bytes = sealed.into_owned();
         let is_ours = session_key == SESSION_KEY && prefix == PREFIX && name == field;
-        let has_secret = matches!(of, Kind::Note) || self.names.secret().is_some();
+        let has_secret = matches!(of, Kind::Note) || self.knows_session_key;
         let is_of_kind = matches!(
             (of, kind),
             (Kind::Note, Kind::Note) | (Kind::Value, Kind::Value)

@@ -10,7 +10,7 @@ use crate::{
     session::{
         changes::Guarded,
         details::{BORN, Details, LABEL, OwnChanges},
-        index::Owner,
+        entry::Owner,
         script::out_of_step,
         seal::{Opened, Seal, Stored},
         state::{State, load_field},

@@ -19,8 +19,8 @@ use crate::{
     session::{
         changes::{Changes, Other},
         details::{BORN, Details, OwnChanges},
+        entry::Owner,
         idempotency::IdempotencyKey,
-        index::Owner,
         script::{CHECK, CHECK_USERS, CREATE, REPLACE, SWEEP, Script, WRITE, out_of_step},
         seal::Seal,
         snapshot::{Origin, Snapshot},

@@ -1,7 +1,7 @@
 -- Writes changes of which some depend on what the session holds: all of them, or none.
 -- KEYS: the session.
--- ARGV: its TTL, or '' if that stays, or '<' and what it may be at most to stay; until when it may be written, or ''; whose it must be ('=' and what
--- USER holds), or '' if that does not matter; lane and number of this write, or '' twice if it may be carried
+-- ARGV: its TTL, or '' if that stays, or '<' and what it may be at most to stay; until when it may be
+-- written, or ''; whose it must be ('=' and what USER holds), or '' if that does not matter; lane and number of this write, or '' twice if it may be carried
 -- out again; how many arguments are fields to set, and their values; how many are fields to remove;
 -- how many depend on what is there; how many fields there must be, or '' if that does not matter; all
 -- of those; and then for each that depends on what is there:

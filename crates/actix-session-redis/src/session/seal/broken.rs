@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Mutex, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::{lock::lock, session::keyspace::SessionId};
+use crate::lock::lock;
 
 /// After so long, a connection is replaced for it once more.
 const REMEMBERED: Duration = Duration::from_secs(60);
@@ -14,29 +14,29 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 const MOST: usize = 256;
 
 #[derive(Debug, Default)]
-pub(super) struct Broken(Mutex<VecDeque<(SessionId, Instant)>>);
+pub(super) struct Broken(Mutex<VecDeque<(String, Instant)>>);
 
 impl Broken {
-    pub(super) fn note(&self, id: &SessionId) {
+    pub(super) fn note(&self, session_id: &str) {
         let mut noted = lock(&self.0);
         forget_the_old(&mut noted);
-        if noted.iter().any(|(it, _)| it == id) {
+        if noted.iter().any(|(it, _)| it == session_id) {
             return;
         }
         if noted.len() == MOST {
             noted.pop_front();
         }
-        noted.push_back((id.clone(), Instant::now()));
+        noted.push_back((session_id.to_owned(), Instant::now()));
     }
 
-    pub(super) fn is_noted(&self, id: &SessionId) -> bool {
+    pub(super) fn is_noted(&self, session_id: &str) -> bool {
         let mut noted = lock(&self.0);
         forget_the_old(&mut noted);
-        noted.iter().any(|(it, _)| it == id)
+        noted.iter().any(|(it, _)| it == session_id)
     }
 }
 
-fn forget_the_old(noted: &mut VecDeque<(SessionId, Instant)>) {
+fn forget_the_old(noted: &mut VecDeque<(String, Instant)>) {
     while noted
         .front()
         .is_some_and(|(_, at)| at.elapsed() >= REMEMBERED)

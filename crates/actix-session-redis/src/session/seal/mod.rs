@@ -6,10 +6,10 @@ mod absent;
 mod broken;
 #[cfg(feature = "seal")]
 mod cipher;
-mod ciphers;
 mod envelope;
 #[cfg(feature = "seal")]
 mod key_ring;
+mod secrets;
 mod stored;
 
 use std::{
@@ -22,20 +22,19 @@ use std::{
 };
 
 use rand::{TryRng as _, rngs::SysRng};
+use sha2::{Digest as _, Sha256};
 
 #[cfg(not(feature = "seal"))]
 pub(crate) use self::absent::KeyRing;
 #[cfg(not(feature = "seal"))]
 use self::absent::{Cipher, MasterKey};
 use self::broken::Broken;
-pub(crate) use self::ciphers::Ciphers;
 use self::envelope::{Envelope, Nonce, Place, Truncated};
 #[cfg(feature = "seal")]
 pub use self::key_ring::KeyRing;
-pub(crate) use self::stored::Stored;
 #[cfg(feature = "seal")]
 use self::{cipher::Cipher, key_ring::MasterKey};
-use super::keyspace::{Names, User, UserId};
+pub(crate) use self::{secrets::Secrets, stored::Stored};
 use crate::{
     client::Failure,
     error::{Error, Fault},
@@ -77,27 +76,24 @@ impl Seals {
         self.is_on() && (self.keys().len() > 1 || self.accepts_unsealed())
     }
 
-    pub(crate) fn of<'a>(&'a self, names: &'a Names) -> Seal<'a> {
+    pub(crate) fn of<'a>(&'a self, session_id: &'a str, secrets: &'a Secrets) -> Seal<'a> {
         Seal {
             seals: self,
-            names,
+            session_id,
+            secrets,
             was_broken: AtomicBool::new(false),
         }
     }
 
-    /// `json` is in its [canonical](super::state::canonical) spelling.
-    pub(crate) fn user(&self, json: &str) -> User {
-        let by_key = self
-            .keys()
-            .iter()
-            .map(|key| UserId::of_hash(key.of_user(json)));
-        let mut ids: Vec<_> = by_key.collect();
+    /// What stands for this JSON in the names of a user: today, and under older keys of the ring, the newest
+    /// first, and in clear.
+    pub(crate) fn hashes(&self, json: &str) -> Vec<[u8; 32]> {
+        let mut hashes: Vec<_> = self.keys().iter().map(|key| key.of_user(json)).collect();
         if self.accepts_unsealed() {
-            let at = if self.seals() { ids.len() } else { 0 };
-            ids.insert(at, UserId::of(json));
+            let at = if self.seals() { hashes.len() } else { 0 };
+            hashes.insert(at, Sha256::digest(json).into());
         }
-        let id = ids.remove(0);
-        User { id, former: ids }
+        hashes
     }
 
     /// Whether what is written is sealed.
@@ -118,7 +114,8 @@ impl Seals {
 /// What seals the values of one session, for one operation.
 pub(crate) struct Seal<'a> {
     seals: &'a Seals,
-    names: &'a Names,
+    session_id: &'a str,
+    secrets: &'a Secrets,
     /// A value did not open that one connection has brought.
     was_broken: AtomicBool,
 }
@@ -238,7 +235,7 @@ impl Seal<'_> {
     /// Replies may have got out of step: what another connection brings stands, and for a while no
     /// connection is replaced for this session again.
     fn is_broken(&self) -> Failure {
-        let (broken, id) = (&self.seals.broken, &self.names.id);
+        let (broken, id) = (&self.seals.broken, self.session_id);
         if self.was_broken.swap(true, Relaxed) {
             broken.note(id);
         } else if !broken.is_noted(id) {
@@ -249,21 +246,20 @@ impl Seal<'_> {
 
     /// `None` if the session is only known by its id.
     fn cipher(&self, key: &MasterKey, kind: Kind) -> Option<Arc<Cipher>> {
-        let (id, names) = (key.id, self.names);
-        let ciphers = &names.ciphers;
+        let (id, secrets) = (key.id, self.secrets);
         Some(match kind {
             Kind::Value => {
-                let session_key = names.secret()?;
-                ciphers.get(id, kind, || key.of_session(session_key))
+                let session_key = secrets.session_key()?;
+                secrets.get(id, kind, || key.of_session(session_key))
             }
-            Kind::Note => ciphers.get(id, kind, || key.of_notes(names.id.as_ref())),
+            Kind::Note => secrets.get(id, kind, || key.of_notes(self.session_id)),
         })
     }
 
     fn place<'a>(&'a self, field: &'a [u8]) -> Place<'a> {
         Place {
             prefix: &self.seals.prefix,
-            session_id: self.names.id.as_ref(),
+            session_id: self.session_id,
             field,
         }
     }

@@ -37,6 +37,8 @@ async fn count_together(
         "{writers} writers of one sealed counter: {:.2} scripts for each write",
         scripts as f64 / writes as f64
     ));
+    // If they did not take turns, each write would make all others try again.
+    assert!(scripts < 5 * writes as u64);
     let read = browser.get("/read").await.text();
     tally.check(read, format!("n={writes}"));
 }

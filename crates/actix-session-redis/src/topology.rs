@@ -1,13 +1,26 @@
-//! The topologies that one URL can say.
+//! What a pool leads to: a server, a cluster, or the master that Sentinels know; and how one URL says it.
 
 use std::fmt;
 
+#[cfg(feature = "cluster")]
+use deadpool_redis::cluster;
+#[cfg(feature = "sentinel")]
+use deadpool_redis::sentinel;
 use deadpool_redis::{
     Manager, Pool, Runtime,
     redis::{AsyncConnectionConfig, IntoConnectionInfo as _, io::tcp::TcpSettings},
 };
 
-use crate::{error::Error, pool::RedisPool};
+use crate::error::Error;
+
+#[derive(Clone)]
+pub(crate) enum Topology {
+    Standalone(Pool),
+    #[cfg(feature = "sentinel")]
+    Sentinel(sentinel::Pool),
+    #[cfg(feature = "cluster")]
+    Cluster(cluster::Pool),
+}
 
 const UNENCODED: &str = "in a user name or password, `#`, `@`, `/`, `?` and `%` must be \
                          percent-encoded (`%23`, `%40`, `%2F`, `%3F`, `%25`)";
@@ -26,20 +39,22 @@ struct Nodes<'a> {
     insecure: &'a str,
 }
 
-pub(crate) fn pool(url: &str) -> Result<RedisPool, Error> {
-    if has_unencoded_credentials(url) {
-        return Err(invalid(&UNENCODED));
-    }
-    let (scheme, rest) = url.split_once("://").unwrap_or((url, ""));
-    let scheme = scheme.to_ascii_lowercase();
-    match scheme.split_once('-') {
-        Some((server @ ("redis" | "rediss"), "cluster")) => cluster(server, rest),
-        Some((server @ ("redis" | "rediss"), "sentinel")) => sentinel(server, rest),
-        _ => standalone(url),
+impl Topology {
+    pub(crate) fn from_url(url: &str) -> Result<Self, Error> {
+        if has_unencoded_credentials(url) {
+            return Err(invalid(&UNENCODED));
+        }
+        let (scheme, rest) = url.split_once("://").unwrap_or((url, ""));
+        let scheme = scheme.to_ascii_lowercase();
+        match scheme.split_once('-') {
+            Some((server @ ("redis" | "rediss"), "cluster")) => at_cluster(server, rest),
+            Some((server @ ("redis" | "rediss"), "sentinel")) => at_sentinels(server, rest),
+            _ => at_server(url),
+        }
     }
 }
 
-fn standalone(url: &str) -> Result<RedisPool, Error> {
+fn at_server(url: &str) -> Result<Topology, Error> {
     // The client puts a limit to every connect and every command; a second, fixed one here
     // would only contradict the deadline that the builder sets.
     let config = AsyncConnectionConfig::new()
@@ -53,11 +68,12 @@ fn standalone(url: &str) -> Result<RedisPool, Error> {
     let manager = info.and_then(|info| Manager::new_with_config(info, config));
     let manager = manager.map_err(|error| invalid(&error))?;
     let pool = Pool::builder(manager).runtime(Runtime::Tokio1).build();
-    pool.map(Into::into).map_err(|error| invalid(&error))
+    pool.map(Topology::Standalone)
+        .map_err(|error| invalid(&error))
 }
 
 #[cfg(feature = "cluster")]
-fn cluster(scheme: &str, rest: &str) -> Result<RedisPool, Error> {
+fn at_cluster(scheme: &str, rest: &str) -> Result<Topology, Error> {
     use deadpool_redis::cluster::Config;
 
     let nodes = Nodes::of(scheme, rest);
@@ -71,16 +87,16 @@ fn cluster(scheme: &str, rest: &str) -> Result<RedisPool, Error> {
             .map_err(|error| invalid(&error))?;
     }
     let pool = Config::from_urls(nodes).create_pool(Some(Runtime::Tokio1));
-    pool.map(Into::into).map_err(|error| invalid(&error))
+    pool.map(Topology::Cluster).map_err(|error| invalid(&error))
 }
 
 #[cfg(not(feature = "cluster"))]
-fn cluster(_: &str, _: &str) -> Result<RedisPool, Error> {
+fn at_cluster(_: &str, _: &str) -> Result<Topology, Error> {
     Err(invalid(&"the Cargo feature `cluster` is off"))
 }
 
 #[cfg(feature = "sentinel")]
-fn sentinel(scheme: &str, rest: &str) -> Result<RedisPool, Error> {
+fn at_sentinels(scheme: &str, rest: &str) -> Result<Topology, Error> {
     use deadpool_redis::{
         ConnectionInfo as Sentinel, RedisConnectionInfo,
         redis::ConnectionAddr,
@@ -126,11 +142,12 @@ fn sentinel(scheme: &str, rest: &str) -> Result<RedisPool, Error> {
         pool: None,
     };
     let pool = config.create_pool(Some(Runtime::Tokio1));
-    pool.map(Into::into).map_err(|error| invalid(&error))
+    pool.map(Topology::Sentinel)
+        .map_err(|error| invalid(&error))
 }
 
 #[cfg(not(feature = "sentinel"))]
-fn sentinel(_: &str, _: &str) -> Result<RedisPool, Error> {
+fn at_sentinels(_: &str, _: &str) -> Result<Topology, Error> {
     Err(invalid(&"the Cargo feature `sentinel` is off"))
 }
 
