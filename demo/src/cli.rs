@@ -1,15 +1,10 @@
-use std::{env, ffi::OsStr};
+use std::env;
 
 use anyhow::bail;
-use clap::{
-    Arg, ArgAction, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
-    builder::{BoolishValueParser, TypedValueParser as _},
-    error::ErrorKind,
-};
+use clap::{Arg, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
     serve::{ServeOptions, serve},
-    tied::{TiedOptions, become_tied},
     up::{UpOptions, up},
 };
 
@@ -23,24 +18,17 @@ struct Cli {
 
 impl Cli {
     fn read() -> Result<Self, clap::Error> {
-        let command = Self::command().mut_subcommands(|command| command.mut_args(unless_off));
+        let command = Self::command().mut_subcommands(|command| command.mut_args(unless_empty));
         Self::from_arg_matches(&command.try_get_matches()?)
     }
 }
 
-/// A variable that is set to nothing counts as not set: `PORT= make demo`. So does a flag's that
-/// says no: otherwise `REDIS_CLUSTER=no` would ask for what a cluster needs.
-fn unless_off(option: Arg) -> Arg {
-    let is_flag = matches!(option.get_action(), ArgAction::SetTrue);
+/// A variable that is set to nothing counts as not set: `PORT= make demo`.
+fn unless_empty(option: Arg) -> Arg {
     match option.get_env().and_then(env::var_os) {
-        Some(value) if value.is_empty() || is_flag && is_no(&value) => option.env(None),
+        Some(value) if value.is_empty() => option.env(None),
         _ => option,
     }
-}
-
-fn is_no(value: &OsStr) -> bool {
-    let parsed = BoolishValueParser::new().parse_ref(&clap::Command::default(), None, value);
-    parsed.is_ok_and(|yes| !yes)
 }
 
 #[derive(Debug, Subcommand)]
@@ -56,8 +44,6 @@ enum Command {
     /// Redis holds of the sessions: keys of 32 bytes in base64, newest first, with commas in
     /// between, the same for all instances.
     Serve(ServeOptions),
-    #[command(hide = true)]
-    Tied(TiedOptions),
 }
 
 /// Runs the command that the arguments of this process ask for.
@@ -79,13 +65,11 @@ pub fn main() -> anyhow::Result<()> {
     match cli.command {
         Command::Up(options) => up(options),
         Command::Serve(options) => serve(options),
-        Command::Tied(options) => become_tied(&options),
     }
 }
 
 /// clap explains a mistake in its first paragraph and goes on with a usage summary.
 fn in_one_line(mistake: &clap::Error) -> String {
-    // Here it would list the hidden command too.
     if mistake.kind() == ErrorKind::MissingSubcommand {
         return "say what to run: `demo up`, or `demo serve` for one instance".to_owned();
     }

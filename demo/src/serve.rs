@@ -17,7 +17,8 @@ use clap::{Args, builder::BoolishValueParser};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use crate::{
-    CookieKey, Demo, InstanceName, RedisAddress, SealKeys, SessionTtl, metrics, routes::REFRESHED,
+    CookieKey, Demo, InstanceName, SealKeys, SessionTtl, metrics, redis_url::RedisUrl,
+    routes::REFRESHED,
 };
 
 /// What an instance prints, followed by its address, once it accepts connections.
@@ -38,8 +39,16 @@ pub(crate) struct ServeOptions {
     /// What the instance calls itself [default: pid-<its process id>]
     #[arg(long)]
     name: Option<InstanceName>,
-    #[command(flatten)]
-    redis: RedisAddress,
+    /// Redis that holds the sessions: redis://…, redis-cluster://node,node,… or
+    /// redis-sentinel://sentinel,sentinel,…?master=NAME
+    #[arg(
+        long,
+        env = RedisUrl::VARIABLE,
+        hide_env_values = true,
+        value_name = "URL",
+        default_value = "redis://127.0.0.1:6379"
+    )]
+    redis_url: RedisUrl,
     /// How long a session lives after its last request: seconds, or with a unit as in 90s, 500ms
     #[arg(long, default_value = "1h")]
     session_ttl: SessionTtl,
@@ -84,12 +93,7 @@ pub(crate) fn serve(options: ServeOptions) -> anyhow::Result<()> {
         Some(listen) => Some((listen, metrics::record()?)),
         None => None,
     };
-    let redis = if options.redis.is_given() {
-        options.redis
-    } else {
-        RedisAddress::standalone("redis://127.0.0.1:6379")
-    };
-    let mut store = RedisSessionStore::builder(redis.pool()?).counter(REFRESHED);
+    let mut store = RedisSessionStore::builder(options.redis_url.pool()?).counter(REFRESHED);
     if let Some(keys) = SealKeys::from_env_if_set()? {
         store = store
             .seal(keys.to_ring())

@@ -13,9 +13,9 @@ use signal_hook::{
     iterator::Signals,
 };
 
-use crate::{
-    CookieKey, Event, RedisAddress, SealKeys, SessionTtl, Stack, StackOptions, serve::ServeOptions,
-};
+use testbed::{Event, Stack, StackOptions};
+
+use crate::{CookieKey, Instances, SealKeys, SessionTtl, redis_url::RedisUrl, serve::ServeOptions};
 
 #[derive(Debug, Args)]
 pub(crate) struct UpOptions {
@@ -25,8 +25,10 @@ pub(crate) struct UpOptions {
     /// Port of nginx on 127.0.0.1; 0 takes any free one
     #[arg(long, env, default_value_t = 8080)]
     port: u16,
-    #[command(flatten)]
-    redis: RedisAddress,
+    /// Redis that holds the sessions, as `demo serve` takes it [default: a private one that forgets
+    /// everything in the end]
+    #[arg(long, env = RedisUrl::VARIABLE, hide_env_values = true, value_name = "URL")]
+    redis_url: Option<RedisUrl>,
     /// How long a session lives after its last request: seconds, or with a unit as in 90s, 500ms
     #[arg(long, default_value = "1h")]
     session_ttl: SessionTtl,
@@ -37,24 +39,25 @@ pub(crate) struct UpOptions {
 
 /// Runs the whole stack until SIGTERM, SIGINT or SIGHUP.
 pub(crate) fn up(options: UpOptions) -> anyhow::Result<()> {
-    let redis = options.redis.is_given().then_some(options.redis);
-    if let Some(redis) = &redis {
-        check_redis(redis)?;
+    if let Some(url) = &options.redis_url {
+        check_redis(url)?;
     }
     // From here on a signal ends nothing by itself: one that comes while the stack starts waits
     // until it can be stopped in good order.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
 
     let mut stack = Stack::start(StackOptions {
+        application: Instances {
+            program: env::current_exe()?,
+            cookie_key: CookieKey::from_env_if_set()?.unwrap_or_else(CookieKey::generate),
+            seal_keys: SealKeys::from_env_if_set()?,
+            accept_unsealed: options.accept_unsealed,
+            session_ttl: options.session_ttl,
+            show_logs: true,
+        },
         instances: options.instances.into(),
         port: options.port,
-        session_ttl: options.session_ttl,
-        redis,
-        cookie_key: CookieKey::from_env_if_set()?.unwrap_or_else(CookieKey::generate),
-        seal_keys: SealKeys::from_env_if_set()?,
-        accept_unsealed: options.accept_unsealed,
-        show_logs: true,
-        ..StackOptions::new(env::current_exe()?)
+        redis_url: options.redis_url.map(|url| url.as_str().to_owned()),
     })?;
     say(&stack.to_string());
     say(&format!("Ready: {}", stack.url()));
@@ -85,7 +88,7 @@ pub(crate) fn up(options: UpOptions) -> anyhow::Result<()> {
     }
 }
 
-fn check_redis(redis: &RedisAddress) -> anyhow::Result<()> {
+fn check_redis(redis: &RedisUrl) -> anyhow::Result<()> {
     let store = RedisSessionStore::new(redis.pool()?);
     System::new()
         .block_on(store.ping())

@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use redis_fixtures::{Process, ReservedPort, Server, eventually};
+use testbed::{Process, Program, ReservedPort, Server, eventually};
 
 use crate::chapter::diff;
 
@@ -121,22 +121,23 @@ impl Application {
 impl Build {
     /// Starts it, on this Redis.
     pub(crate) fn start(&self, redis: &Server) -> Instance {
-        let port = ReservedPort::any();
+        let port = ReservedPort::any().unwrap();
         let process = Some(self.start_at(&port, redis));
         Instance { process, port }
     }
 
     fn start_at(&self, port: &ReservedPort, redis: &Server) -> Process {
-        let mut process = Process::spawn(
-            Command::new(&self.executable)
-                .env("REDIS_URL", redis.url())
-                .env("PORT", port.address().port().to_string())
-                // Who restarts an application keeps the key.
-                .env("SESSION_KEY", "k".repeat(64)),
-        );
+        let mut command = Command::new(&self.executable);
+        command
+            .env("REDIS_URL", redis.url())
+            .env("PORT", port.address().port().to_string())
+            // Who restarts an application keeps the key.
+            .env("SESSION_KEY", "k".repeat(64));
+        let mut process = Process::spawn(Program::new("the application", command)).unwrap();
         eventually("the application accepts connections", || {
-            if let Some(status) = process.exit_status() {
-                panic!("{} ended with {status}", self.executable.display());
+            if let Some(status) = process.exit_status().unwrap() {
+                let log = process.log();
+                panic!("{} ended with {status}{log}", self.executable.display());
             }
             Ok(TcpStream::connect(port.address())?)
         });
@@ -147,8 +148,8 @@ impl Build {
 impl Instance {
     /// As a deploy does: running requests are finished, and the successor has the same address.
     pub(crate) fn replace_by(&mut self, build: &Build, redis: &Server) {
-        if let Some(process) = self.process.take() {
-            process.stop();
+        if let Some(mut process) = self.process.take() {
+            process.stop().unwrap();
         }
         self.process = Some(build.start_at(&self.port, redis));
     }

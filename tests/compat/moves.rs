@@ -1,7 +1,7 @@
 use std::sync::LazyLock;
 
-use redis_fixtures::Server;
 use reqwest::StatusCode;
+use testbed::Server;
 
 use crate::{
     application::{Application, Build, Instance},

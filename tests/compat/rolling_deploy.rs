@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::ensure;
 use rand::RngExt as _;
-use redis_fixtures::{Nginx, Server, eventually};
 use reqwest::StatusCode;
+use testbed::{Nginx, Server, eventually};
 
 use crate::{
     application::{Build, Instance},

@@ -1,11 +1,11 @@
 use std::{collections::HashMap, thread};
 
 use deadpool_redis::redis::Commands as _;
-use demo::StackOptions;
+use testbed::eventually_holds;
 
 use crate::{
     browser::{cookie_of, request},
-    stack::{browser, eventually, redis, sessions, start, start_with},
+    stack::{browser, redis, sessions, start, start_with},
 };
 
 #[test]
@@ -105,14 +105,13 @@ fn a_browser_starts_over_after_reset() {
 
 #[test]
 fn a_session_expires_by_itself() {
-    let stack = start_with(|options| StackOptions {
-        session_ttl: "1s".parse().unwrap(),
-        ..options
+    let stack = start_with(|options| {
+        options.application.session_ttl = "1s".parse().unwrap();
     });
     let browser = browser(&stack);
     browser.open("/dbset/redis");
     let mut redis = redis(&stack);
-    eventually("the session expires", || sessions(&mut redis).is_empty());
+    eventually_holds("the session expires", || sessions(&mut redis).is_empty());
 
     let page = browser.open("/");
     assert_eq!((page.refreshed(), page.dbname()), (0, "NULL"));
@@ -120,9 +119,8 @@ fn a_session_expires_by_itself() {
 
 #[test]
 fn the_longest_life_that_the_command_line_takes_is_one_that_redis_takes() {
-    let stack = start_with(|options| StackOptions {
-        session_ttl: "3650000d".parse().unwrap(),
-        ..options
+    let stack = start_with(|options| {
+        options.application.session_ttl = "3650000d".parse().unwrap();
     });
     let browser = browser(&stack);
     assert_eq!([browser.refresh(), browser.refresh()], [0, 1]);

@@ -3,26 +3,26 @@ use std::{
     thread,
 };
 
-use demo::{Stack, StackOptions};
+use testbed::{Server, eventually_holds};
 
 use crate::{
     browser::{Browser, cookie_of, request},
-    stack::{eventually, redis, sessions, start_with},
+    stack::{Stack, redis, sessions, start_with},
 };
 
 const TABS: usize = 64;
 const REFRESHES: u64 = 10_000;
 
-fn start_four() -> Stack {
-    start_with(|options| StackOptions {
-        instances: 4,
-        ..options
+fn start_four(redis: &Server) -> Stack {
+    start_with(|options| {
+        options.instances = 4;
+        options.redis_url = Some(redis.url());
     })
 }
 
 /// Refreshes `REFRESHES` times, in as many tabs of one browser at once, while something else goes
 /// on, which is told how many refreshes have begun. Every refresh is answered with the page.
-fn refresh_in_many_tabs(stack: &mut Stack, meanwhile: impl FnOnce(&mut Stack, &AtomicU64)) -> u64 {
+fn refresh_in_many_tabs(stack: &Stack, meanwhile: impl FnOnce(&AtomicU64)) -> u64 {
     let cookie = cookie_of(&request(&stack.url(), None));
     let begun = AtomicU64::new(0);
     thread::scope(|scope| {
@@ -35,27 +35,30 @@ fn refresh_in_many_tabs(stack: &mut Stack, meanwhile: impl FnOnce(&mut Stack, &A
                 }
             });
         }
-        meanwhile(stack, &begun);
+        meanwhile(&begun);
     });
     Browser::with_cookie(&stack.url(), &cookie).refresh() - 1
 }
 
 #[test]
 fn ten_thousand_refreshes_in_many_tabs_at_once_count_ten_thousand() {
-    let mut stack = start_four();
-    assert_eq!(refresh_in_many_tabs(&mut stack, |_, _| ()), REFRESHES);
+    let server = Server::start();
+    let stack = start_four(&server);
+    assert_eq!(refresh_in_many_tabs(&stack, |_| ()), REFRESHES);
     assert_eq!(sessions(&mut redis(&stack)).len(), 1);
 }
 
 #[test]
 fn a_restart_of_redis_in_the_middle_loses_no_refresh_and_counts_none_twice() {
-    let mut stack = start_four();
-    let refreshed = refresh_in_many_tabs(&mut stack, |stack, begun| {
+    let redis = Server::start();
+    let stack = start_four(&redis);
+    let refreshed = refresh_in_many_tabs(&stack, |begun| {
         for part in 1..4 {
-            eventually("the next quarter of the refreshes", || {
+            eventually_holds("the next quarter of the refreshes", || {
                 begun.load(Ordering::Relaxed) > REFRESHES / 4 * part
             });
-            stack.restart_redis().unwrap();
+            redis.stop();
+            redis.start_again();
         }
     });
     assert_eq!(refreshed, REFRESHES);

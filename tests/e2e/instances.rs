@@ -3,11 +3,9 @@ use std::{
     thread,
 };
 
-use demo::Stack;
-
 use crate::{
     browser::Browser,
-    stack::{browser, redis, sessions, start},
+    stack::{Stack, browser, redis, sessions, start},
 };
 
 pub(crate) const VISITORS: usize = 8;

@@ -1,9 +1,6 @@
-use redis_fixtures::Server;
+use testbed::{Server, eventually_holds};
 
-use crate::{
-    lone_instance::{LoneInstance, all_open, outage, wait_until_served},
-    stack::eventually,
-};
+use crate::lone_instance::{LoneInstance, all_open, outage, wait_until_served};
 
 #[test]
 fn an_outage_is_one_warning_and_its_end_another_however_many_threads_see_it() {
@@ -15,7 +12,7 @@ fn an_outage_is_one_warning_and_its_end_another_however_many_threads_see_it() {
         outage(&redis, &crowd, || {
             assert_eq!(instance.times_logged("Redis is unavailable"), n);
         });
-        eventually("its end is told", || {
+        eventually_holds("its end is told", || {
             all_open(&crowd, "/", 200);
             instance.times_logged("Redis is available again") == n
         });

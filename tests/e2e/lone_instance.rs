@@ -3,13 +3,12 @@ use std::{
     thread,
 };
 
-use redis_fixtures::Server;
 use tempfile::TempDir;
+use testbed::{Server, eventually_holds};
 
 use crate::{
     browser::{Browser, request},
     running::{KEY, Running, demo},
-    stack::eventually,
 };
 
 /// `demo serve` with four workers and without nginx, with its log and its metrics.
@@ -116,6 +115,6 @@ pub(crate) fn outage(redis: &Server, crowd: &[Browser], meanwhile: impl FnOnce()
 /// A thread that is in an outage needs a moment to find that Redis is back.
 pub(crate) fn wait_until_served(crowd: &[Browser]) {
     for browser in crowd {
-        eventually("served again", || browser.open("/").status == 200);
+        eventually_holds("served again", || browser.open("/").status == 200);
     }
 }

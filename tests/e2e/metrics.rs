@@ -1,7 +1,7 @@
 use std::thread;
 
-use redis_fixtures::Server;
 use support::browser::{Browser, cookie_of};
+use testbed::Server;
 
 use crate::{
     browser::request,

@@ -9,8 +9,9 @@ use nix::{
     unistd::Pid,
 };
 use tempfile::TempDir;
+use testbed::eventually_holds;
 
-use crate::stack::{DEMO, eventually};
+use crate::stack::DEMO;
 
 /// 64 bytes in base64.
 pub(crate) const KEY: &str =
@@ -25,8 +26,6 @@ pub(crate) fn demo(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(DEMO);
     let known = [
         "REDIS_URL",
-        "REDIS_CLUSTER",
-        "REDIS_SENTINEL_MASTER",
         "SESSION_KEY",
         "SEAL_KEYS",
         "SEAL_ACCEPT_UNSEALED",
@@ -138,7 +137,7 @@ impl Up {
     pub(crate) fn assert_nothing_is_left(&self) {
         assert_eq!(self.parts.len(), 4, "{:?}", self.parts);
         for (name, pid) in &self.parts {
-            eventually(&format!("{name} ends"), || !runs(*pid));
+            eventually_holds(&format!("{name} ends"), || !runs(*pid));
         }
     }
 }

@@ -1,15 +1,15 @@
 use std::{collections::HashMap, thread};
 
 use deadpool_redis::redis::{Commands as _, Connection, cmd};
-use demo::{SealKeys, Stack, StackOptions};
-use redis_fixtures::Server;
+use demo::SealKeys;
+use testbed::{Server, eventually_holds};
 
 use crate::{
     browser::{Browser, cookie_of, request},
     instances::{VISITORS, counts, while_people_refresh},
     lone_instance::LoneInstance,
     running::{SEAL_KEY_A as A, SEAL_KEY_B as B},
-    stack::{browser, eventually, redis, sessions, start_with},
+    stack::{Stack, browser, redis, sessions, start_with},
 };
 
 /// With a Korean word in it.
@@ -17,10 +17,7 @@ const NAME: &str = "/dbset/%EB%A0%88%EB%94%94%EC%8A%A4-at-rest";
 const SHOWN: &str = "레디스-at-rest";
 
 fn start_sealed() -> Stack {
-    start_with(|options| StackOptions {
-        seal_keys: ring(&[A]),
-        ..options
-    })
+    start_with(|options| options.application.seal_keys = ring(&[A]))
 }
 
 fn ring(keys: &[&str]) -> Option<SealKeys> {
@@ -113,7 +110,7 @@ fn an_instance_with_other_keys_or_none_answers_500_and_leaves_the_session_as_it_
     let before = dump();
 
     for keys in [ring(&[B]), None] {
-        stack.change_seal_keys(keys);
+        stack.application_mut().seal_keys = keys;
         stack.restart_instance(1).unwrap();
         for path in ["/", "/dbset/mine"] {
             let url = stack.instance_url(1) + path;
@@ -127,7 +124,7 @@ fn an_instance_with_other_keys_or_none_answers_500_and_leaves_the_session_as_it_
         let healthy = request(&(stack.instance_url(1) + "/healthz"), None);
         assert_eq!(healthy.status(), 200);
     }
-    stack.change_seal_keys(ring(&[A]));
+    stack.application_mut().seal_keys = ring(&[A]);
     stack.restart_instance(1).unwrap();
     for (count, i) in [(1, 0), (2, 1), (3, 2)] {
         let page = request(&stack.instance_url(i), Some(&cookie));
@@ -148,7 +145,7 @@ fn keys_are_changed_one_instance_after_the_other_and_nobody_is_logged_out() {
                 roll_out(stack, keys);
             }
             // Whoever is seen is sealed anew; whoever is not would have as long as a session lives.
-            eventually("all sessions are sealed with the new key", || {
+            eventually_holds("all sessions are sealed with the new key", || {
                 let ids = key_ids(&mut redis);
                 ids.len() == 1 && ids != old
             });
@@ -167,7 +164,7 @@ fn keys_are_changed_one_instance_after_the_other_and_nobody_is_logged_out() {
 }
 
 fn roll_out(stack: &mut Stack, keys: &[&str]) {
-    stack.change_seal_keys(ring(keys));
+    stack.application_mut().seal_keys = ring(keys);
     (0..3).for_each(|i| stack.restart_instance(i).unwrap());
 }
 

@@ -1,7 +1,7 @@
-use redis_fixtures::{Cluster, Sentinels};
 use support::browser::Browser;
+use testbed::{Cluster, Sentinels};
 
-use crate::running::{Up, demo, refusal};
+use crate::running::Up;
 
 /// The page counts, whichever instance answers.
 fn assert_counts(up: &Up) {
@@ -15,8 +15,7 @@ fn assert_counts(up: &Up) {
 fn up_works_on_a_cluster() {
     let redis = Cluster::start();
     let up = Up::start_with(|command| {
-        command.env("REDIS_URL", redis.urls().join(","));
-        command.arg("--cluster");
+        command.env("REDIS_URL", redis.url());
     });
     assert_counts(&up);
 }
@@ -27,25 +26,10 @@ fn up_works_on_the_master_that_sentinels_name() {
     for server in redis.servers() {
         server.run::<()>("ACL SETUSER demo on >sesame ~session:* +@all");
     }
-    let with_credentials = |url: String| url.replace("redis://", "redis://demo:sesame@");
-    let urls: Vec<_> = redis.urls().into_iter().map(with_credentials).collect();
     let up = Up::start_with(|command| {
-        command.env("REDIS_URL", urls.join(","));
-        command.env("REDIS_SENTINEL_MASTER", redis.master_name());
+        command.env("REDIS_URL", redis.url_as("demo:sesame@"));
     });
     assert_counts(&up);
     let users: String = redis.master().run("CLIENT LIST TYPE normal");
     assert!(users.contains("user=demo"), "{users}");
-}
-
-#[test]
-fn several_addresses_need_a_word_on_what_they_are() {
-    let two = [("REDIS_URL", "redis://127.0.0.1:1,redis://127.0.0.1:2")];
-    let said = refusal(demo(&["up"], &two));
-    assert!(said.contains("--cluster or --sentinel-master"), "{said}");
-    let said = refusal(demo(&["up", "--cluster"], &[]));
-    assert!(said.contains("--redis-url"), "{said}");
-    let both = ["up", "--cluster", "--sentinel-master", "sessions"];
-    let said = refusal(demo(&both, &two));
-    assert!(said.contains("cannot be used with"), "{said}");
 }

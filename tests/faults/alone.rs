@@ -1,17 +1,16 @@
 use std::{
-    net::SocketAddr,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
-use demo::Stack;
 use support::browser::Browser;
+use testbed::Server;
 
 use crate::{
     figures::{Request, Requests},
     tarpit::{Manner, Tarpit},
-    trial::{LONGEST_WAIT, Trial, configure_redis, pass_by, repeat},
+    trial::{LONGEST_WAIT, Trial, pass_by, repeat},
     visitor::Visitor,
 };
 
@@ -33,13 +32,6 @@ const ATTEMPTS_PER_SECOND: f64 = 30.0;
 const VISITORS: usize = 4;
 const THINKING: Duration = Duration::from_millis(20);
 
-fn start(what: &'static str) -> Trial {
-    let trial = Trial::of_one_instance(what);
-    // What Redis has answered, it still has when it is killed.
-    configure_redis(&trial.stack, "appendfsync", "no");
-    trial
-}
-
 /// Goes on until a page is served, however long that takes. Returns when it was.
 fn refresh_until_served(visitor: &mut Visitor) -> Instant {
     let patience = Instant::now() + Duration::from_secs(20);
@@ -54,14 +46,10 @@ fn refresh_until_served(visitor: &mut Visitor) -> Instant {
 }
 
 /// How long after Redis is ready the first page is served.
-fn come_back(
-    trial: &mut Trial,
-    visitor: &mut Visitor,
-    come_back: impl FnOnce(&mut Stack),
-) -> Duration {
+fn come_back(trial: &Trial, visitor: &mut Visitor, come_back: impl FnOnce(&Server)) -> Duration {
     thread::scope(|scope| {
         let served = scope.spawn(|| refresh_until_served(visitor));
-        come_back(&mut trial.stack);
+        come_back(trial.redis());
         let ready = Instant::now();
         // Its last line before it answers may reach us after its first answer.
         served.join().unwrap().saturating_duration_since(ready)
@@ -88,10 +76,10 @@ fn health_check(browser: &Browser) -> Request {
 /// One visitor, and nobody else who would find out in their place.
 fn assert_nobody_pays(
     what: &'static str,
-    fail: impl FnOnce(&mut Stack),
-    recover: impl FnOnce(&mut Stack),
+    fail: impl FnOnce(&Server),
+    recover: impl FnOnce(&Server),
 ) {
-    let mut trial = start(what);
+    let trial = Trial::of_one_instance(what);
     let instance = trial.stack.instance_url(0);
     let passer_by = Browser::new(&instance);
     let mut visitor = Visitor::arrive(&instance, "alone".to_owned(), false);
@@ -99,7 +87,7 @@ fn assert_nobody_pays(
         assert!(visitor.refresh().answered);
         pass_by(&passer_by);
     }
-    fail(&mut trial.stack);
+    fail(trial.redis());
     let first = visitor.refresh();
     let begun = Instant::now();
     let (mut pages, mut control) = (Vec::new(), Vec::new());
@@ -124,7 +112,7 @@ fn assert_nobody_pays(
         health.longest(),
     ));
 
-    let back = come_back(&mut trial, &mut visitor, recover);
+    let back = come_back(&trial, &mut visitor, recover);
     trial.say(format!(
         "first page served {back:.1?} after Redis was ready"
     ));
@@ -142,8 +130,8 @@ fn assert_nobody_pays(
 fn nobody_pays_for_looking_whether_a_killed_redis_is_back() {
     assert_nobody_pays(
         "One visitor alone, Redis killed",
-        |stack| stack.kill_redis().unwrap(),
-        |stack| stack.restart_redis().unwrap(),
+        Server::kill,
+        Server::start_again,
     );
 }
 
@@ -151,22 +139,20 @@ fn nobody_pays_for_looking_whether_a_killed_redis_is_back() {
 fn nobody_pays_for_looking_whether_a_redis_that_hangs_goes_on() {
     assert_nobody_pays(
         "One visitor alone, Redis hangs",
-        |stack| stack.pause_redis().unwrap(),
-        |stack| stack.resume_redis().unwrap(),
+        Server::pause,
+        Server::resume,
     );
 }
 
 #[test]
 fn an_instance_makes_one_connection_attempt_at_a_time() {
-    let mut trial = start("Something else listens in the place of Redis");
+    let trial = Trial::of_one_instance("Something else listens in the place of Redis");
     let instance = trial.stack.instance_url(0);
     let mut visitors: Vec<_> = (0..VISITORS)
         .map(|i| Visitor::arrive(&instance, format!("visitor-{i}"), false))
         .collect();
-    let url = trial.stack.redis_url();
-    let address: SocketAddr = url.strip_prefix("redis://").unwrap().parse().unwrap();
-    trial.stack.kill_redis().unwrap();
-    let tarpit = Tarpit::at(address);
+    trial.redis().kill();
+    let tarpit = Tarpit::at(trial.redis().address());
     // Until the circuit opens, each worker has an attempt of its own.
     assert!(!visitors[0].refresh().answered);
     let over = AtomicBool::new(false);
@@ -193,7 +179,7 @@ fn an_instance_makes_one_connection_attempt_at_a_time() {
     ));
     drop(tarpit);
     let (first, others) = visitors.split_first_mut().unwrap();
-    let back = come_back(&mut trial, first, |stack| stack.restart_redis().unwrap());
+    let back = come_back(&trial, first, Server::start_again);
     trial.say(format!(
         "first page served {back:.1?} after Redis was ready"
     ));

@@ -5,8 +5,7 @@ use std::{
 };
 
 use deadpool_redis::redis::InfoDict;
-use demo::RedisAddress;
-use redis_fixtures::{Cluster, Server};
+use testbed::{Cluster, Server};
 
 use crate::{
     figures::{Figures, Requests},
@@ -23,7 +22,7 @@ fn fail_over(
 ) -> (Figures, Vec<String>) {
     let turn = Turn::wait();
     let redis = Cluster::start_with(arguments);
-    let mut trial = Trial::on(what, RedisAddress::cluster(redis.urls()), turn);
+    let trial = Trial::on(what, redis.url(), turn);
     let (figures, (without_master, held)) = trial.under_load(|_| {
         let master = redis.masters()[0];
         let held = names(master);
@@ -74,8 +73,7 @@ fn a_master_that_hangs_concerns_only_the_sessions_in_its_slots() {
 fn who_comes_first_after_a_failover_is_served() {
     let turn = Turn::wait();
     let redis = Cluster::start();
-    let address = RedisAddress::cluster(redis.urls());
-    let trial = Trial::on("Cluster: first after a failover", address, turn);
+    let trial = Trial::on("Cluster: first after a failover", redis.url(), turn);
     let url = trial.stack.url();
     let arrive = |i| Visitor::arrive(&url, format!("visitor-{i}"), true);
     let mut visitors: Vec<_> = (0..VISITORS).map(arrive).collect();
@@ -139,8 +137,8 @@ fn errors(redis: &Cluster, code: &str) -> u64 {
 fn no_request_fails_while_slots_move() {
     let turn = Turn::wait();
     let redis = Cluster::start();
-    let address = RedisAddress::cluster(redis.urls());
-    let mut trial = Trial::on("Cluster: the slots of all sessions move", address, turn);
+    let what = "Cluster: the slots of all sessions move";
+    let trial = Trial::on(what, redis.url(), turn);
     let (figures, (moved, took)) = trial.under_load(|_| {
         let begun = Instant::now();
         (move_sessions_twice(&redis), begun.elapsed())

@@ -14,9 +14,9 @@ fn replicaof(redis: &mut Connection, master: [&str; 2]) {
 
 #[test]
 fn no_request_fails_while_redis_takes_no_writes_for_half_a_second() {
-    let mut trial = Trial::of("Redis demoted for half a second");
-    let (figures, demoted) = trial.under_load(|stack| {
-        let mut redis = redis(stack);
+    let trial = Trial::of("Redis demoted for half a second");
+    let (figures, demoted) = trial.under_load(|trial| {
+        let mut redis = redis(&trial.stack);
         let begun = Instant::now();
         // Nobody is there to replicate, so it keeps what it has.
         replicaof(&mut redis, ["127.0.0.1", "1"]);

@@ -13,9 +13,9 @@ use crate::{
 
 #[test]
 fn no_request_fails_while_redis_closes_all_connections_again_and_again() {
-    let mut trial = Trial::of("all connections closed every 100 ms");
-    let (figures, (closings, closed)) = trial.under_load(|stack| {
-        let mut redis = redis(stack);
+    let trial = Trial::of("all connections closed every 100 ms");
+    let (figures, (closings, closed)) = trial.under_load(|trial| {
+        let mut redis = redis(&trial.stack);
         let begun = Instant::now();
         let (mut closings, mut closed) = (Vec::new(), 0);
         while begun.elapsed() < Duration::from_secs(10) {

@@ -1,8 +1,7 @@
 use std::time::{Duration, Instant};
 
 use deadpool_redis::redis::InfoDict;
-use demo::RedisAddress;
-use redis_fixtures::{Sentinels, Server};
+use testbed::{Sentinels, Server};
 
 use crate::{
     figures::Figures,
@@ -27,8 +26,7 @@ fn fail_over(
 ) -> (Sentinels, Figures) {
     let turn = Turn::wait();
     let redis = Sentinels::start_with(arguments);
-    let address = RedisAddress::sentinel(redis.urls(), redis.master_name());
-    let mut trial = Trial::on(what, address, turn);
+    let trial = Trial::on(what, redis.url(), turn);
     let (figures, without_master) = trial.under_load(|_| {
         let old = redis.master();
         let failed = Instant::now();

@@ -1,8 +1,7 @@
 use std::fs;
 
 use deadpool_redis::redis::cmd;
-use demo::Stack;
-use support::redis;
+use support::{Stack, redis};
 
 use crate::trial::INSTANCES;
 

@@ -6,14 +6,14 @@ use crate::trial::{INSTANCES, LOOKS_AGAIN_WITHIN, Trial, configure_redis};
 
 #[test]
 fn a_full_redis_serves_readers_and_refuses_writers_with_a_reason() {
-    let mut trial = Trial::of("Redis full for a second");
+    let trial = Trial::of("Redis full for a second");
     let reader = Browser::new(&trial.stack.url());
     reader.open("/dbset/reader");
     let page = reader.open("/");
 
-    let (figures, (reads, full)) = trial.under_load(|stack| {
+    let (figures, (reads, full)) = trial.under_load(|trial| {
         // Too little for anything; by default Redis evicts nothing.
-        configure_redis(stack, "maxmemory", "1");
+        configure_redis(&trial.stack, "maxmemory", "1");
         let begun = Instant::now();
         let mut reads = 0;
         while begun.elapsed() < Duration::from_secs(1) {
@@ -24,7 +24,7 @@ fn a_full_redis_serves_readers_and_refuses_writers_with_a_reason() {
             reads += 1;
         }
         let full = begun..Instant::now();
-        configure_redis(stack, "maxmemory", "0");
+        configure_redis(&trial.stack, "maxmemory", "0");
         (reads, full)
     });
     let usual = figures.visits.median_of(|visit| visit.done() < full.start);

@@ -3,7 +3,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::eventually;
+use testbed::eventually_holds;
 
 use crate::{
     footprint::Footprint,
@@ -12,12 +12,12 @@ use crate::{
 
 #[test]
 fn no_request_fails_while_redis_hangs_for_a_second() {
-    let mut trial = Trial::of("Redis hangs for a second");
-    let (figures, hung) = trial.under_load(|stack| {
+    let trial = Trial::of("Redis hangs for a second");
+    let (figures, hung) = trial.under_load(|trial| {
         let paused = Instant::now();
-        stack.pause_redis().unwrap();
+        trial.redis().pause();
         thread::sleep(Duration::from_secs(1));
-        stack.resume_redis().unwrap();
+        trial.redis().resume();
         paused.elapsed()
     });
     figures.assert_none_failed();
@@ -27,17 +27,17 @@ fn no_request_fails_while_redis_hangs_for_a_second() {
 #[test]
 fn while_redis_hangs_requests_fail_fast_and_nothing_piles_up() {
     let workers = INSTANCES * WORKERS;
-    let mut trial = Trial::of("Redis hangs for ten seconds");
-    let (figures, (before, outage)) = trial.under_load(|stack| {
-        let before = Footprint::of(stack);
+    let trial = Trial::of("Redis hangs for ten seconds");
+    let (figures, (before, outage)) = trial.under_load(|trial| {
+        let before = Footprint::of(&trial.stack);
         let paused = Instant::now();
-        stack.pause_redis().unwrap();
+        trial.redis().pause();
         thread::sleep(Duration::from_secs(10));
-        stack.resume_redis().unwrap();
+        trial.redis().resume();
         (before, paused..Instant::now())
     });
     assert_eq!(before.redis_connections, workers);
-    eventually("no connection is left over", || {
+    eventually_holds("no connection is left over", || {
         Footprint::of(&trial.stack).redis_connections == workers
     });
     let after = Footprint::of(&trial.stack);

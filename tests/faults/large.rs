@@ -11,9 +11,9 @@ use actix_session::storage::{SessionKey, SessionStore};
 use actix_session_redis::RedisSessionStore;
 use actix_web::cookie::{Cookie, CookieJar, time};
 use deadpool_redis::{Config, Runtime as PoolRuntime};
-use demo::{CookieKey, Stack};
+use demo::CookieKey;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use support::browser::Browser;
+use support::{Stack, browser::Browser};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,

@@ -3,8 +3,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use demo::Stack;
-use support::{browser::request, eventually};
+use support::{Stack, browser::request};
+use testbed::eventually_holds;
 
 use crate::trial::{DEADLINE, INSTANCES, LONGEST_WAIT, Trial};
 
@@ -26,12 +26,12 @@ fn health(instance_url: &str) -> (u16, String) {
 #[test]
 fn instances_that_start_before_redis_work_by_themselves_once_it_is_there() {
     let mut trial = Trial::of("instances started before Redis");
-    let stack = &mut trial.stack;
-    let with_redis = restart_instances(stack);
-    stack.stop_redis().unwrap();
-    let without = restart_instances(stack);
+    let with_redis = restart_instances(&mut trial.stack);
+    trial.redis().stop();
+    let without = restart_instances(&mut trial.stack);
 
-    let instances: Vec<_> = (0..INSTANCES).map(|i| stack.instance_url(i)).collect();
+    let instances = (0..INSTANCES).map(|i| trial.stack.instance_url(i));
+    let instances: Vec<_> = instances.collect();
     thread::scope(|scope| {
         for instance in &instances {
             scope.spawn(|| {
@@ -42,9 +42,9 @@ fn instances_that_start_before_redis_work_by_themselves_once_it_is_there() {
             });
         }
     });
-    stack.restart_redis().unwrap();
+    trial.redis().start_again();
     let back = Instant::now();
-    eventually("all are healthy", || {
+    eventually_holds("all are healthy", || {
         instances.iter().all(|instance| health(instance).0 == 200)
     });
     let healthy = back.elapsed();
@@ -62,11 +62,11 @@ fn instances_that_start_before_redis_work_by_themselves_once_it_is_there() {
 
 #[test]
 fn everybody_is_served_again_when_redis_comes_back_after_the_deadline() {
-    let mut trial = Trial::of("Redis away for twice the deadline");
-    let (figures, back) = trial.under_load(|stack| {
-        stack.stop_redis().unwrap();
+    let trial = Trial::of("Redis away for twice the deadline");
+    let (figures, back) = trial.under_load(|trial| {
+        trial.redis().stop();
         thread::sleep(DEADLINE * 2);
-        stack.restart_redis().unwrap();
+        trial.redis().start_again();
         Instant::now()
     });
     trial.say(format!(

@@ -3,14 +3,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::trial::{LOOKS_AGAIN_WITHIN, Trial, configure_redis};
+use crate::trial::{LOOKS_AGAIN_WITHIN, Trial};
 
 #[test]
 fn no_request_fails_while_redis_restarts() {
-    let mut trial = Trial::of("clean restart of Redis");
-    let (figures, away) = trial.under_load(|stack| {
+    let trial = Trial::of("clean restart of Redis");
+    let (figures, away) = trial.under_load(|trial| {
         let stopped = Instant::now();
-        stack.restart_redis().unwrap();
+        trial.redis().stop();
+        trial.redis().start_again();
         stopped.elapsed()
     });
     figures.assert_none_failed();
@@ -19,15 +20,12 @@ fn no_request_fails_while_redis_restarts() {
 
 #[test]
 fn no_request_fails_while_redis_is_killed_and_back_a_second_later() {
-    let mut trial = Trial::of("Redis killed, back a second later");
-    let (figures, away) = trial.under_load(|stack| {
-        // With the default, "everysec", Redis answers a write before it hands it to the system if
-        // that is still busy with putting the last second on the disk: such a write would be lost.
-        configure_redis(stack, "appendfsync", "no");
+    let trial = Trial::of("Redis killed, back a second later");
+    let (figures, away) = trial.under_load(|trial| {
         let killed = Instant::now();
-        stack.kill_redis().unwrap();
+        trial.redis().kill();
         thread::sleep(Duration::from_secs(1));
-        stack.restart_redis().unwrap();
+        trial.redis().start_again();
         killed.elapsed()
     });
     figures.assert_none_failed();

@@ -11,8 +11,9 @@ use std::{
 };
 
 use deadpool_redis::redis::cmd;
-use demo::{CookieKey, RedisAddress, Stack, StackOptions};
-use support::{browser::Browser, redis};
+use demo::{CookieKey, Instances};
+use support::{Stack, browser::Browser, redis};
+use testbed::{Server, StackOptions};
 
 use crate::{
     figures::{Figures, Request},
@@ -54,6 +55,8 @@ pub(crate) struct Trial {
     /// That of the instances.
     pub(crate) cookie_key: CookieKey,
     pub(crate) stack: Stack,
+    /// Unless others hold the sessions.
+    redis: Option<Server>,
     /// Whether the last write to a server that dies may not have reached its replica.
     may_lose_a_write: bool,
     _turn: Turn,
@@ -73,44 +76,58 @@ impl Turn {
 impl Trial {
     /// Waits for its turn, and starts the stack with a Redis of its own.
     pub(crate) fn of(what: &'static str) -> Self {
-        Self::start(what, INSTANCES, None, Turn::wait())
+        Self::alone(what, INSTANCES)
     }
 
     /// The same with one instance, as the figures of a single process are asked for.
     pub(crate) fn of_one_instance(what: &'static str) -> Self {
-        Self::start(what, 1, None, Turn::wait())
+        Self::alone(what, 1)
+    }
+
+    fn alone(what: &'static str, instances: usize) -> Self {
+        let turn = Turn::wait();
+        let redis = Server::start();
+        let url = redis.url();
+        Self::start(what, instances, url, Some(redis), turn)
     }
 
     /// Starts the stack with these servers, one of which will fail.
-    pub(crate) fn on(what: &'static str, redis: RedisAddress, turn: Turn) -> Self {
-        Self::start(what, INSTANCES, Some(redis), turn)
+    pub(crate) fn on(what: &'static str, redis_url: String, turn: Turn) -> Self {
+        Self::start(what, INSTANCES, redis_url, None, turn)
     }
 
     fn start(
         what: &'static str,
         instances: usize,
-        redis: Option<RedisAddress>,
+        redis_url: String,
+        redis: Option<Server>,
         turn: Turn,
     ) -> Self {
-        let may_lose_a_write = redis.is_some();
-        let cookie_key = CookieKey::generate();
+        let application = Instances::of(demo_under_test());
+        let cookie_key = application.cookie_key.clone();
         let options = StackOptions {
             instances,
-            redis,
-            cookie_key: cookie_key.clone(),
-            ..StackOptions::new(demo_under_test())
+            redis_url: Some(redis_url),
+            ..StackOptions::new(application)
         };
         Self {
             what,
             cookie_key,
             stack: Stack::start(options).unwrap(),
-            may_lose_a_write,
+            may_lose_a_write: redis.is_none(),
+            redis,
             _turn: turn,
         }
     }
 
+    /// Its own Redis, which will fail.
+    pub(crate) fn redis(&self) -> &Server {
+        let redis = self.redis.as_ref();
+        redis.expect("no others hold the sessions")
+    }
+
     /// Everybody refreshes: before the trouble, while it goes on, and after it.
-    pub(crate) fn under_load<T>(&mut self, trouble: impl FnOnce(&mut Stack) -> T) -> (Figures, T) {
+    pub(crate) fn under_load<T>(&self, trouble: impl FnOnce(&Self) -> T) -> (Figures, T) {
         let passers_by = self.passers_by();
         let url = self.stack.url();
         let mut visitors: Vec<_> = (0..VISITORS)
@@ -130,7 +147,7 @@ impl Trial {
                 .collect();
 
             thread::sleep(BEFORE);
-            let outcome = trouble(&mut self.stack);
+            let outcome = trouble(self);
             thread::sleep(AFTER);
             drop(over_at_last);
 

@@ -1,5 +1,6 @@
 use deadpool_redis::redis::{Client, Commands as _, Connection};
-use demo::Stack;
+
+use crate::Stack;
 
 /// The Redis of the stack, to see what it holds.
 pub fn redis(stack: &Stack) -> Connection {

@@ -19,8 +19,8 @@ use actix_web::{
     rt,
     test::{TestRequest, ok_service},
 };
-use redis_fixtures::Server;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use testbed::Server;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;

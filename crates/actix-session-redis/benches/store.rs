@@ -12,7 +12,7 @@ use actix_session::storage::SessionStore;
 use actix_session_redis::{KeyRing, RedisPool, RedisSessionStore};
 use actix_web::cookie::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use redis_fixtures::Server;
+use testbed::Server;
 use tokio::runtime::{Builder, Runtime};
 
 const TTL: Duration = Duration::hours(1);

@@ -1,6 +1,6 @@
 use actix_session_redis::deadpool_redis::redis::InfoDict;
 use anyhow::Context as _;
-use redis_fixtures::Server;
+use testbed::Server;
 
 /// How often Redis has carried out which command so far, and how long that took.
 ///

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use redis_fixtures::Server;
+use testbed::Server;
 
 /// The commands that clients have sent to Redis for some requests. Those that a script runs inside
 /// Redis are not sent by anybody.

@@ -9,8 +9,8 @@ use std::{
 
 use actix_session_redis::deadpool_redis::redis::{self, InfoDict};
 use anyhow::{Context as _, ensure};
-use redis_fixtures::{Nginx, Server};
 use tempfile::TempDir;
+use testbed::{Nginx, Server};
 
 use crate::{
     commands_seen::CommandsSeen,

@@ -9,7 +9,7 @@ use actix_session_redis::{
 };
 use actix_web::{cookie::time, rt::System};
 use anyhow::{Context as _, ensure};
-use redis_fixtures::Server;
+use testbed::Server;
 
 use crate::{figures::Spread, table::Table};
 

@@ -4,7 +4,7 @@ use std::{
 };
 
 use super::visitor::Answer;
-use crate::stack::eventually;
+use testbed::eventually_holds;
 
 /// How many answers of a kind make up for those that were under way before.
 const ENOUGH: usize = 20;
@@ -65,7 +65,7 @@ impl Crowd {
 
     fn has_more_of(&self, kind: usize, what: &str) {
         let before = self.answers[kind].load(Relaxed);
-        eventually(what, || self.answers[kind].load(Relaxed) >= before + ENOUGH);
+        eventually_holds(what, || self.answers[kind].load(Relaxed) >= before + ENOUGH);
     }
 }
 

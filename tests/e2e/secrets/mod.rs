@@ -13,7 +13,7 @@ use std::{collections::BTreeSet, sync::Mutex, thread};
 
 use actix_web::cookie::Key;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use redis_fixtures::Server;
+use testbed::Server;
 
 use self::{
     crowd::Crowd,

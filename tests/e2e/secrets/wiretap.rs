@@ -8,9 +8,7 @@ use std::{
 };
 
 use deadpool_redis::redis::Value;
-use redis_fixtures::Server;
-
-use crate::stack::eventually;
+use testbed::{Server, eventually_holds};
 
 /// Hears all that Redis is told, in each of its lives.
 pub(super) struct Wiretap<'a> {
@@ -63,7 +61,7 @@ impl<'a> Wiretap<'a> {
         let heard_before = self.monitor.lock().unwrap().len();
         self.redis.run::<()>(MARK);
         let mark = MARK.replace(' ', "\" \"");
-        eventually("MONITOR has told everything", || {
+        eventually_holds("MONITOR has told everything", || {
             let monitor = self.monitor.lock().unwrap();
             String::from_utf8_lossy(&monitor[heard_before..]).contains(&mark)
         });

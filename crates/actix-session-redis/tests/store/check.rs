@@ -317,7 +317,7 @@ async fn after_a_failover_it_succeeds_on_the_new_master() {
 #[actix_web::test]
 async fn after_a_planned_failover_it_succeeds_on_the_master_that_sentinels_name() {
     use crate::sentinel::pool;
-    use redis_fixtures::Sentinels;
+    use testbed::Sentinels;
 
     let redis = Sentinels::start();
     let store = RedisSessionStore::builder(pool(&redis)).deadline(PATIENT);
@@ -339,7 +339,7 @@ async fn after_a_planned_failover_it_succeeds_on_the_master_that_sentinels_name(
 #[actix_web::test]
 async fn it_succeeds_in_a_cluster_and_names_what_is_missing_there() {
     use crate::cluster::options;
-    use redis_fixtures::Cluster;
+    use testbed::Cluster;
 
     let redis = Cluster::start();
     let store = options(&redis).deadline(PATIENT).build();

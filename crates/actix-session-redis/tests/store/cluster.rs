@@ -17,7 +17,7 @@ use futures_util::{
     FutureExt,
     future::{Either, join, select},
 };
-use redis_fixtures::{Cluster, Server};
+use testbed::{Cluster, Server};
 
 use crate::{
     refusals::COMMANDS,

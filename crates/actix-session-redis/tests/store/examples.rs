@@ -9,13 +9,13 @@ use std::{
 
 use actix_web::http::header;
 #[cfg(feature = "cluster")]
-use redis_fixtures::Cluster;
+use testbed::Cluster;
 #[cfg(feature = "rustls")]
-use redis_fixtures::PemFile;
+use testbed::PemFile;
 #[cfg(feature = "sentinel")]
-use redis_fixtures::Sentinels;
+use testbed::Sentinels;
 #[cfg(any(feature = "native-tls", feature = "rustls"))]
-use redis_fixtures::{Certificates, Server};
+use testbed::{Certificates, Server};
 
 use crate::support::redis::TestRedis;
 

@@ -181,7 +181,7 @@ async fn a_redis_user_who_may_not_set_a_client_name_goes_without() {
 #[cfg(feature = "sentinel")]
 #[actix_web::test]
 async fn the_client_name_shows_on_the_master_that_sentinels_name() {
-    let redis = redis_fixtures::Sentinels::start();
+    let redis = testbed::Sentinels::start();
     let pool = crate::sentinel::pool(&redis);
     let store = RedisSessionStore::builder(pool).client_name("shop").build();
     store.ping().await.unwrap();
@@ -192,7 +192,7 @@ async fn the_client_name_shows_on_the_master_that_sentinels_name() {
 #[cfg(feature = "cluster")]
 #[actix_web::test]
 async fn the_client_name_shows_on_every_master_of_a_cluster() {
-    let redis = redis_fixtures::Cluster::start();
+    let redis = testbed::Cluster::start();
     let store = crate::cluster::options(&redis).client_name("shop").build();
     store.ping().await.unwrap();
     for master in redis.masters() {

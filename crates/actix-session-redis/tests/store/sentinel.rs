@@ -6,7 +6,7 @@ use actix_session_redis::{
         sentinel::{Config, Pool, SentinelNodeConnectionInfo, SentinelServerType},
     },
 };
-use redis_fixtures::{Sentinels, Server};
+use testbed::{Sentinels, Server};
 
 use crate::{
     refusals::COMMANDS,

@@ -7,7 +7,7 @@ use actix_session_redis::{
         redis::{AsyncConnectionConfig, Client, ClientTlsConfig, TlsCertificates},
     },
 };
-use redis_fixtures::{Certificates, Server};
+use testbed::{Certificates, Server};
 
 use crate::support::sessions::assert_works;
 

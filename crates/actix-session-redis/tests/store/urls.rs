@@ -2,7 +2,7 @@
 use actix_session_redis::RedisSessionStore;
 use actix_session_redis::{Error, RedisPool};
 #[cfg(any(feature = "cluster", feature = "sentinel"))]
-use redis_fixtures::Server;
+use testbed::Server;
 
 #[cfg(any(feature = "cluster", feature = "sentinel"))]
 use crate::support::sessions::assert_works;
@@ -17,7 +17,7 @@ fn hosts<'a>(servers: impl IntoIterator<Item = &'a Server>) -> String {
 #[cfg(feature = "cluster")]
 #[actix_web::test]
 async fn one_url_names_a_cluster() {
-    let redis = redis_fixtures::Cluster::start();
+    let redis = testbed::Cluster::start();
     for node in redis.nodes() {
         node.run::<()>("ACL SETUSER shop on >la,dd@er ~session:* +@all");
     }
@@ -39,7 +39,7 @@ async fn one_url_names_a_cluster() {
 #[cfg(feature = "sentinel")]
 #[actix_web::test]
 async fn one_url_names_sentinels_and_the_master_that_they_know() {
-    let redis = redis_fixtures::Sentinels::start();
+    let redis = testbed::Sentinels::start();
     for server in redis.servers() {
         server.run::<()>("ACL SETUSER shop on >ladder ~session:* +@all");
     }

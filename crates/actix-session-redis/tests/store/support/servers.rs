@@ -9,8 +9,8 @@ use actix_session_redis::{
     deadpool_redis::redis::{self, FromRedisValue},
 };
 #[cfg(feature = "cluster")]
-use redis_fixtures::Cluster;
-use redis_fixtures::Server;
+use testbed::Cluster;
+use testbed::Server;
 
 use super::{
     proxy::{Command, Fate, Ports, Proxy},

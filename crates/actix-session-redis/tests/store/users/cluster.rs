@@ -1,6 +1,6 @@
 use actix_session::storage::SessionStore as _;
 use futures_util::future::join_all;
-use redis_fixtures::Cluster;
+use testbed::Cluster;
 
 use super::{handles, save, with_users};
 use crate::{cluster::options, support::sessions::hash_of};

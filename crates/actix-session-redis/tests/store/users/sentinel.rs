@@ -1,5 +1,5 @@
 use actix_session::storage::SessionStore as _;
-use redis_fixtures::Sentinels;
+use testbed::Sentinels;
 
 use super::{handles, save, with_users};
 use crate::{sentinel::pool, support::sealing};

@@ -9,7 +9,7 @@ use std::{
 use actix_session::storage::{SessionKey, SessionStore as _};
 use actix_session_redis::{Error, RedisSessionStore, RedisSessionStoreBuilder};
 use futures_util::future::join;
-use redis_fixtures::Cluster;
+use testbed::Cluster;
 
 use super::{
     lane::id_of,

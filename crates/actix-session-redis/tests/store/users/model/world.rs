@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use actix_session_redis::deadpool_redis::redis::{self, Value, from_redis_value};
 
-use redis_fixtures::Server;
+use testbed::Server;
 
 use super::plan::{USERS, User};
 use crate::support::sealing;

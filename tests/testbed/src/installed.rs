@@ -11,7 +11,7 @@ use anyhow::Context as _;
 const MORE_FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/opt/homebrew/bin"];
 
 /// Finds a program that a package of the system has to bring.
-pub(super) fn installed(program: &str, debian_package: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn installed(program: &str, debian_package: &str) -> anyhow::Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
         .chain(MORE_FOLDERS.map(PathBuf::from))

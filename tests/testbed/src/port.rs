@@ -15,23 +15,39 @@ use socket2::{Domain, Socket, Type};
 ///
 /// Other systems do not let the server in, so there the port is only known to have been free.
 #[derive(Debug)]
-pub(super) struct ReservedPort {
+pub struct ReservedPort {
     address: SocketAddr,
     _socket: Option<Socket>,
 }
 
 impl ReservedPort {
     /// Any port that is free.
-    pub(super) fn any() -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// When none is.
+    pub fn any() -> anyhow::Result<Self> {
         Self::bind(0).context("cannot reserve a port on 127.0.0.1")
     }
 
     /// This port, or any free one for 0.
-    pub(super) fn exactly(port: u16) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// When it is taken, in a sentence that names it.
+    pub fn exactly(port: u16) -> anyhow::Result<Self> {
         Self::bind(port).map_err(|error| match error.kind() {
             io::ErrorKind::AddrInUse => taken(port),
             _ => anyhow!(error).context(format!("cannot use port {port} of 127.0.0.1")),
         })
+    }
+
+    /// For the cluster bus, if a server with these arguments has one; the argument
+    /// `--cluster-port` gives it to the server. Left alone, Redis takes the server's own port plus
+    /// 10,000, which can be another's or past the last port.
+    pub(crate) fn for_cluster_bus(arguments: &[&str]) -> Option<Self> {
+        let is_node = arguments.contains(&"--cluster-enabled");
+        is_node.then(|| Self::any().unwrap())
     }
 
     fn bind(port: u16) -> io::Result<Self> {
@@ -48,14 +64,19 @@ impl ReservedPort {
         })
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    /// Where a server can listen.
+    pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    pub(crate) fn number(&self) -> u16 {
+        self.address.port()
     }
 
     /// For a server that was not let in after all: another one listens there, who reserved the
     /// port at the same time or without asking.
-    pub(super) fn taken(&self) -> anyhow::Error {
-        taken(self.address.port())
+    pub(crate) fn taken(&self) -> anyhow::Error {
+        taken(self.number())
     }
 }
 

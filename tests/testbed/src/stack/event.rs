@@ -1,8 +1,7 @@
 use std::{fmt, process::ExitStatus, sync::mpsc::Sender};
 
-/// What [`Stack::wait`](crate::Stack::wait) waits for.
+/// What [`Stack::wait`](super::Stack::wait) waits for.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum Event {
     /// An instance ended; the stack serves on as long as another one is left.
     InstanceEnded(Ended),
@@ -29,12 +28,12 @@ impl fmt::Display for Ended {
     }
 }
 
-/// Makes [`Stack::wait`](crate::Stack::wait) return, from another thread.
+/// Makes [`Stack::wait`](super::Stack::wait) return, from another thread.
 #[derive(Debug, Clone)]
 pub struct Interrupter(pub(super) Sender<Notice>);
 
 impl Interrupter {
-    /// The next or the running [`Stack::wait`](crate::Stack::wait) returns
+    /// The next or the running [`Stack::wait`](super::Stack::wait) returns
     /// [`Event::Interrupted`].
     pub fn interrupt(&self) {
         // A stack that is gone needs no interruption.

@@ -1,14 +1,14 @@
 use std::fmt;
 
-use super::Stack;
+use super::{Application, Stack};
 
 /// What runs where, one part per line.
-impl fmt::Display for Stack {
+impl<A: Application> fmt::Display for Stack<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let redis = self
             .redis
             .process()
-            .map(|process| (process, self.redis.address().url()));
+            .map(|process| (process, self.redis.url().to_owned()));
         let instances = self
             .instances
             .iter()

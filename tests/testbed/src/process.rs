@@ -1,6 +1,5 @@
 use std::{
     io::{self, BufRead as _, BufReader, PipeReader, Write as _},
-    os::unix::process::CommandExt as _,
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     thread,
@@ -13,7 +12,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{event::Notice, launcher::Launcher, log::Log};
+use crate::log::Log;
 
 /// How long a program may take until it is ready.
 const START_PATIENCE: Duration = Duration::from_secs(10);
@@ -22,87 +21,130 @@ const START_PATIENCE: Duration = Duration::from_secs(10);
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What to run, and how to tell that it is ready.
-pub(super) struct Program<'a> {
-    pub(super) name: &'a str,
-    pub(super) command: Command,
-    /// Part of the line that the program writes once it accepts connections.
-    pub(super) ready_sign: &'static str,
-    /// Whether its other lines go to our stderr too.
-    pub(super) show_log: bool,
+#[derive(Debug)]
+pub struct Program<'a> {
+    name: &'a str,
+    command: Command,
+    ready_sign: Option<&'static str>,
+    is_log_shown: bool,
+    log: Log,
 }
 
 /// A running program, killed and reaped when dropped.
 #[derive(Debug)]
-pub(super) struct Process {
+pub struct Process {
     name: String,
     child: Child,
+    is_paused: bool,
     log: Log,
     /// Says once that the program is ready, and is closed when the program has ended.
     ready: Receiver<()>,
 }
 
-impl Process {
-    /// Starts the program; a [`Notice`] follows when it has ended.
-    ///
-    /// It gets a process group of its own: a Ctrl-C in the terminal reaches us alone, and we
-    /// decide who ends when.
-    pub(super) fn spawn(program: Program<'_>, launcher: &Launcher) -> anyhow::Result<Self> {
-        let Program {
+impl<'a> Program<'a> {
+    /// What it writes is kept, and shown only where something has failed.
+    pub fn new(name: &'a str, command: Command) -> Self {
+        Self {
             name,
-            mut command,
-            ready_sign,
-            show_log,
+            command,
+            ready_sign: None,
+            is_log_shown: false,
+            log: Log::default(),
+        }
+    }
+
+    /// Part of the line that the program writes once it accepts connections.
+    #[must_use]
+    pub fn ready_when_it_says(mut self, sign: &'static str) -> Self {
+        self.ready_sign = Some(sign);
+        self
+    }
+
+    /// Whether its other lines go to our stderr too.
+    #[must_use]
+    pub fn log_shown(mut self, is_shown: bool) -> Self {
+        self.is_log_shown = is_shown;
+        self
+    }
+
+    /// Where its lines go on, after those of a predecessor.
+    #[must_use]
+    pub(crate) fn log_to(mut self, log: &Log) -> Self {
+        self.log = log.clone();
+        self
+    }
+}
+
+impl Process {
+    /// Starts the program.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such program.
+    pub fn spawn(program: Program<'_>) -> anyhow::Result<Self> {
+        Self::spawn_watched(program, |_| ())
+    }
+
+    /// Starts the program; when it has ended, its process id is told.
+    pub(crate) fn spawn_watched(
+        program: Program<'_>,
+        tell_end: impl FnOnce(u32) + Send + 'static,
+    ) -> anyhow::Result<Self> {
+        let Program {
+            name, mut command, ..
         } = program;
         let (output, input) = io::pipe()?;
         let child = command
             .stdin(Stdio::null())
             .stdout(input.try_clone()?)
             .stderr(input)
-            .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
         // Our own ends of the pipe would hide that the program's are closed.
         drop(command);
 
         let (say_ready, ready) = channel();
-        let process = Self {
-            name: name.to_owned(),
-            child,
-            log: Log::default(),
-            ready,
-        };
+        let pid = child.id();
         let reader = OutputReader {
-            log: process.log.clone(),
-            ready_sign,
+            log: program.log.clone(),
+            ready_sign: program.ready_sign,
             say_ready,
-            shown_as: show_log.then(|| name.to_owned()),
+            shown_as: program.is_log_shown.then(|| name.to_owned()),
         };
-        let ended = Notice::Ended {
-            pid: process.child.id(),
-        };
-        let notices = launcher.notices.clone();
         thread::spawn(move || {
             reader.read(output);
-            // Nobody is interested any more once the stack is gone.
-            notices.send(ended).ok();
+            tell_end(pid);
         });
-        Ok(process)
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            is_paused: false,
+            log: program.log,
+            ready,
+        })
     }
 
-    pub(super) fn name(&self) -> &str {
+    /// What it was called when it was started.
+    pub fn name(&self) -> &str {
         &self.name
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    /// Its process id, for as long as it runs.
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub(super) fn log(&self) -> &Log {
+    /// The last lines that it wrote.
+    pub fn log(&self) -> &Log {
         &self.log
     }
 
-    /// Waits until the program accepts connections.
-    pub(super) fn wait_ready(&mut self) -> anyhow::Result<()> {
+    /// Waits until the program has said that it is ready.
+    ///
+    /// # Errors
+    ///
+    /// When it has not after ten seconds, or has ended, with the end of its log.
+    pub fn wait_ready(&mut self) -> anyhow::Result<()> {
         let what = match self.ready.recv_timeout(START_PATIENCE) {
             Ok(()) => return Ok(()),
             Err(RecvTimeoutError::Timeout) => {
@@ -116,31 +158,45 @@ impl Process {
     }
 
     /// Asks the program to end, and leaves it the time to do so.
-    pub(super) fn terminate(&mut self) -> io::Result<()> {
+    pub(crate) fn terminate(&mut self) -> io::Result<()> {
         self.signal(Signal::SIGTERM)
     }
 
     /// Stops the program where it is: it is there, but does nothing.
-    pub(super) fn pause(&mut self) -> io::Result<()> {
+    pub(crate) fn pause(&mut self) -> io::Result<()> {
+        self.is_paused = true;
         self.signal(Signal::SIGSTOP)
     }
 
     /// Lets a paused program go on.
-    pub(super) fn resume(&mut self) -> io::Result<()> {
+    pub(crate) fn resume(&mut self) -> io::Result<()> {
+        self.is_paused = false;
         self.signal(Signal::SIGCONT)
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.is_paused
     }
 
     fn signal(&mut self, signal: Signal) -> io::Result<()> {
         // Until we have reaped it, its id belongs to no other process.
-        if self.child.try_wait()?.is_none() {
+        if self.exit_status()?.is_none() {
             kill(Pid::from_raw(self.child.id().cast_signed()), signal)?;
         }
         Ok(())
     }
 
-    /// Asks the program to end, and returns when it has ended, one way or the other.
-    pub(super) fn stop(&mut self) -> io::Result<ExitStatus> {
+    /// Asks the program to end, as `systemctl stop` does, and returns when it has ended: when
+    /// it was asked to, or killed since it did not after five seconds.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not let us.
+    pub fn stop(&mut self) -> io::Result<ExitStatus> {
         self.terminate()?;
+        if self.is_paused {
+            self.resume()?;
+        }
         let deadline = Instant::now() + STOP_PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -153,34 +209,39 @@ impl Process {
     }
 
     /// Ends the program with SIGKILL.
-    pub(super) fn kill(&mut self) -> io::Result<ExitStatus> {
+    pub(crate) fn kill(&mut self) -> io::Result<ExitStatus> {
         self.child.kill()?;
         self.child.wait()
     }
 
     /// How the program ended; waits if it still runs.
-    pub(super) fn wait(&mut self) -> io::Result<ExitStatus> {
+    pub(crate) fn wait(&mut self) -> io::Result<ExitStatus> {
         self.child.wait()
+    }
+
+    /// How the program ended; `None` while it runs.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not tell.
+    pub fn exit_status(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.child.try_wait()
     }
 }
 
 impl Drop for Process {
+    /// SIGKILL ends a paused process, too.
     fn drop(&mut self) {
         if let Err(error) = self.kill() {
-            writeln!(
-                io::stderr(),
-                "demo: cannot end {} (process {}): {error}",
-                self.name,
-                self.pid()
-            )
-            .ok();
+            let (name, pid) = (&self.name, self.pid());
+            writeln!(io::stderr(), "cannot end {name} (process {pid}): {error}").ok();
         }
     }
 }
 
 struct OutputReader {
     log: Log,
-    ready_sign: &'static str,
+    ready_sign: Option<&'static str>,
     say_ready: Sender<()>,
     shown_as: Option<String>,
 }
@@ -191,7 +252,7 @@ impl OutputReader {
     fn read(self, output: PipeReader) {
         for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line).into_owned();
-            if line.contains(self.ready_sign) {
+            if self.ready_sign.is_some_and(|sign| line.contains(sign)) {
                 self.say_ready.send(()).ok();
             } else if let Some(name) = &self.shown_as {
                 writeln!(io::stderr(), "[{name}] {line}").ok();

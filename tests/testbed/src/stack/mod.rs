@@ -1,19 +1,15 @@
-//! The whole stack: Redis, the instances, and nginx in front.
+//! The whole stack: Redis, the instances of an application, and nginx in front.
 
 mod event;
-mod installed;
 mod instance;
 mod launcher;
-mod log;
-mod nginx;
-mod options;
 mod overview;
-mod port;
-mod process;
 mod redis;
 
 use std::{
+    fs::Permissions,
     io::{self, Write as _},
+    os::unix::fs::PermissionsExt as _,
     sync::mpsc::{Receiver, channel},
     thread,
 };
@@ -21,82 +17,96 @@ use std::{
 use anyhow::Context as _;
 use tempfile::TempDir;
 
-use self::{
-    event::Notice,
-    instance::{Instance, InstanceSettings},
-    launcher::Launcher,
-    nginx::Nginx,
-    port::ReservedPort,
-    process::Process,
-    redis::Redis,
-};
+use self::{event::Notice, instance::Instance, launcher::Launcher, redis::Redis};
 pub use self::{
     event::{Ended, Event, Interrupter},
-    options::StackOptions,
+    instance::Application,
 };
-use crate::SealKeys;
+use crate::{nginx::Nginx, port::ReservedPort, process::Process};
 
 /// A running stack. Dropping it stops everything and removes its files.
 ///
 /// On Linux nothing is left running either when the process that started it is killed hard, or
 /// when the *thread* that started it ends: start it from a thread that lives as long as the stack
-/// should, not from a thread pool.
+/// should, not from a thread pool. (This takes `setpriv` of util-linux.)
+///
+/// Its files, among them those of its Redis, are in a temporary folder that nobody else may enter:
+/// one that is killed hard cannot remove them.
 ///
 /// Instances are counted from 0, and the name of the first is `instance-0`.
 #[derive(Debug)]
-pub struct Stack {
+pub struct Stack<A: Application> {
     nginx: Nginx,
     instances: Vec<Instance>,
     redis: Redis,
-    settings: InstanceSettings,
+    application: A,
     launcher: Launcher,
     notices: Receiver<Notice>,
     /// Last, so that the files are removed when nobody uses them any more.
     _folder: TempDir,
 }
 
-impl Stack {
+/// What a [`Stack`] is made of.
+#[derive(Debug)]
+pub struct StackOptions<A> {
+    /// What the instances run.
+    pub application: A,
+    /// How many instances there are; 3 unless changed.
+    pub instances: usize,
+    /// Port of nginx on 127.0.0.1; 0, the default, takes any free one.
+    pub port: u16,
+    /// The Redis that holds the sessions; a private one, unless given.
+    pub redis_url: Option<String>,
+}
+
+impl<A> StackOptions<A> {
+    /// Everything at its default.
+    pub fn new(application: A) -> Self {
+        Self {
+            application,
+            instances: 3,
+            port: 0,
+            redis_url: None,
+        }
+    }
+}
+
+impl<A: Application> Stack<A> {
     /// Starts everything, and returns when all of it accepts connections.
     ///
     /// # Errors
     ///
     /// One line that says what is missing or in the way; when a part of the stack did not come
     /// up, the end of its log follows. Nothing is left running.
-    pub fn start(options: StackOptions) -> anyhow::Result<Self> {
+    pub fn start(options: StackOptions<A>) -> anyhow::Result<Self> {
+        let application = options.application;
         let port = ReservedPort::exactly(options.port)?;
         let folder = tempfile::Builder::new()
-            .prefix("demo-")
+            .prefix("stack-")
+            .permissions(Permissions::from_mode(0o700))
             .tempdir()
             .context("cannot make a temporary folder")?;
         let (sender, notices) = channel();
-        let launcher = Launcher {
-            demo: options.program,
-            notices: sender,
-        };
+        let launcher = Launcher { notices: sender };
 
-        let redis = match options.redis {
-            Some(address) => Redis::given(address),
+        let redis = match options.redis_url {
+            Some(url) => Redis::Given { url },
             None => Redis::spawn(&launcher, folder.path())?,
         };
-        let settings = InstanceSettings {
-            redis: redis.address(),
-            cookie_key: options.cookie_key,
-            seal_keys: options.seal_keys,
-            accept_unsealed: options.accept_unsealed,
-            session_ttl: options.session_ttl,
-            show_log: options.show_logs,
-        };
         let instances: Vec<_> = (0..options.instances)
-            .map(|i| Instance::spawn(&format!("instance-{i}"), &settings, &launcher))
+            .map(|i| format!("instance-{i}"))
+            .map(|name| Instance::spawn(&name, &application, redis.url(), &launcher))
             .collect::<anyhow::Result<_>>()?;
         let addresses: Vec<_> = instances.iter().map(Instance::address).collect();
-        let nginx = Nginx::spawn(port, &addresses, &launcher, folder.path())?;
+        let configuration = application.nginx(port.address(), &addresses)?;
+        let command = Nginx::command(folder.path(), &configuration)?;
+        let nginx = launcher.spawn(Nginx::program(Launcher::of_the_system(command)))?;
 
         let mut stack = Self {
-            nginx,
+            nginx: Nginx::at(port, nginx),
             instances,
             redis,
-            settings,
+            application,
             launcher,
             notices,
             _folder: folder,
@@ -121,9 +131,14 @@ impl Stack {
         self.nginx.url()
     }
 
-    /// Where the sessions are; several addresses have commas in between.
-    pub fn redis_url(&self) -> String {
-        self.settings.redis.url()
+    /// Where the sessions are.
+    pub fn redis_url(&self) -> &str {
+        self.redis.url()
+    }
+
+    /// What instances that are started from now on run; the others go on as they are.
+    pub fn application_mut(&mut self) -> &mut A {
+        &mut self.application
     }
 
     /// What the instances call themselves in the `x-demo-instance` header, dead ones included.
@@ -184,62 +199,7 @@ impl Stack {
     ///
     /// If there is no instance `i`.
     pub fn restart_instance(&mut self, i: usize) -> anyhow::Result<()> {
-        self.instances[i].restart(&self.settings, &self.launcher)
-    }
-
-    /// What instances that are started from now on seal sessions with; the others go on as they
-    /// are.
-    pub fn change_seal_keys(&mut self, keys: Option<SealKeys>) {
-        self.settings.seal_keys = keys;
-    }
-
-    /// Stops the private Redis, if it runs, and starts it again on the same port, with the same
-    /// data. Returns when the new one accepts connections.
-    ///
-    /// # Errors
-    ///
-    /// If the stack uses a Redis that is not its own, or if that does not come up again, with the
-    /// end of its log.
-    pub fn restart_redis(&mut self) -> anyhow::Result<()> {
-        self.redis.restart(&self.launcher)
-    }
-
-    /// Stops the private Redis in good order; returns when it is gone.
-    ///
-    /// # Errors
-    ///
-    /// If the stack uses a Redis that is not its own, or if the system does not let us.
-    pub fn stop_redis(&mut self) -> anyhow::Result<()> {
-        self.redis.ours()?.stop()?;
-        Ok(())
-    }
-
-    /// Kills the private Redis with SIGKILL; returns when it is gone.
-    ///
-    /// # Errors
-    ///
-    /// As [`Stack::stop_redis`].
-    pub fn kill_redis(&mut self) -> anyhow::Result<()> {
-        self.redis.ours()?.kill()?;
-        Ok(())
-    }
-
-    /// Makes the private Redis hang: its connections stay open, and nothing is answered.
-    ///
-    /// # Errors
-    ///
-    /// As [`Stack::stop_redis`].
-    pub fn pause_redis(&mut self) -> anyhow::Result<()> {
-        Ok(self.redis.ours()?.pause()?)
-    }
-
-    /// Lets the private Redis go on after [`Stack::pause_redis`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Stack::stop_redis`].
-    pub fn resume_redis(&mut self) -> anyhow::Result<()> {
-        Ok(self.redis.ours()?.resume()?)
+        self.instances[i].restart(&self.application, self.redis.url(), &self.launcher)
     }
 
     /// Waits until a part of the stack ends, or until the wait is interrupted.
@@ -312,7 +272,7 @@ impl Stack {
     }
 }
 
-impl Drop for Stack {
+impl<A: Application> Drop for Stack<A> {
     fn drop(&mut self) {
         if thread::panicking() {
             for process in self.processes() {
@@ -322,7 +282,7 @@ impl Drop for Stack {
         }
         // What did not stop in good order is killed when its process is dropped.
         if let Err(error) = self.stop() {
-            writeln!(io::stderr(), "demo: cannot stop in good order: {error}").ok();
+            writeln!(io::stderr(), "the stack cannot stop in good order: {error}").ok();
         }
     }
 }
