@@ -2,38 +2,18 @@
 
 mod facts;
 
-use std::{cell::RefCell, fs, process::Stdio, time::Duration};
-
 use actix_session_redis::{
     RedisSessionStore, RedisSessionStoreBuilder,
-    deadpool_redis::{
-        Config, Pool, Runtime,
-        redis::{self, Client, ConnectionAddr, RedisResult},
-    },
+    deadpool_redis::{Config, Pool, Runtime},
 };
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
-use redis_fixtures::ReservedPort;
-use redis_test::server::RedisServer;
-use tempfile::TempDir;
+use testbed::Server;
 
 pub(crate) use self::facts::{Commands, commands, state_in};
 use super::{eventually, sealing};
 
 pub(crate) struct TestRedis {
-    running: RefCell<Option<Running>>,
-    address: ConnectionAddr,
-    arguments: Vec<String>,
-    /// Its own, and that of its cluster bus if it is a node of a cluster.
-    reserved_ports: Vec<ReservedPort>,
-    data: TempDir,
-}
-
-struct Running {
-    server: RedisServer,
-    control: redis::Connection,
+    server: Server,
+    is_on_unix_socket: bool,
 }
 
 impl TestRedis {
@@ -43,113 +23,56 @@ impl TestRedis {
 
     /// With command line arguments for the server.
     pub(crate) async fn start_with(arguments: &[&str]) -> Self {
-        let mut redis = Self::not_started();
-        redis.arguments = arguments.iter().map(|&a| a.to_owned()).collect();
-        if let Some(port) = ReservedPort::for_cluster_bus(arguments) {
-            let number = port.address().port().to_string();
-            redis
-                .arguments
-                .extend(["--cluster-port".to_owned(), number]);
-            redis.reserved_ports.push(port);
-        }
+        let redis = Self::with(arguments);
         redis.start_again().await;
         redis
     }
 
     pub(crate) async fn start_on_unix_socket() -> Self {
-        let data = TempDir::new().unwrap();
-        let address = ConnectionAddr::Unix(data.path().join("redis.sock"));
-        let redis = Self::at(address, Vec::new(), data);
-        redis.start_again().await;
+        let mut redis = Self::start().await;
+        redis.is_on_unix_socket = true;
         redis
     }
 
     /// It has its address; [`start_again`](Self::start_again) starts it.
     pub(crate) fn not_started() -> Self {
-        let port = ReservedPort::any();
-        let address = port.address();
-        let address = ConnectionAddr::Tcp(address.ip().to_string(), address.port());
-        Self::at(address, vec![port], TempDir::new().unwrap())
+        Self::with(&[])
     }
 
-    fn at(address: ConnectionAddr, reserved_ports: Vec<ReservedPort>, data: TempDir) -> Self {
+    /// It forgets everything when it ends, unless it is told otherwise.
+    fn with(arguments: &[&str]) -> Self {
+        let arguments = [&["--appendonly", "no"], arguments].concat();
         Self {
-            running: RefCell::new(None),
-            address,
-            arguments: Vec::new(),
-            reserved_ports,
-            data,
+            server: Server::not_started(&arguments),
+            is_on_unix_socket: false,
         }
     }
 
     // The server's life.
 
-    /// At the same address, with the same data.
+    /// At the same address, with the same data. Whoever waits for it on this thread goes on.
     pub(crate) async fn start_again(&self) {
-        let mut server = RedisServer::new_with_addr_tls_modules_and_spawner(
-            self.address.clone(),
-            None,
-            None,
-            false,
-            None,
-            &[],
-            |command| {
-                command
-                    .arg("--dir")
-                    .arg(self.data.path())
-                    .args(&self.arguments)
-                    .stdout(Stdio::null())
-                    .stderr(Stdio::inherit())
-                    .spawn()
-                    .expect("redis-server is installed")
-            },
-        );
-        let mut control = None;
-        eventually("redis-server answers", || {
-            if let Some(status) = server.process.try_wait().unwrap() {
-                panic!("redis-server exited with {status}\n{}", log_of(&server));
-            }
-            control = self.connect().ok();
-            control.is_some()
-        })
-        .await;
-        let pid = server.process.id();
-        *self.running.borrow_mut() = control.map(|control| Running { server, control });
-        assert_eq!(self.info::<u32>("server", "process_id"), pid);
-    }
-
-    fn connect(&self) -> RedisResult<redis::Connection> {
-        let mut connection = Client::open(self.url())?.get_connection()?;
-        connection.set_read_timeout(Some(Duration::from_secs(10)))?;
-        redis::cmd("PING").exec(&mut connection)?;
-        Ok(connection)
+        self.server.launch();
+        eventually("redis-server answers", || self.server.answers()).await;
     }
 
     /// As `systemctl stop` does.
     pub(crate) fn stop(&self) {
-        self.signal(Signal::SIGTERM);
-        let mut running = self.running.take().unwrap();
-        running.server.process.wait().unwrap();
+        self.server.stop();
     }
 
     /// As a crash does.
     pub(crate) fn kill(&self) {
-        drop(self.running.take().expect("it is running"));
+        self.server.kill();
     }
 
     /// Connections stay open, and nothing is answered.
     pub(crate) fn pause(&self) {
-        self.signal(Signal::SIGSTOP);
+        self.server.pause();
     }
 
     pub(crate) fn resume(&self) {
-        self.signal(Signal::SIGCONT);
-    }
-
-    fn signal(&self, signal: Signal) {
-        let running = self.running.borrow();
-        let pid = running.as_ref().unwrap().server.process.id();
-        kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
+        self.server.resume();
     }
 
     // The way in.
@@ -160,14 +83,15 @@ impl TestRedis {
 
     /// With `user:password@`.
     pub(crate) fn url_as(&self, credentials: &str) -> String {
-        match &self.address {
-            ConnectionAddr::Unix(path) => format!("redis+unix://{}", path.display()),
-            tcp => format!("redis://{credentials}{tcp}"),
+        if self.is_on_unix_socket {
+            self.server.unix_url()
+        } else {
+            format!("redis://{credentials}{}", self.tcp_address())
         }
     }
 
     pub(crate) fn tcp_address(&self) -> String {
-        self.address.to_string()
+        self.server.address().to_string()
     }
 
     pub(crate) fn pool(&self) -> Pool {
@@ -198,16 +122,6 @@ impl TestRedis {
     }
 }
 
-impl Drop for TestRedis {
-    fn drop(&mut self) {
-        if let Some(running) = self.running.get_mut()
-            && std::thread::panicking()
-        {
-            eprintln!("{}", log_of(&running.server));
-        }
-    }
-}
-
 pub(crate) fn pool_at(url: &str) -> Pool {
     let config = Config::from_url(url);
     config.create_pool(Some(Runtime::Tokio1)).unwrap()
@@ -217,9 +131,4 @@ pub(crate) fn pool_of(size: usize, url: &str) -> Pool {
     let pool = Config::from_url(url).builder().unwrap();
     let pool = pool.max_size(size).runtime(Runtime::Tokio1);
     pool.build().unwrap()
-}
-
-fn log_of(server: &RedisServer) -> String {
-    let log = fs::read_to_string(&server.log_file).unwrap_or_default();
-    format!("log of redis-server at {}:\n{log}", server.client_addr())
 }

@@ -37,16 +37,11 @@ pub(crate) fn state_in(redis_key: &str, fields: BTreeMap<Vec<u8>, Vec<u8>>) -> O
 impl TestRedis {
     /// Runs a command whose arguments hold no spaces.
     pub(crate) fn run<T: FromRedisValue>(&self, command: &str) -> T {
-        let mut words = command.split(' ');
-        let mut command = redis::cmd(words.next().unwrap());
-        command.arg(words.collect::<Vec<_>>());
-        self.query(&command)
+        self.server.run(command)
     }
 
     fn query<T: FromRedisValue>(&self, command: &redis::Cmd) -> T {
-        let mut running = self.running.borrow_mut();
-        let control = &mut running.as_mut().expect("it is running").control;
-        command.query(control).unwrap()
+        self.server.try_query(command).unwrap()
     }
 
     pub(crate) fn learn(&self, script: &str) {
