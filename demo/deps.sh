@@ -54,11 +54,31 @@ as_root() {
 }
 
 [ -n "$(missing)" ] || exit 0
-echo "deps: installing$(missing); the packages may start them as services of the system too," \
-    "which nothing here uses"
+echo "deps: installing$(missing)"
+
+# Debian starts servers as services of the system when it installs them, and at every boot from then on; nothing
+# here uses that. What a policy-rc.d is: https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt
+apt_get_install() {
+    cat <<SCRIPT
+set -e
+policy=/usr/sbin/policy-rc.d
+if [ ! -e \$policy ]; then
+    trap 'rm -f \$policy' EXIT
+    printf '#!/bin/sh\nexit 101\n' >\$policy
+    chmod 755 \$policy
+fi
+apt-get update -qq
+DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends -y$(packages debian)
+if [ -d /run/systemd/system ]; then
+    for service in $(missing)$(packages debian); do
+        systemctl disable --quiet \$service.service 2>/dev/null || true
+    done
+fi
+SCRIPT
+}
 
 if command -v apt-get >/dev/null; then
-    as_root "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends -y$(packages debian)"
+    as_root "$(apt_get_install)"
 elif command -v dnf >/dev/null; then
     as_root "dnf install -y$(packages fedora)"
 elif command -v apk >/dev/null; then

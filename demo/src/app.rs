@@ -4,18 +4,37 @@ use actix_session::{
 };
 use actix_session_redis::{ConsistentSessions, RedisSessionStore};
 use actix_web::{
+    HttpResponse,
+    body::{BodySize, BoxBody, MessageBody as _},
     cookie::SameSite,
-    dev::Service as _,
-    http::header::{self, HeaderMap, HeaderName, HeaderValue},
+    dev::{Service as _, ServiceResponse},
+    http::header::{self, HeaderName, HeaderValue},
     web::{self, ServiceConfig},
 };
+use askama::Template as _;
 
 use crate::{
     CookieKey, InstanceName, SessionTtl,
+    page::Problem,
     routes::{dbset, healthz, index, kill},
 };
 
 const INSTANCE_HEADER: HeaderName = HeaderName::from_static("x-demo-instance");
+
+/// What every response says: the next one may differ, and the page needs nothing from elsewhere and
+/// no script, whatever somebody gets into it. See the [OWASP cheat sheet].
+///
+/// [OWASP cheat sheet]: https://cheatsheetseries.owasp.org/cheatsheets/HTTP_Headers_Cheat_Sheet.html
+const HEADERS: [(HeaderName, &str); 4] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "same-origin"),
+];
 
 /// The application: what every instance serves.
 #[derive(Debug, Clone)]
@@ -35,7 +54,7 @@ pub struct Demo {
 impl Demo {
     /// Mounts the routes at the root of an `App`, for [`App::configure`](actix_web::App::configure).
     pub fn mount(&self, config: &mut ServiceConfig) {
-        let stamp = self.stamp();
+        let complete = self.completion();
         config.service(
             web::scope("")
                 .app_data(web::Data::new(self.store.clone()))
@@ -44,18 +63,16 @@ impl Demo {
                 // is refused, which is an error here and no response yet.
                 .wrap_fn(move |request, service| {
                     let answer = service.call(request);
-                    let stamp = stamp.clone();
+                    let complete = complete.clone();
                     async move {
                         match answer.await {
-                            Ok(mut response) => {
-                                stamp(response.headers_mut());
-                                Ok(response)
+                            Ok(answer) => {
+                                let (request, response) = answer.into_parts();
+                                let response = complete(response.map_into_boxed_body());
+                                Ok(ServiceResponse::new(request, response))
                             }
                             Err(mut error) => {
-                                error.add_response_mapper(move |mut response| {
-                                    stamp(response.headers_mut());
-                                    response
-                                });
+                                error.add_response_mapper(complete);
                                 Err(error)
                             }
                         }
@@ -72,12 +89,18 @@ impl Demo {
         );
     }
 
-    /// What every response says: who answered, and that the next one may differ.
-    fn stamp(&self) -> impl Fn(&mut HeaderMap) + Clone + 'static {
+    /// Adds what every response has: our headers, and who answered; and a page, where there is
+    /// nothing to look at but a status.
+    fn completion(&self) -> impl Fn(HttpResponse) -> HttpResponse + Clone + 'static {
         let instance = self.instance.to_header();
-        move |headers| {
+        move |response| {
+            let mut response = with_a_page(response);
+            let headers = response.headers_mut();
             headers.insert(INSTANCE_HEADER, instance.clone());
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            for (name, value) in HEADERS {
+                headers.insert(name, HeaderValue::from_static(value));
+            }
+            response
         }
     }
 
@@ -93,6 +116,21 @@ impl Demo {
             )
             .build()
     }
+}
+
+fn with_a_page(response: HttpResponse) -> HttpResponse {
+    let status = response.status();
+    let is_empty = matches!(response.body().size(), BodySize::None | BodySize::Sized(0));
+    if !(is_empty && (status.is_client_error() || status.is_server_error())) {
+        return response;
+    }
+    let Ok(page) = Problem::of(status).render() else {
+        return response;
+    };
+    let mut response = response.set_body(BoxBody::new(page));
+    let html = HeaderValue::from_static("text/html; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, html);
+    response
 }
 
 #[cfg(test)]
@@ -153,7 +191,12 @@ mod tests {
             assert_eq!(response.status(), status, "{method} {uri}");
             let said = |name| response.headers().get(name).unwrap();
             assert_eq!(said(INSTANCE_HEADER), "tested", "{uri}");
-            assert_eq!(said(header::CACHE_CONTROL), "no-store", "{uri}");
+            for (name, value) in HEADERS {
+                assert_eq!(said(name), value, "{uri}");
+            }
+            let is_problem = status.is_client_error() || status.is_server_error();
+            let page = read_body(response).await;
+            assert!(!is_problem || !page.is_empty(), "{method} {uri}");
         }
     }
 

@@ -1,10 +1,12 @@
 use std::{net::SocketAddr, path::PathBuf, process::Command};
 
+use actix_web::http::StatusCode;
 use askama::Template;
 use testbed::Application;
 
 use crate::{
     CookieKey, SealKeys, SessionTtl,
+    page::Problem,
     redis_url::RedisUrl,
     serve::{LISTENING, ServeOptions},
 };
@@ -34,6 +36,8 @@ pub struct Instances {
 struct NginxConfiguration<'a> {
     listen: SocketAddr,
     instances: &'a [SocketAddr],
+    /// For whom no instance answers: text between single quotes.
+    problem: String,
 }
 
 impl Instances {
@@ -73,7 +77,15 @@ impl Application for Instances {
     }
 
     fn nginx(&self, listen: SocketAddr, instances: &[SocketAddr]) -> anyhow::Result<String> {
-        Ok(NginxConfiguration { listen, instances }.render()?)
+        // What would end the text, or begin a variable of nginx.
+        let problem = Problem::of(StatusCode::BAD_GATEWAY).render()?;
+        let problem = problem.replace('\'', "&#39;").replace('$', "&#36;");
+        let configuration = NginxConfiguration {
+            listen,
+            instances,
+            problem,
+        };
+        Ok(configuration.render()?)
     }
 
     fn shows_logs(&self) -> bool {

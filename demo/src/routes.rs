@@ -38,6 +38,8 @@ pub(crate) async fn index(
         .map_err(ErrorInternalServerError)
 }
 
+/// Changes the session by GET, as in the post that the demo follows, so that a link can do it. An
+/// application of one's own takes POST with a token: a link or a picture on any page could do it, too.
 pub(crate) async fn dbset(request: HttpRequest, session: Session) -> Result<HttpResponse, Error> {
     // The route has one segment after `/dbset/`: a slash within a name comes encoded.
     let raw = request.uri().path().rsplit('/').next().unwrap_or_default();
@@ -45,6 +47,7 @@ pub(crate) async fn dbset(request: HttpRequest, session: Session) -> Result<Http
     Ok(to_the_page())
 }
 
+/// Ends the session by GET: see [`dbset`].
 pub(crate) async fn kill(session: Session) -> HttpResponse {
     session.purge();
     to_the_page()

@@ -9,6 +9,8 @@ mod claims;
 mod command_line;
 /// Many tabs of one browser at once: no refresh is lost or counted twice.
 mod consistency;
+/// What others on the machine cannot get at, and what a page says that is none.
+mod hardening;
 /// Instances that die or restart while people are using them.
 mod instances;
 /// What the log of an instance says: an outage once, and no secrets.

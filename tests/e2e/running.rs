@@ -92,7 +92,7 @@ pub(crate) struct Up {
     pub(crate) parts: Vec<(String, i32)>,
     pub(crate) url: String,
     /// A `demo up` that is killed hard cannot remove its files, so they are kept in here.
-    _files: TempDir,
+    pub(crate) files: TempDir,
 }
 
 impl Up {
@@ -117,7 +117,7 @@ impl Up {
                     process,
                     parts,
                     url: url.to_owned(),
-                    _files: files,
+                    files,
                 };
             }
             let (name, rest) = line.split_once(' ').unwrap();
