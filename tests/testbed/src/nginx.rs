@@ -62,7 +62,7 @@ impl Nginx {
 
     /// Waits until nginx accepts connections.
     pub(crate) fn wait_ready(&mut self) -> anyhow::Result<()> {
-        self.process.wait_ready().map_err(|error| {
+        self.process.wait_ready().map(drop).map_err(|error| {
             // Its last word after it has met "address already in use" five times.
             if self.process.log().contains("still could not bind()") {
                 self.port.taken()

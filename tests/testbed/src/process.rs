@@ -37,8 +37,8 @@ pub struct Process {
     child: Child,
     is_paused: bool,
     log: Log,
-    /// Says once that the program is ready, and is closed when the program has ended.
-    ready: Receiver<()>,
+    /// Brings the line which says that the program is ready, and is closed when it has ended.
+    ready: Receiver<String>,
 }
 
 impl<'a> Program<'a> {
@@ -139,14 +139,14 @@ impl Process {
         &self.log
     }
 
-    /// Waits until the program has said that it is ready.
+    /// Waits until the program has said that it is ready, and returns the line in which it did.
     ///
     /// # Errors
     ///
     /// When it has not after ten seconds, or has ended, with the end of its log.
-    pub fn wait_ready(&mut self) -> anyhow::Result<()> {
+    pub fn wait_ready(&mut self) -> anyhow::Result<String> {
         let what = match self.ready.recv_timeout(START_PATIENCE) {
-            Ok(()) => return Ok(()),
+            Ok(line) => return Ok(line),
             Err(RecvTimeoutError::Timeout) => {
                 format!("was not ready within {START_PATIENCE:?}")
             }
@@ -201,7 +201,7 @@ impl Process {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.ready.recv_timeout(left) {
-                Ok(()) => (),
+                Ok(_) => (),
                 Err(RecvTimeoutError::Disconnected) => return self.child.wait(),
                 Err(RecvTimeoutError::Timeout) => return self.kill(),
             }
@@ -242,7 +242,7 @@ impl Drop for Process {
 struct OutputReader {
     log: Log,
     ready_sign: Option<&'static str>,
-    say_ready: Sender<()>,
+    say_ready: Sender<String>,
     shown_as: Option<String>,
 }
 
@@ -253,7 +253,7 @@ impl OutputReader {
         for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line).into_owned();
             if self.ready_sign.is_some_and(|sign| line.contains(sign)) {
-                self.say_ready.send(()).ok();
+                self.say_ready.send(line.clone()).ok();
             } else if let Some(name) = &self.shown_as {
                 writeln!(io::stderr(), "[{name}] {line}").ok();
             }

@@ -58,7 +58,7 @@ impl Instance {
         self.process.stop()?;
         let (name, address) = (self.process.name(), self.address());
         self.process = process(name, address, application, redis_url, launcher)?;
-        self.process.wait_ready()
+        self.process.wait_ready().map(drop)
     }
 
     pub(super) fn kill(&mut self) -> io::Result<()> {
