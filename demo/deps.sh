@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs what the demo and the tests start: redis-server and nginx. With the argument "test", also
 # what the library's feature native-tls is built with: OpenSSL, what tests/lowest-versions.sh reads
-# manifests with: jq, and what tests/compat changes applications with: patch. With "bench", also what
+# manifests with: jq, what tests/compat changes applications with: patch, and what tests/deploy reads
+# the files for operators with: haproxy, caddy, promtool, systemd-analyze. With "bench", also what
 # generates load: wrk. Does nothing when all is there.
 set -eu
 
@@ -20,6 +21,13 @@ missing() {
     if [ "$what_for" = test ]; then
         command -v jq >/dev/null || printf ' jq'
         command -v patch >/dev/null || printf ' patch'
+        command -v haproxy >/dev/null || printf ' haproxy'
+        command -v caddy >/dev/null || printf ' caddy'
+        command -v promtool >/dev/null || printf ' promtool'
+        # Only where there may be a systemd.
+        if command -v apt-get >/dev/null || command -v dnf >/dev/null; then
+            command -v systemd-analyze >/dev/null || printf ' systemd-analyze'
+        fi
     fi
     # On a Mac native-tls uses the system's own TLS.
     if [ "$what_for" = test ] && [ "$(uname)" = Linux ]; then
@@ -35,8 +43,11 @@ packages() {
             "debian redis-server") printf ' redis-server' ;;
             "debian openssl") printf ' libssl-dev pkg-config' ;;
             "fedora openssl") printf ' openssl-devel pkgconf-pkg-config' ;;
+            "fedora promtool") printf ' golang-github-prometheus' ;;
             "alpine openssl") printf ' openssl-dev pkgconf' ;;
             *" redis-server") printf ' redis' ;;
+            *" promtool") printf ' prometheus' ;;
+            *" systemd-analyze") printf ' systemd' ;;
             *) printf ' %s' "$program" ;;
         esac
     done
