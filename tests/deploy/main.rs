@@ -1,6 +1,8 @@
 //! The files in `demo/deploy`, which people copy: each is read by the program that it is for, and the
 //! proxies stand in front of real instances.
 
+/// What the manual's chapter quotes stands in the files.
+mod chapter;
 /// `compose.yaml` and the `Dockerfile`.
 mod containers;
 /// The manifests for Kubernetes.
