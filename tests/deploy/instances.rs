@@ -1,6 +1,6 @@
 use std::{
     net::{SocketAddr, TcpStream},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use redis_fixtures::{Process, ReservedPort, eventually};
@@ -41,7 +41,7 @@ impl Instance {
                 .env("METRICS_LISTEN", self.metrics_port.address().to_string())
                 .args(["serve", "--workers", "2", "--name", self.name, "--listen"])
                 .arg(self.port.address().to_string())
-                .stdout(std::process::Stdio::null()),
+                .stdout(Stdio::null()),
         );
         self.process = Some(process);
         eventually("the instance accepts connections", || {
@@ -61,8 +61,8 @@ impl Instance {
         format!("http://{}", self.address())
     }
 
-    pub(crate) fn metrics_url(&self) -> String {
-        format!("http://{}/metrics", self.metrics_port.address())
+    pub(crate) fn metrics_address(&self) -> SocketAddr {
+        self.metrics_port.address()
     }
 
     /// As a crash does.

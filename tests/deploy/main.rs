@@ -22,6 +22,8 @@ mod files;
 mod instances;
 /// A proxy that runs with one of the files.
 mod proxy;
+/// A Prometheus that runs.
+mod scraper;
 /// Programs that are installed, or that somebody chose to go without.
 mod tools;
 /// A server that records what it is sent.

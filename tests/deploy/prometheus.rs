@@ -6,12 +6,16 @@ use std::{
 
 use redis_fixtures::Server;
 use serde_json::Value;
-use support::browser::{Browser, request};
+use support::{
+    browser::{Browser, request},
+    eventually,
+};
 use tempfile::TempDir;
 
 use crate::{
     files::{deploy, read, replaced, root, text},
     instances::Instance,
+    scraper::Scraper,
     tools::{succeed, tool},
 };
 
@@ -119,6 +123,39 @@ fn panels_neither_overlap_nor_leave_the_screen() {
     }
 }
 
+#[test]
+fn panels_show_an_instance_that_is_used_and_its_outage_raises_an_alert() {
+    let redis = Server::start();
+    let instance = Instance::start("one", &redis.url());
+    let Some(prometheus) = Scraper::of(&instance) else {
+        return;
+    };
+    let shown = |query: &String| prometheus.query(query).iter().any(|value| !value.is_nan());
+    // Nothing fails yet.
+    let (failures, others): (Vec<_>, Vec<_>) = queries()
+        .into_iter()
+        .partition(|query| query.contains("by (operation, outcome)"));
+    assert_eq!(failures.len(), 1);
+    let visitor = Browser::new(&instance.url());
+    let mut count = 0;
+    eventually("every panel shows something", || {
+        assert_eq!(visitor.refresh(), count);
+        count += 1;
+        others.iter().all(shown)
+    });
+    assert_eq!(prometheus.alerts(), [""; 0]);
+
+    redis.kill();
+    eventually("the outage is seen", || {
+        assert_eq!(visitor.open("/").status, 503);
+        failures.iter().all(shown)
+            && prometheus
+                .alerts()
+                .iter()
+                .any(|alert| alert == "SessionsOutage")
+    });
+}
+
 /// What begins with our prefix in these texts.
 fn metrics_in(text: &str) -> BTreeSet<String> {
     let parts = text.split(PREFIX).skip(1);
@@ -134,7 +171,8 @@ fn alerts_and_dashboard_ask_for_what_an_instance_serves_and_leave_nothing_out() 
     let redis = Server::start();
     let instance = Instance::start("one", &redis.url());
     Browser::new(&instance.url()).refresh();
-    let served = request(&instance.metrics_url(), None).text().unwrap();
+    let metrics = format!("http://{}/metrics", instance.metrics_address());
+    let served = request(&metrics, None).text().unwrap();
     let served: Vec<_> = served
         .lines()
         .filter(|line| !line.starts_with('#'))
