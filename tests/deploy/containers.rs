@@ -2,6 +2,7 @@ use serde_json::Value;
 
 use crate::{
     files::{deploy, root, text},
+    instances::assert_starts_with,
     tools::{left_out, succeed, tool_if_there},
 };
 
@@ -63,6 +64,14 @@ fn docker_accepts_the_file() {
         .env("REDIS_PASSWORD", "secret")
         .env("SESSION_KEY", "secret");
     succeed(&mut config);
+}
+
+#[test]
+fn a_container_starts_with_its_command() {
+    let dockerfile = text("Dockerfile");
+    let (_, command) = dockerfile.split_once("\nCMD ").unwrap();
+    let command: Vec<&str> = serde_json::from_str(command).unwrap();
+    assert_starts_with(&command);
 }
 
 #[test]

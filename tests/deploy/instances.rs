@@ -1,4 +1,5 @@
 use std::{
+    io::{BufRead as _, BufReader},
     net::{SocketAddr, TcpStream},
     process::{Command, Stdio},
 };
@@ -6,8 +7,34 @@ use std::{
 use redis_fixtures::{Process, ReservedPort, eventually};
 
 /// 64 bytes in base64.
-const KEY: &str =
+pub(crate) const KEY: &str =
     "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==";
+
+/// That the demo starts with the arguments of a file, on a port that is free here.
+pub(crate) fn assert_starts_with(arguments: &[&str]) {
+    let mut arguments = arguments.to_vec();
+    let listen = arguments
+        .iter()
+        .position(|argument| *argument == "--listen");
+    arguments[listen.expect("it says where to listen") + 1] = "127.0.0.1:0";
+    assert_starts(
+        Command::new(env!("CARGO_BIN_EXE_demo-under-test"))
+            .env_clear()
+            .env("SESSION_KEY", KEY)
+            .args(arguments),
+    );
+}
+
+/// That this is an instance, and accepts connections.
+pub(crate) fn assert_starts(command: &mut Command) {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    let first = output.lines().next();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let first = first.unwrap_or_else(|| panic!("{command:?} ends")).unwrap();
+    assert!(first.starts_with("listening on "), "{first}");
+}
 
 /// One `demo serve`, at an address that stays its own while it is down.
 pub(crate) struct Instance {

@@ -1,7 +1,7 @@
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::files::text;
+use crate::{files::text, instances::assert_starts_with};
 
 fn manifests() -> Vec<Value> {
     let text = text("kubernetes.yaml");
@@ -48,6 +48,15 @@ fn a_deploy_waits_for_sessions_and_no_outage_restarts_a_pod() {
         deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"],
         0
     );
+}
+
+#[test]
+fn a_pod_starts_with_its_arguments() {
+    let deployment = manifest("Deployment");
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    let arguments = container["args"].as_array().unwrap().iter();
+    let arguments: Vec<_> = arguments.map(|it| it.as_str().unwrap()).collect();
+    assert_starts_with(&arguments);
 }
 
 /// What an instance does after SIGTERM is in `demo/src/serve.rs`.

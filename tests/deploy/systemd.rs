@@ -7,7 +7,8 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    files::{deploy, replaced, text},
+    files::{replaced, text},
+    instances::{KEY, assert_starts, assert_starts_with},
     tools::tool,
 };
 
@@ -81,10 +82,27 @@ fn an_instance_has_an_exposure_of_less_than_two() {
     assert!(status.success(), "{}", String::from_utf8_lossy(&stdout));
 }
 
-/// A directive that stands before the first section, or in the wrong one, only draws a warning.
+/// The command that is in this file, for the instance `demo@0`.
+fn command(name: &str) -> String {
+    let unit = text(&format!("systemd/{name}")).replace("\\\n", "");
+    let commands = unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("ExecStart="));
+    let commands: Vec<_> = commands.filter(|command| !command.is_empty()).collect();
+    assert_eq!(commands.len(), 1, "{name}");
+    commands[0].replace("%i", "0")
+}
+
 #[test]
-fn what_is_optional_is_a_folder_beside_the_unit() {
-    assert!(deploy("systemd").join(DROP_IN).is_file());
+fn an_instance_starts_with_the_arguments_of_the_unit() {
+    let command = command("demo@.service");
+    let mut words = command.split(' ');
+    assert_eq!(words.next(), Some("/usr/local/bin/demo"));
+    assert_starts_with(&words.collect::<Vec<_>>());
+}
+
+#[test]
+fn with_the_drop_in_an_instance_has_its_secrets_from_files() {
     let drop_in = text(&format!("systemd/{DROP_IN}"));
     for line in ["EnvironmentFile=\n", "ExecStart=\n"] {
         assert!(
@@ -92,4 +110,26 @@ fn what_is_optional_is_a_folder_beside_the_unit() {
             "it takes back what the unit says: {line}"
         );
     }
+    let credentials = tempfile::tempdir().unwrap();
+    for (name, secret) in [("redis-url", "redis://127.0.0.1:1"), ("session-key", KEY)] {
+        assert!(
+            drop_in.contains(&format!("LoadCredential={name}:")),
+            "{name}"
+        );
+        fs::write(credentials.path().join(name), secret).unwrap();
+    }
+    let command = replaced(
+        &command(DROP_IN),
+        "/usr/local/bin/demo",
+        env!("CARGO_BIN_EXE_demo-under-test"),
+    );
+    let script = command.strip_prefix("/bin/sh -c '").unwrap();
+    let script = script.strip_suffix('\'').unwrap();
+    assert_starts(
+        Command::new("/bin/sh")
+            .env_remove("SESSION_KEY")
+            .env_remove("METRICS_LISTEN")
+            .env("CREDENTIALS_DIRECTORY", credentials.path())
+            .args(["-c", script]),
+    );
 }
