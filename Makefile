@@ -68,7 +68,7 @@ doc: ## the documentation of the library, in a browser
 deps: ## installs redis-server and nginx where they are missing
 	@demo/deps.sh
 
-deps-test: ## the same, OpenSSL, which the tests are built with, jq and patch
+deps-test: ## the same, and what the tests need: OpenSSL, jq, patch, Chromium, HAProxy, Caddy, Prometheus
 	@demo/deps.sh test
 
 deps-lint: ## cargo-deny, with which lint looks at licences and advisories: takes some minutes

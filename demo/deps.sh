@@ -1,8 +1,9 @@
 #!/bin/sh
-# Installs what the demo and the tests start: redis-server and nginx. With the argument "test", also
-# what the library's feature native-tls is built with: OpenSSL, what tests/lowest-versions.sh reads
-# manifests with: jq, and what tests/compat changes applications with: patch. With "bench", also what
-# generates load: wrk. Does nothing when all is there.
+# Installs what the demo starts: redis-server and nginx. With the argument "test", also what the tests need: OpenSSL,
+# which native-tls is built with; jq, with which tests/lowest-versions.sh reads manifests; patch, with which
+# tests/compat changes applications; Chromium for tests/browser; and the programs that the files in demo/deploy are
+# for: haproxy, caddy, promtool, systemd-analyze. With "bench", also what generates load: wrk. Does nothing when all
+# is there.
 set -eu
 
 # Debian keeps nginx where the PATH of an ordinary user does not look.
@@ -10,17 +11,22 @@ PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin:/opt/homebrew/bin"
 
 what_for="${1:-demo}"
 
+programs() {
+    echo redis-server nginx
+    case "$what_for" in
+        bench) echo wrk ;;
+        test)
+            echo jq patch haproxy caddy promtool chromium chromedriver
+            # Only where there may be a systemd.
+            if command -v apt-get >/dev/null || command -v dnf >/dev/null; then echo systemd-analyze; fi
+            ;;
+    esac
+}
+
 missing() {
-    for program in redis-server nginx; do
+    for program in $(programs); do
         command -v "$program" >/dev/null || printf ' %s' "$program"
     done
-    if [ "$what_for" = bench ]; then
-        command -v wrk >/dev/null || printf ' wrk'
-    fi
-    if [ "$what_for" = test ]; then
-        command -v jq >/dev/null || printf ' jq'
-        command -v patch >/dev/null || printf ' patch'
-    fi
     # On a Mac native-tls uses the system's own TLS.
     if [ "$what_for" = test ] && [ "$(uname)" = Linux ]; then
         pkg-config --exists openssl 2>/dev/null || printf ' openssl'
@@ -34,9 +40,15 @@ packages() {
             "debian nginx") printf ' nginx-light' ;;
             "debian redis-server") printf ' redis-server' ;;
             "debian openssl") printf ' libssl-dev pkg-config' ;;
+            "debian chromedriver") printf ' chromium-driver' ;;
             "fedora openssl") printf ' openssl-devel pkgconf-pkg-config' ;;
+            "fedora promtool") printf ' golang-github-prometheus' ;;
             "alpine openssl") printf ' openssl-dev pkgconf' ;;
+            "alpine chromedriver") printf ' chromium-chromedriver' ;;
+            "homebrew chromium") ;;
             *" redis-server") printf ' redis' ;;
+            *" promtool") printf ' prometheus' ;;
+            *" systemd-analyze") printf ' systemd' ;;
             *) printf ' %s' "$program" ;;
         esac
     done

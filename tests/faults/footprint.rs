@@ -1,9 +1,6 @@
 use std::fs;
 
-use deadpool_redis::redis::cmd;
-use support::{Stack, redis};
-
-use crate::trial::INSTANCES;
+use crate::trial::{INSTANCES, Trial};
 
 /// What the instances take of the machine and of Redis.
 #[derive(Debug)]
@@ -16,25 +13,22 @@ pub(crate) struct Footprint {
 }
 
 impl Footprint {
-    pub(crate) fn of(stack: &Stack) -> Self {
+    pub(crate) fn of(trial: &Trial) -> Self {
         let total = |field| {
             (0..INSTANCES)
-                .map(|i| status(stack.instance_pid(i), field))
+                .map(|i| status(trial.stack.instance_pid(i), field))
                 .sum()
         };
         Self {
             threads: total("Threads:"),
             memory_kib: total("RssAnon:"),
-            redis_connections: redis_connections(stack),
+            redis_connections: redis_connections(trial),
         }
     }
 }
 
-fn redis_connections(stack: &Stack) -> usize {
-    let clients: String = cmd("CLIENT")
-        .arg(&["LIST", "TYPE", "normal"])
-        .query(&mut redis(stack))
-        .unwrap();
+fn redis_connections(trial: &Trial) -> usize {
+    let clients: String = trial.redis().run("CLIENT LIST TYPE normal");
     // Without the one that asks.
     clients.lines().count() - 1
 }

@@ -29,7 +29,7 @@ fn while_redis_hangs_requests_fail_fast_and_nothing_piles_up() {
     let workers = INSTANCES * WORKERS;
     let trial = Trial::of("Redis hangs for ten seconds");
     let (figures, (before, outage)) = trial.under_load(|trial| {
-        let before = Footprint::of(&trial.stack);
+        let before = Footprint::of(trial);
         let paused = Instant::now();
         trial.redis().pause();
         thread::sleep(Duration::from_secs(10));
@@ -38,9 +38,9 @@ fn while_redis_hangs_requests_fail_fast_and_nothing_piles_up() {
     });
     assert_eq!(before.redis_connections, workers);
     eventually_holds("no connection is left over", || {
-        Footprint::of(&trial.stack).redis_connections == workers
+        Footprint::of(&trial).redis_connections == workers
     });
-    let after = Footprint::of(&trial.stack);
+    let after = Footprint::of(&trial);
 
     // By then every worker has found out.
     let known = outage.start + DEADLINE * 5 / 4..outage.end;
