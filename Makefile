@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos bench bench-quick profile fuzz lint lowest fmt doc deps deps-lint deps-test deps-bench
+.PHONY: help demo test screenshots chaos bench bench-quick profile fuzz lint lowest fmt doc deps deps-lint deps-test deps-bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,14 @@ test: deps-test ## every test, documentation examples included; those of the sto
 	for tls in native-tls rustls; do \
 		cargo test --locked --package actix-session-redis --features $$tls -- tls || exit; \
 	done
+
+# Where cargo puts what it makes.
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+
+screenshots: deps-test ## the pictures in the READMEs, made anew by the tests that use a browser
+	cargo test --locked --package e2e --test browser
+	cp $(TARGET)/browser/counter.png demo/
+	cp $(TARGET)/browser/devices.png crates/actix-session-redis/docs/
 
 chaos: deps-test ## only the tests in which Redis is in trouble under load, with their figures
 	cargo test --locked --package e2e --test faults
