@@ -398,7 +398,8 @@ impl RedisSessionStoreBuilder {
 
     /// The store. Does no I/O.
     ///
-    /// With an option that cannot work, every operation of the store fails with
+    /// With an option that cannot work, or with two that do not go together, the log says so at once
+    /// (`ERROR`), and every operation of the store fails with
     /// [`Error::InvalidOption`](crate::Error::InvalidOption): an application that asks
     /// [`ping`](RedisSessionStore::ping) when it starts, and ends at an error, does not run with
     /// it. Or [`try_build`](Self::try_build) says so at once.
@@ -406,6 +407,9 @@ impl RedisSessionStoreBuilder {
     pub fn build(mut self) -> RedisSessionStore {
         events::describe();
         let invalid = self.invalid();
+        if let Some(error) = &invalid {
+            events::cannot_work(error);
+        }
         let client = Client::new(
             Connector {
                 pool: self.pool,

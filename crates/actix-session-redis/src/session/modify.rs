@@ -6,7 +6,6 @@ use super::{
     begin::adopt,
     changes::Changes,
     details::Terms,
-    keyspace::Layout,
     layout::hash::{Replacement, Written},
     read::read,
     record::Record,
@@ -33,7 +32,7 @@ pub(super) async fn modify<T>(
             return Ok(Some(output));
         }
         session.storage.rules.check_size(&ours)?;
-        if session.storage.keyspace.layout() == Layout::BuiltIn {
+        if session.storage.keyspace.layout().is_written_whole() {
             let replaced = session.replace(&Replacement::of_state(&ours, None)).await?;
             return Ok(matches!(replaced, Written::Done).then_some(output));
         }

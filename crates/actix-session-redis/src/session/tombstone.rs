@@ -5,9 +5,7 @@ use std::{sync::Arc, time::Duration};
 use deadpool_redis::redis::{Cmd, Value};
 
 use super::{
-    keyspace::{Keyspace, Layout, Names, User},
-    layout::{built_in, fields},
-    script::{BUILT_IN_END, END},
+    keyspace::{Keyspace, Names, User},
     seal::Seal,
     state::State,
 };
@@ -71,10 +69,7 @@ impl Ending<'_> {
                 }
             }
         };
-        let script = match keyspace.layout() {
-            Layout::Hash => &END,
-            Layout::BuiltIn => &BUILT_IN_END,
-        };
+        let script = keyspace.layout().end_script();
         let reply = script.run(&redis, &redis_keys, add_arguments).await?;
         Ended::understand(reply, keyspace, seal)
     }
@@ -93,11 +88,7 @@ impl Ended {
             }
             Value::Int(2) => return Ok(Self::NotTheirs),
             Value::Int(_) => return Ok(Self::ByUs(None)),
-            last_state => match keyspace.layout() {
-                Layout::Hash => fields::understand(last_state, seal)
-                    .map(|it| it.ours.is_born.then_some(it.state)),
-                Layout::BuiltIn => built_in::understand(last_state),
-            },
+            last_state => keyspace.layout().last_state(last_state, seal),
         };
         match last_state {
             Err(Failure::Permanent(error)) => Ok(Self::ByUsUnread(error)),

@@ -8,7 +8,6 @@ use super::{
     details::{Details, Terms},
     end::end,
     enter::enter,
-    keyspace::Layout,
     layout::hash::{Replacement, Written},
     plan::{Of, Plan},
     read::read,
@@ -73,8 +72,8 @@ async fn write_what_has_changed(
     {
         return Ok(Effect::Gone);
     }
-    let is_replaced =
-        session.storage.keyspace.layout() == Layout::BuiltIn || was_cleared(&snapshot.state, ours);
+    let layout = session.storage.keyspace.layout();
+    let is_replaced = layout.is_written_whole() || was_cleared(&snapshot.state, ours);
     let written = if is_replaced {
         put(session, snapshot, ours, &plan).await?
     } else {

@@ -101,6 +101,11 @@ pub(crate) fn milliseconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
 }
 
+/// Before anybody is served, and not only to the first who is refused.
+pub(crate) fn cannot_work(error: &Error) {
+    tracing::error!(target: TARGET, %error, "the store refuses every operation");
+}
+
 pub(crate) fn retried() {
     count(RETRIES);
 }

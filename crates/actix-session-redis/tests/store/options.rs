@@ -13,6 +13,7 @@ use crate::{
     support::{
         app::TestApp,
         eventually,
+        log::Log,
         redis::{TestRedis, pool_at},
         scope::in_a_request,
         sessions::{HOUR, Typed, assert_works, copy, long_key, state},
@@ -45,7 +46,15 @@ async fn assert_invalid(
     option: &str,
     set: impl Fn(RedisSessionStoreBuilder) -> RedisSessionStoreBuilder,
 ) {
+    let log = Log::of_this_thread();
     let store = redis.store_with(&set);
+    let said = log.lines();
+    let is_told = |line: &String| line.contains("ERROR") && line.contains(option);
+    assert_eq!(
+        said.iter().filter(|line| is_told(line)).count(),
+        1,
+        "{said:?}"
+    );
     // Public pages that go on in an outage do not go on without this.
     let anonymous = redis.store_with(|options| set(options).anonymous_during_outage(true));
     let made = redis.connections_made();

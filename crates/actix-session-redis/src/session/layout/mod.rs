@@ -11,10 +11,48 @@ use self::{
     built_in::BuiltIn,
     hash::{Begun, Birth, Hash, Replacement, Written},
 };
-use super::{keyspace::Layout, seal::Seal, snapshot::Snapshot};
+use deadpool_redis::redis::Value;
+
+use super::{
+    keyspace::Layout,
+    script::{BUILT_IN_END, END, Script},
+    seal::Seal,
+    snapshot::Snapshot,
+    state::State,
+};
 use crate::client::{Connection, Failure};
 
 impl Layout {
+    /// Whether a write sends the whole state: there are no fields to write one by one.
+    pub(super) fn is_written_whole(self) -> bool {
+        match self {
+            Self::Hash => false,
+            Self::BuiltIn => true,
+        }
+    }
+
+    /// The script that ends a session.
+    pub(super) fn end_script(self) -> &'static Script {
+        match self {
+            Self::Hash => &END,
+            Self::BuiltIn => &BUILT_IN_END,
+        }
+    }
+
+    /// The last state of a session, as [`end_script`](Self::end_script) returns it.
+    pub(super) fn last_state(
+        self,
+        reply: Value,
+        seal: &Seal<'_>,
+    ) -> Result<Option<State>, Failure> {
+        match self {
+            Self::Hash => {
+                fields::understand(reply, seal).map(|it| it.ours.is_born.then_some(it.state))
+            }
+            Self::BuiltIn => built_in::understand(reply),
+        }
+    }
+
     /// Reads a session, and on demand how many milliseconds it has left to live, in one round trip.
     pub(super) async fn read(
         self,
