@@ -29,8 +29,8 @@ screenshots: deps-test ## the pictures in the READMEs, made anew by the tests th
 chaos: deps-test ## only the tests in which Redis is in trouble under load, with their figures
 	cargo test --locked --package e2e --test faults
 
-bench: deps-bench ## how fast it is against what else there is: about 20 minutes, on a machine that does nothing else
-	cargo run --locked --release --package bench -- run
+bench: deps-bench ## how fast it is against what else there is, into the tables of the manual: about 25 minutes, on a machine that does nothing else
+	cargo run --locked --release --package bench -- run --chapter crates/actix-session-redis/docs/benchmarks.md
 	cargo bench --locked --package actix-session-redis --features seal --bench store
 	cargo bench --locked --package actix-session-redis --features seal --bench allocations
 

@@ -4,6 +4,7 @@
 //! with a Redis of its own, lets `wrk` ask them in turn, and writes what it has measured to the
 //! terminal and to `target/bench/`.
 
+mod chapter;
 mod command_stats;
 mod commands_seen;
 mod contender;

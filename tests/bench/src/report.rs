@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use crate::{
+    chapter::Section,
     contender::Contender,
     cores,
     experiment::{Experiment, Finding, Findings, Pace},
@@ -31,6 +32,7 @@ size (two connections per core).
 #[derive(Debug)]
 pub(crate) struct Report<'a> {
     pub(crate) text: String,
+    pub(crate) sections: Vec<Section>,
     only: &'a str,
 }
 
@@ -38,6 +40,10 @@ impl<'a> Report<'a> {
     pub(crate) fn begin(extent: &Extent, only: &'a str) -> anyhow::Result<Self> {
         let mut report = Self {
             text: String::new(),
+            sections: vec![(
+                "machine".to_owned(),
+                format!("{}.", machine::description()?),
+            )],
             only,
         };
         let (rounds, sweeps) = (extent.rounds, extent.rounds_of_sweeps);
@@ -73,6 +79,7 @@ impl<'a> Report<'a> {
 
     pub(crate) fn section(&mut self, title: &str, table: &Table) {
         self.add(&format!("\n## {title}\n\n{table}"));
+        self.sections.push((title.to_owned(), table.to_string()));
     }
 
     pub(crate) fn end(&mut self) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use crate::{
-    contention,
+    chapter, contention,
     experiment::Experiment,
     extent::{Extent, FULL, QUICK},
     matrix, memory, plot,
@@ -27,6 +27,9 @@ pub(crate) struct RunOptions {
     /// The folder for the report and the plot
     #[arg(long, default_value = "target/bench")]
     output: PathBuf,
+    /// A chapter of the manual, for its tables
+    #[arg(long, conflicts_with = "quick")]
+    chapter: Option<PathBuf>,
 }
 
 pub(crate) fn run(options: &RunOptions) -> anyhow::Result<()> {
@@ -43,6 +46,9 @@ pub(crate) fn run(options: &RunOptions) -> anyhow::Result<()> {
         ("Read-only route with sliding expiry", &results.sliding),
     ]);
 
+    if let Some(path) = &options.chapter {
+        chapter::update(path, &report.sections)?;
+    }
     let folder = &options.output;
     let cannot_write = || format!("cannot write to {}", folder.display());
     fs::create_dir_all(folder).with_context(cannot_write)?;
