@@ -20,7 +20,7 @@ use redis_test::server::RedisServer;
 use tempfile::TempDir;
 
 pub(crate) use self::facts::{Commands, commands, state_in};
-use super::{eventually, sealing};
+use super::{eventually, rights, sealing};
 
 pub(crate) struct TestRedis {
     running: RefCell<Option<Running>>,
@@ -44,7 +44,9 @@ impl TestRedis {
     /// With command line arguments for the server.
     pub(crate) async fn start_with(arguments: &[&str]) -> Self {
         let mut redis = Self::not_started();
-        redis.arguments = arguments.iter().map(|&a| a.to_owned()).collect();
+        redis
+            .arguments
+            .extend(arguments.iter().map(|&a| a.to_owned()));
         if let Some(port) = ReservedPort::for_cluster_bus(arguments) {
             let number = port.address().port().to_string();
             redis
@@ -76,7 +78,7 @@ impl TestRedis {
         Self {
             running: RefCell::new(None),
             address,
-            arguments: Vec::new(),
+            arguments: rights::arguments(""),
             reserved_ports,
             data,
         }
@@ -158,10 +160,24 @@ impl TestRedis {
         self.url_as("")
     }
 
-    /// With `user:password@`.
+    /// For stores.
+    pub(crate) fn store_url(&self) -> String {
+        self.url_as(&rights::credentials())
+    }
+
+    /// With `user:password@`, or empty.
     pub(crate) fn url_as(&self, credentials: &str) -> String {
         match &self.address {
-            ConnectionAddr::Unix(path) => format!("redis+unix://{}", path.display()),
+            ConnectionAddr::Unix(path) => {
+                let credentials = credentials.trim_end_matches('@').split_once(':');
+                let query =
+                    credentials.map(|(user, password)| format!("?user={user}&pass={password}"));
+                format!(
+                    "redis+unix://{}{}",
+                    path.display(),
+                    query.unwrap_or_default()
+                )
+            }
             tcp => format!("redis://{credentials}{tcp}"),
         }
     }
@@ -171,11 +187,11 @@ impl TestRedis {
     }
 
     pub(crate) fn pool(&self) -> Pool {
-        pool_at(&self.url())
+        pool_at(&self.store_url())
     }
 
     pub(crate) fn pool_of(&self, size: usize) -> Pool {
-        pool_of(size, &self.url())
+        pool_of(size, &self.store_url())
     }
 
     pub(crate) fn store(&self) -> RedisSessionStore {
