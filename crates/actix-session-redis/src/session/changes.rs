@@ -114,24 +114,29 @@ impl<'a> Changes<'a> {
     /// What is expected is there as it was `stored`. What of that is not sealed with the newest key is
     /// sealed again.
     pub(crate) fn expect(&mut self, stored: &Stored, base: &'a State) {
+        let has_stale = stored.has_stale();
+        if self.guarded.is_empty() && !has_stale {
+            return;
+        }
+        let stored = stored.by_field();
         for (name, guarded) in &mut self.guarded {
-            let Some(value) = stored.value(name) else {
+            let Some(value) = stored.get(name.as_bytes()) else {
                 continue;
             };
             match guarded {
-                Guarded::Keep { .. } if stored.is_stale(name) => {
-                    let (expected, value) = (Some(value.to_vec()), field(base, name));
+                Guarded::Keep { .. } if value.is_stale => {
+                    let (expected, value) = (Some(value.bytes.clone()), field(base, name));
                     *guarded = Guarded::Swap { expected, value };
                 }
                 Guarded::Swap {
                     expected: Some(expected),
                     ..
                 }
-                | Guarded::Keep { expected } => *expected = value.to_vec(),
+                | Guarded::Keep { expected } => expected.clone_from(&value.bytes),
                 _ => {}
             }
         }
-        if !stored.has_stale() {
+        if !has_stale {
             return;
         }
         let written = self.set.iter().map(|(name, _)| *name);
@@ -139,11 +144,11 @@ impl<'a> Changes<'a> {
         let written = written.chain(self.guarded.iter().map(|(name, _)| *name));
         let written: HashSet<_> = written.collect();
         for (name, value) in fields(base) {
-            if let Some(bytes) = stored.value(name)
-                && stored.is_stale(name)
+            if let Some(it) = stored.get(name.as_bytes())
+                && it.is_stale
                 && !written.contains(name)
             {
-                let stored = bytes.to_vec();
+                let stored = it.bytes.clone();
                 self.guarded.push((name, Guarded::Reseal { stored, value }));
             }
         }

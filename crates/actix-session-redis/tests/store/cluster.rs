@@ -24,7 +24,7 @@ use crate::{
     support::{
         app::{Setup, TestApp},
         browser::Browser,
-        eventually, eventually_async, is_back, on_a_worker,
+        eventually, eventually_async, is_back, on_a_worker, rights,
         scope::in_a_request,
         sealing,
         sessions::{HOUR, Typed, assert_works, copy, hash_of, session_key, state, tombstone_of},
@@ -32,8 +32,17 @@ use crate::{
     },
 };
 
+pub(crate) fn start() -> Cluster {
+    rights::start_cluster(Cluster::start_with, &[])
+}
+
+/// For stores.
+fn urls(redis: &Cluster) -> Vec<String> {
+    redis.urls().iter().map(|url| rights::url(url)).collect()
+}
+
 pub(crate) fn options(redis: &Cluster) -> RedisSessionStoreBuilder {
-    let pool = Config::from_urls(redis.urls()).create_pool(Some(Runtime::Tokio1));
+    let pool = Config::from_urls(urls(redis)).create_pool(Some(Runtime::Tokio1));
     // Time enough for whatever the test does to the cluster, on the busiest machine.
     sealing::options(pool.unwrap()).deadline(Duration::from_secs(20))
 }
@@ -61,7 +70,7 @@ async fn change(store: &RedisSessionStore, key: &SessionKey, n: &'static str) {
 
 #[actix_web::test]
 async fn sessions_live_and_end_on_every_master() {
-    let redis = Cluster::start();
+    let redis = start();
     let store = options(&redis).counter("n").build();
     assert_works(&store).await;
     for master in redis.masters() {
@@ -85,7 +94,7 @@ async fn sessions_live_and_end_on_every_master() {
 
 #[actix_web::test]
 async fn requests_that_overlap_lose_nothing() {
-    let redis = Cluster::start();
+    let redis = start();
     let app = TestApp::consistent_on(options(&redis).counter("n").build());
     let browser = app.browser();
     browser.get("/count").await.text();
@@ -110,7 +119,7 @@ fn session_of(browser: &Browser<'_>) -> String {
 #[actix_web::test]
 async fn a_session_between_two_masters_is_read_and_written() {
     let tally = Tally::of_this_test();
-    let redis = Cluster::start();
+    let redis = start();
     let setup = Setup::consistent_and_sliding();
     let app = TestApp::with(options(&redis).counter("visits").build(), &setup);
     let masters = redis.masters();
@@ -141,7 +150,7 @@ async fn a_session_between_two_masters_is_read_and_written() {
 #[actix_web::test]
 async fn a_login_and_a_logout_between_two_masters_wait_for_the_end_of_the_move() {
     let tally = Tally::of_this_test();
-    let redis = Cluster::start();
+    let redis = start();
     let app = TestApp::consistent_on(options(&redis).build());
     let browser = app.browser();
     browser.get("/count").await.text();
@@ -181,7 +190,10 @@ async fn a_login_and_a_logout_between_two_masters_wait_for_the_end_of_the_move()
 #[actix_web::test]
 async fn one_visitor_of_a_dead_shard_is_no_outage_to_the_others() {
     let tally = Tally::of_this_test();
-    let redis = Cluster::start_with(&["--cluster-require-full-coverage", "no"]);
+    let redis = rights::start_cluster(
+        Cluster::start_with,
+        &["--cluster-require-full-coverage", "no"],
+    );
     let store = options(&redis).deadline(Duration::from_secs(1)).build();
     let masters = redis.masters();
     let lost = session_on(&store, &redis, masters[0]).await;
@@ -219,8 +231,11 @@ async fn one_visitor_of_a_dead_shard_is_no_outage_to_the_others() {
 #[actix_web::test]
 async fn a_silent_master_is_looked_after_again_if_the_runtime_that_did_so_has_ended() {
     let tally = Tally::of_this_test();
-    let redis = Cluster::start_with(&["--cluster-require-full-coverage", "no"]);
-    let pool = Config::from_urls(redis.urls()).builder().unwrap();
+    let redis = rights::start_cluster(
+        Cluster::start_with,
+        &["--cluster-require-full-coverage", "no"],
+    );
+    let pool = Config::from_urls(urls(&redis)).builder().unwrap();
     let pool = pool.max_size(1).runtime(Runtime::Tokio1).build().unwrap();
     let options = sealing::options(pool);
     let store = options.deadline(Duration::from_secs(1)).build();
@@ -243,8 +258,12 @@ async fn a_silent_master_is_looked_after_again_if_the_runtime_that_did_so_has_en
 #[actix_web::test]
 async fn a_connection_to_one_master_that_goes_silent_is_replaced() {
     let tally = Tally::of_this_test();
-    let redis = Cluster::start();
-    let pool = Config::from_urls(redis.urls()).create_pool(Some(Runtime::Tokio1));
+    let redis = start();
+    for node in redis.nodes() {
+        // For the silence below.
+        node.run::<()>(&rights::grant("+client|reply"));
+    }
+    let pool = Config::from_urls(urls(&redis)).create_pool(Some(Runtime::Tokio1));
     let pool = pool.unwrap();
     // The store will lease the same one.
     let mut connection = pool.get().await.unwrap().clone();
@@ -271,7 +290,7 @@ fn is_down(node: &Server) -> bool {
 #[actix_web::test]
 async fn a_cluster_that_serves_nobody_is_an_outage() {
     let tally = Tally::of_this_test();
-    let redis = Cluster::start();
+    let redis = start();
     let store = options(&redis).deadline(Duration::from_secs(1)).build();
     let masters = redis.masters();
     let key = session_on(&store, &redis, masters[1]).await;

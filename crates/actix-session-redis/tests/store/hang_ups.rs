@@ -91,7 +91,7 @@ async fn assert_hang_ups_do_no_harm(setup: Setup, requests: usize) {
     let cookies = sessions.iter().map(|key| setup.signed_cookie(key.as_ref()));
     let cookies: Vec<_> = cookies.collect();
     let proxy = Proxy::before(&redis, |_| Fate::Latency(LATENCY)).await;
-    let store = sealing::options(pool_of(WORKERS, &proxy.url_as("")))
+    let store = sealing::options(pool_of(WORKERS, &proxy.store_url()))
         .deadline(PATIENT)
         .counter("n");
     let app = TestApp::with(store.build(), &setup);

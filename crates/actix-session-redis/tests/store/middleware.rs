@@ -11,6 +11,7 @@ use crate::support::{
     app::{Setup, TestApp},
     line::Line,
     redis::TestRedis,
+    rights,
     routes::{self, Desk},
     sessions::{hash_of, session_key},
 };
@@ -26,6 +27,7 @@ fn shop_and_forum(redis: &TestRedis) -> TestApp {
             cookie_name: name,
             ..Setup::default()
         };
+        redis.run::<()>(&rights::grant(&format!("~{name}:*")));
         let store = redis.store_with(|options| counting_n(options).key_prefix(format!("{name}:")));
         move |app: &mut ServiceConfig| {
             let sessions = setup.sessions(store.clone());

@@ -38,7 +38,7 @@ fn says(code: &str) -> Fate {
 
 /// Those that set a connection up are answered even then.
 fn sets_up(command: &Command) -> bool {
-    ["CLIENT", "SELECT"].contains(&command.name())
+    ["AUTH", "CLIENT", "SELECT"].contains(&command.name())
 }
 
 /// Says it to so many commands of those to come.

@@ -5,6 +5,7 @@ use actix_session_redis::{RedisSessionStore, RedisSessionStoreBuilder};
 
 use crate::support::{
     redis::{TestRedis, commands},
+    rights,
     scope::in_a_request,
     sessions::{HOUR, State, assert_works, copy, hash_of, long_key, state, tombstone_of},
 };
@@ -212,20 +213,23 @@ async fn ping_is_a_ping() {
 #[actix_web::test]
 async fn a_store_works_from_a_tcp_url() {
     let redis = TestRedis::start().await;
-    assert_works(&RedisSessionStore::from_url(redis.url()).unwrap()).await;
+    assert_works(&RedisSessionStore::from_url(redis.store_url()).unwrap()).await;
 }
 
 #[actix_web::test]
 async fn a_store_works_over_a_unix_socket() {
     let redis = TestRedis::start_on_unix_socket().await;
-    assert_works(&RedisSessionStore::from_url(redis.url()).unwrap()).await;
+    assert_works(&RedisSessionStore::from_url(redis.store_url()).unwrap()).await;
     assert_works(&redis.store()).await;
 }
 
 #[actix_web::test]
 async fn the_url_chooses_the_database() {
     let redis = TestRedis::start().await;
-    let url = format!("{}/3", redis.url());
+    redis.run::<()>(&rights::grant(&rights::needed_if(
+        "the URL names a database",
+    )));
+    let url = format!("{}/3", redis.store_url());
     assert_works(&RedisSessionStore::from_url(url).unwrap()).await;
     assert!(redis.keys().is_empty(), "nothing in database 0");
     redis.run::<()>("SELECT 3");
@@ -246,6 +250,7 @@ async fn the_url_carries_user_and_password() {
 #[actix_web::test]
 async fn stores_with_different_prefixes_do_not_see_each_other() {
     let redis = TestRedis::start().await;
+    redis.run::<()>(&rights::grant("~shop:* ~blog:*"));
     let shop = redis.store_with(|options| options.key_prefix("shop:"));
     let blog = redis.store_with(|options| options.key_prefix("blog:"));
     let key = shop.save(state("n", "1"), &HOUR).await.unwrap();

@@ -1,15 +1,19 @@
 //! AES-256-GCM, of the crates that actix-session encrypts its cookies with.
 
-use aes_gcm::{AeadInPlace as _, Aes256Gcm, KeyInit as _};
+use aes_gcm::{
+    AeadInPlace as _, AesGcm, KeyInit as _,
+    aes::{Aes256Enc, cipher::consts::U12},
+};
 
 use super::envelope::{Nonce, Tag};
 
-/// With a key that belongs to one session.
-pub(crate) struct Cipher(Aes256Gcm);
+/// With a key that belongs to one session. GCM decrypts as it encrypts, so the keys of the rounds in which AES
+/// decrypts are not made.
+pub(crate) struct Cipher(AesGcm<Aes256Enc, U12>);
 
 impl Cipher {
     pub(super) fn new(key: &[u8; 32]) -> Self {
-        Self(Aes256Gcm::new(key.into()))
+        Self(AesGcm::new(key.into()))
     }
 
     /// Makes the text a ciphertext, and returns its tag.

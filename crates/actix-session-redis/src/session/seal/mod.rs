@@ -9,6 +9,7 @@ mod cipher;
 mod envelope;
 #[cfg(feature = "seal")]
 mod key_ring;
+mod nonces;
 mod secrets;
 mod stored;
 
@@ -21,7 +22,6 @@ use std::{
     },
 };
 
-use rand::{TryRng as _, rngs::SysRng};
 use sha2::{Digest as _, Sha256};
 
 #[cfg(not(feature = "seal"))]
@@ -29,9 +29,10 @@ pub(crate) use self::absent::KeyRing;
 #[cfg(not(feature = "seal"))]
 use self::absent::{Cipher, MasterKey};
 use self::broken::Broken;
-use self::envelope::{Envelope, Nonce, Place, Truncated};
+use self::envelope::{Envelope, Place, Truncated};
 #[cfg(feature = "seal")]
 pub use self::key_ring::KeyRing;
+use self::nonces::Nonces;
 #[cfg(feature = "seal")]
 use self::{cipher::Cipher, key_ring::MasterKey};
 pub(crate) use self::{secrets::Secrets, stored::Stored};
@@ -82,6 +83,7 @@ impl Seals {
             session_id,
             secrets,
             was_broken: AtomicBool::new(false),
+            nonces: Nonces::default(),
         }
     }
 
@@ -118,6 +120,7 @@ pub(crate) struct Seal<'a> {
     secrets: &'a Secrets,
     /// A value did not open that one connection has brought.
     was_broken: AtomicBool,
+    nonces: Nonces,
 }
 
 /// What can be read.
@@ -180,9 +183,7 @@ impl Seal<'_> {
         };
         let cipher = self.cipher(newest, kind);
         let cipher = cipher.expect("who writes a session has its key");
-        let mut nonce = Nonce::default();
-        let filled = SysRng.try_fill_bytes(&mut nonce);
-        filled.expect("every system that has Redis has random numbers");
+        let nonce = self.nonces.next();
         let place = self.place(field);
         envelope::seal(newest.id, &cipher, nonce, place, text.as_bytes()).into()
     }

@@ -4,36 +4,38 @@ use std::{collections::HashMap, fmt};
 /// state, but has to, to see whether somebody else has changed one. Without sealing, there are none.
 #[derive(Clone, Default)]
 pub(crate) struct Stored {
-    values: HashMap<Vec<u8>, Value>,
+    /// Each request makes them, and few look one up.
+    values: Vec<StoredValue>,
     /// When it has begun, if nobody has looked.
     pub(crate) unread_born: Option<Vec<u8>>,
 }
 
 #[derive(Clone)]
-struct Value {
-    bytes: Vec<u8>,
-    is_stale: bool,
+pub(crate) struct StoredValue {
+    field: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
+    /// It is not sealed with the newest key.
+    pub(crate) is_stale: bool,
 }
 
 impl Stored {
     pub(crate) fn note(&mut self, field: Vec<u8>, bytes: Vec<u8>, is_stale: bool) {
-        self.values.insert(field, Value { bytes, is_stale });
+        let value = StoredValue {
+            field,
+            bytes,
+            is_stale,
+        };
+        self.values.push(value);
     }
 
-    pub(crate) fn value(&self, field: &str) -> Option<&[u8]> {
-        self.values.get(field.as_bytes()).map(|value| &*value.bytes)
+    pub(crate) fn by_field(&self) -> HashMap<&[u8], &StoredValue> {
+        let values = self.values.iter();
+        values.map(|value| (&*value.field, value)).collect()
     }
 
-    /// Whether it is not sealed with the newest key.
-    pub(crate) fn is_stale(&self, field: &str) -> bool {
-        self.values
-            .get(field.as_bytes())
-            .is_some_and(|value| value.is_stale)
-    }
-
-    /// Whether any of them is.
+    /// Whether any of them is not sealed with the newest key.
     pub(crate) fn has_stale(&self) -> bool {
-        self.values.values().any(|value| value.is_stale)
+        self.values.iter().any(|value| value.is_stale)
     }
 }
 

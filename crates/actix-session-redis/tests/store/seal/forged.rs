@@ -6,6 +6,7 @@ use crate::support::{
     app::{Setup, TestApp},
     log::Log,
     redis::TestRedis,
+    rights,
     sessions::{HOUR, copy, hash_of, session_key, state},
 };
 
@@ -77,6 +78,7 @@ async fn a_value_that_was_moved_or_changed_does_not_open() {
 async fn what_another_application_has_sealed_with_the_same_key_does_not_open() {
     let redis = TestRedis::start().await;
     let ours = sealed(&redis, &[A]);
+    redis.run::<()>(&rights::grant("~shop:*"));
     let theirs = builder(&redis).key_prefix("shop:").seal(ring(&[A])).build();
     let key = theirs.save(state("n", "1"), &HOUR).await.unwrap();
     let id = hash_of(&key);

@@ -7,6 +7,7 @@ use super::{A, B, builder, fields, load_error, put, ring};
 use crate::support::{
     app::{Setup, TestApp},
     redis::{TestRedis, pool_at},
+    rights,
     sessions::{HOUR, hash_of, session_key, state, tombstone_of},
 };
 
@@ -209,8 +210,11 @@ async fn stores_with_the_same_keys_and_prefix_open_each_others_sessions_wherever
     let key = key.unwrap();
     let hash = hash_of(&key);
     assert_eq!(redis.run::<i64>(&format!("COPY {hash} {hash} DB 1")), 1);
+    redis.run::<()>(&rights::grant(&rights::needed_if(
+        "the URL names a database",
+    )));
     let at = |keys: &[[u8; 32]]| {
-        let pool = pool_at(&format!("{}/1", redis.url()));
+        let pool = pool_at(&format!("{}/1", redis.store_url()));
         RedisSessionStore::builder(pool).seal(ring(keys)).build()
     };
     let same = at(&[A]).load(&key).await.unwrap();

@@ -41,7 +41,7 @@ async fn a_reply_that_comes_twice_shows_nobody_what_is_somebody_elses() {
         }
     })
     .await;
-    let pool = pool_at(&proxy.url_as(""));
+    let pool = pool_at(&proxy.store_url());
     let options = RedisSessionStore::builder(pool).deadline(Duration::from_secs(20));
     let store = options.seal(ring(&[A])).build();
     let before = redis.connections_made();

@@ -4,6 +4,7 @@ pub(crate) mod line;
 pub(crate) mod log;
 pub(crate) mod proxy;
 pub(crate) mod redis;
+pub(crate) mod rights;
 pub(crate) mod routes;
 pub(crate) mod scope;
 pub(crate) mod sealing;

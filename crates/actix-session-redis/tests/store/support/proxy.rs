@@ -31,7 +31,7 @@ use tokio::{
 
 use super::{
     redis::{TestRedis, pool_at},
-    sealing,
+    rights, sealing,
 };
 
 /// What becomes of a command.
@@ -275,20 +275,25 @@ impl Proxy {
         format!("redis://{credentials}{}", self.address)
     }
 
+    /// For stores.
+    pub(crate) fn store_url(&self) -> String {
+        self.url_as(&rights::credentials())
+    }
+
     pub(crate) fn store_as(&self, credentials: &str) -> RedisSessionStore {
         let pool = RedisPool::from_url(self.url_as(credentials)).unwrap();
         sealing::options(pool).build()
     }
 
     pub(crate) fn store(&self) -> RedisSessionStore {
-        self.store_as("")
+        self.store_as(&rights::credentials())
     }
 
     pub(crate) fn store_with(
         &self,
         options: impl FnOnce(RedisSessionStoreBuilder) -> RedisSessionStoreBuilder,
     ) -> RedisSessionStore {
-        let pool = pool_at(&self.url_as(""));
+        let pool = pool_at(&self.store_url());
         options(sealing::options(pool)).build()
     }
 

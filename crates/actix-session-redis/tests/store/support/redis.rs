@@ -9,7 +9,7 @@ use actix_session_redis::{
 use testbed::Server;
 
 pub(crate) use self::facts::{Commands, commands, state_in};
-use super::{eventually, sealing};
+use super::{eventually, rights, sealing};
 
 pub(crate) struct TestRedis {
     server: Server,
@@ -43,7 +43,7 @@ impl TestRedis {
     fn with(arguments: &[&str]) -> Self {
         let arguments = [&["--appendonly", "no"], arguments].concat();
         Self {
-            server: Server::not_started(&arguments),
+            server: rights::start(Server::not_started, &arguments, ""),
             is_on_unix_socket: false,
         }
     }
@@ -81,7 +81,12 @@ impl TestRedis {
         self.url_as("")
     }
 
-    /// With `user:password@`.
+    /// For stores.
+    pub(crate) fn store_url(&self) -> String {
+        self.url_as(&rights::credentials())
+    }
+
+    /// With `user:password@`, or empty.
     pub(crate) fn url_as(&self, credentials: &str) -> String {
         if self.is_on_unix_socket {
             self.server.unix_url()
@@ -95,11 +100,11 @@ impl TestRedis {
     }
 
     pub(crate) fn pool(&self) -> Pool {
-        pool_at(&self.url())
+        pool_at(&self.store_url())
     }
 
     pub(crate) fn pool_of(&self, size: usize) -> Pool {
-        pool_of(size, &self.url())
+        pool_of(size, &self.store_url())
     }
 
     pub(crate) fn store(&self) -> RedisSessionStore {

@@ -15,7 +15,7 @@ use testbed::Server;
 use super::{
     proxy::{Command, Fate, Ports, Proxy},
     redis::{pool_at, state_in},
-    sealing,
+    rights, sealing,
     sessions::State,
 };
 
@@ -35,14 +35,16 @@ pub(crate) struct Entry {
 
 impl Servers {
     pub(crate) fn one() -> Self {
-        Self::One(Server::start_with(&["--appendonly", "no"]).into())
+        let server = rights::start(Server::start_with, &["--appendonly", "no"], "");
+        Self::One(server.into())
     }
 
     #[cfg(feature = "cluster")]
     pub(crate) fn cluster() -> Self {
         // However busy the machine is, no node takes another one for dead.
         let arguments = ["--cluster-node-timeout", "60000"];
-        Self::Cluster(Cluster::start_masters_with(&arguments))
+        let start = Cluster::start_masters_with;
+        Self::Cluster(rights::start_cluster(start, &arguments))
     }
 
     pub(crate) fn all(&self) -> &[Server] {
@@ -67,7 +69,7 @@ impl Servers {
             ports.borrow_mut().insert(address.port(), proxy.port());
             proxies.push(proxy);
         }
-        let urls = proxies.iter().map(|proxy| proxy.url_as(""));
+        let urls = proxies.iter().map(|proxy| proxy.store_url());
         let options = self.options_at(urls.collect());
         (proxies, options)
     }
@@ -78,7 +80,8 @@ impl Servers {
 
     /// The way in without proxies.
     pub(crate) fn builder(&self) -> RedisSessionStoreBuilder {
-        self.options_at(self.all().iter().map(Server::url).collect())
+        let urls = self.all().iter().map(|server| rights::url(&server.url()));
+        self.options_at(urls.collect())
     }
 
     fn options_at(&self, urls: Vec<String>) -> RedisSessionStoreBuilder {

@@ -1,13 +1,15 @@
 use actix_session::storage::SessionStore as _;
 use futures_util::future::join_all;
-use testbed::Cluster;
 
 use super::{handles, save, with_users};
-use crate::{cluster::options, support::sessions::hash_of};
+use crate::{
+    cluster::{options, start},
+    support::sessions::hash_of,
+};
 
 #[actix_web::test]
 async fn a_users_sessions_are_listed_and_ended_on_whichever_servers_they_are() {
-    let redis = Cluster::start();
+    let redis = start();
     let store = with_users(options(&redis)).build();
     let keys = join_all((0..20).map(|_| save(&store, "Ada"))).await;
     let master = |key| redis.node_of_key(&hash_of(key));

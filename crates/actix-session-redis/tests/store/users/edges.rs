@@ -1,7 +1,7 @@
 use std::time::{Duration, SystemTime};
 
 use actix_session::storage::SessionStore as _;
-use actix_session_redis::{AtLimit, RedisSessionStoreBuilder, SessionId};
+use actix_session_redis::{AtLimit, RedisSessionStore, RedisSessionStoreBuilder, SessionId};
 use futures_util::future::join_all;
 
 use super::{
@@ -10,14 +10,21 @@ use super::{
 use crate::support::{
     app::Setup,
     redis::TestRedis,
+    rights,
     sessions::{HOUR, session_key, tombstone_of},
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Sealed, there are none.
-fn with_copies(builder: RedisSessionStoreBuilder) -> RedisSessionStoreBuilder {
-    with_users(builder).adopt_built_in_sessions("built-in:")
+/// With a copy of each session, which is never sealed: its user has the keys of that store, too.
+fn adopting(
+    redis: &TestRedis,
+    options: impl FnOnce(RedisSessionStoreBuilder) -> RedisSessionStoreBuilder,
+) -> RedisSessionStore {
+    redis.run::<()>(&rights::grant("~built-in:*"));
+    redis.unsealed_store_with(|builder| {
+        options(with_users(builder).adopt_built_in_sessions("built-in:"))
+    })
 }
 
 /// The Redis key of the only session under this prefix.
@@ -81,7 +88,7 @@ async fn whoever_logs_in_does_not_inherit_a_lifetime() {
 #[actix_web::test]
 async fn a_copy_lives_as_long_as_a_session_with_a_lifetime_of_its_own() {
     let redis = TestRedis::start().await;
-    let store = redis.unsealed_store_with(|builder| with_copies(builder).lifetimes(DAY..=30 * DAY));
+    let store = adopting(&redis, |builder| builder.lifetimes(DAY..=30 * DAY));
     let app = app_with_devices(&store);
     let browser = app.browser();
     browser.get("/devices/remember/Ada/2592000").await.text();
@@ -95,8 +102,7 @@ async fn a_copy_lives_as_long_as_a_session_with_a_lifetime_of_its_own() {
 #[actix_web::test]
 async fn no_copy_outlives_the_absolute_lifetime() {
     let redis = TestRedis::start().await;
-    let store =
-        redis.unsealed_store_with(|builder| with_copies(builder).absolute_lifetime(2 * DAY));
+    let store = adopting(&redis, |builder| builder.absolute_lifetime(2 * DAY));
     let app = app_of(&store);
     let browser = log_in(&app, "Ada").await;
     let born = (now_ms() - 2 * DAY.as_millis() + 60_000).to_string();
@@ -112,7 +118,7 @@ async fn no_copy_outlives_the_absolute_lifetime() {
 #[actix_web::test]
 async fn a_session_that_is_not_adopted_yet_has_some_time_left() {
     let redis = TestRedis::start().await;
-    let store = redis.unsealed_store_with(with_copies);
+    let store = adopting(&redis, |builder| builder);
     let setup = Setup::consistent();
     let app = app_with(&store, &setup);
     let browser = app.browser_with_cookie(setup.signed_cookie(&built_in_session(&redis)));
@@ -124,7 +130,7 @@ async fn a_session_that_is_not_adopted_yet_has_some_time_left() {
 async fn what_end_all_has_ended_does_not_come_back_as_its_copy() {
     for is_under_way in [false, true] {
         let redis = TestRedis::start().await;
-        let store = redis.unsealed_store_with(with_copies);
+        let store = adopting(&redis, |builder| builder);
         let setup = Setup::consistent();
         let app = app_with(&store, &setup);
         let key = built_in_session(&redis);
@@ -152,7 +158,7 @@ async fn what_end_all_has_ended_does_not_come_back_as_its_copy() {
 #[actix_web::test]
 async fn end_all_leaves_the_copy_of_a_session_that_is_somebody_elses_by_now() {
     let redis = TestRedis::start().await;
-    let store = redis.unsealed_store_with(with_copies);
+    let store = adopting(&redis, |builder| builder);
     let app = app_of(&store);
     save(&store, "Ada").await;
     let index = only_index(&redis);
@@ -278,12 +284,13 @@ async fn a_session_past_an_absolute_lifetime_that_is_new_makes_way_for_what_its_
 #[actix_web::test]
 async fn a_limit_may_be_set_when_a_user_has_thousands_of_sessions() {
     let redis = TestRedis::start().await;
-    let store = redis.unsealed_store_with(with_copies);
+    let store = adopting(&redis, |builder| builder);
     for _ in 0..15 {
         join_all((0..200).map(|_| store.save(of("Ada"), &HOUR))).await;
     }
-    let limited =
-        redis.unsealed_store_with(|it| with_copies(it).session_limit(3, AtLimit::EndOldest));
+    let limited = adopting(&redis, |builder| {
+        builder.session_limit(3, AtLimit::EndOldest)
+    });
     save(&limited, "Ada").await;
     assert_eq!(store.sessions_of("Ada").count().await.unwrap(), 3);
 }

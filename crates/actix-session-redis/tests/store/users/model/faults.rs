@@ -19,7 +19,7 @@ use super::{
 use crate::{
     cluster,
     support::{
-        on_a_worker, report, sealing,
+        on_a_worker, report, rights, sealing,
         sessions::{HOUR, State, Typed as _, copy, state},
     },
 };
@@ -130,7 +130,10 @@ fn index_of(user: User) -> String {
 #[actix_web::test]
 async fn the_index_is_right_while_slots_move() {
     let arguments = ["--cluster-node-timeout", "60000"];
-    let redis = Arc::new(Cluster::start_masters_with(&arguments));
+    let redis = Arc::new(rights::start_cluster(
+        Cluster::start_masters_with,
+        &arguments,
+    ));
     let traffic = Traffic::on(&redis);
     let is_over = Cell::new(false);
     let moving = Arc::clone(&redis);
@@ -176,7 +179,7 @@ async fn the_index_is_right_while_slots_move() {
 
 #[actix_web::test]
 async fn the_index_is_right_again_when_a_replica_has_taken_over_from_its_master() {
-    let redis = Arc::new(Cluster::start());
+    let redis = Arc::new(cluster::start());
     let traffic = Traffic::on(&redis);
     let log_in = async |n: usize| {
         for _ in 0..n {
