@@ -3,14 +3,14 @@ use std::{
     io::{BufRead as _, BufReader},
     net::SocketAddr,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
 use actix_session_redis::deadpool_redis::redis::{self, InfoDict};
 use anyhow::{Context as _, ensure};
 use tempfile::TempDir;
-use testbed::{Nginx, Server};
+use testbed::{Nginx, Process, Program, Server, tied};
 
 use crate::{
     commands_seen::CommandsSeen,
@@ -18,7 +18,7 @@ use crate::{
     cores,
     delay::DelayingProxy,
     figures::{Round, Spread},
-    process::{Process, ProcessId},
+    process_id::ProcessId,
     serve::LISTENING,
     sessions,
     setting::{Route, Setting},
@@ -130,13 +130,13 @@ impl Lane {
 
     /// Of all server processes together, and of Redis.
     fn cpu_times(&self) -> anyhow::Result<(Duration, Duration)> {
-        let of_servers = self.servers.iter().map(|server| server.id().cpu_time());
+        let of_servers = self.server_ids().map(ProcessId::cpu_time);
         let of_servers = of_servers.sum::<anyhow::Result<_>>()?;
         Ok((of_servers, self.redis_id.cpu_time()?))
     }
 
     pub(crate) fn resident_kib(&self) -> anyhow::Result<u64> {
-        let sizes = self.servers.iter().map(|server| server.id().resident_kib());
+        let sizes = self.server_ids().map(ProcessId::resident_kib);
         sizes.sum()
     }
 
@@ -148,6 +148,10 @@ impl Lane {
             }
             Ok(())
         })
+    }
+
+    fn server_ids(&self) -> impl Iterator<Item = ProcessId> {
+        self.servers.iter().map(|server| ProcessId(server.pid()))
     }
 
     /// Between the servers and Redis.
@@ -185,20 +189,17 @@ fn start_server(
     command
         .args(["serve", "--contender", &contender.argument()])
         .args(["--redis", &format!("redis://{redis}")])
-        .args(["--workers", &setting.workers.to_string()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
+        .args(["--workers", &setting.workers.to_string()]);
     for core in cores::of_server(setting) {
         command.args(["--core", &core.to_string()]);
     }
     if setting.route == Route::SlidingRead {
         command.arg("--sliding");
     }
-    let mut process = Process::spawn(&mut command)?;
-    let mut line = String::new();
-    let output = process.0.stdout.take().context("no stdout")?;
-    BufReader::new(output).read_line(&mut line)?;
-    let address = line.trim_end().strip_prefix(LISTENING);
-    let address = address.with_context(|| format!("{contender} did not start"))?;
+    let program = Program::new("bench serve", tied(command)).ready_when_it_says(LISTENING);
+    let mut process = Process::spawn(program)?;
+    let line = process.wait_ready()?;
+    let address = line.strip_prefix(LISTENING);
+    let address = address.with_context(|| format!("{contender} says: {line}"))?;
     Ok((process, address.parse()?))
 }

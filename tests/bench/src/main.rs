@@ -21,7 +21,7 @@ mod machine;
 mod matrix;
 mod memory;
 mod plot;
-mod process;
+mod process_id;
 mod report;
 mod results;
 mod routes;

@@ -1,9 +1,4 @@
-use std::{
-    io::{self, Read as _},
-    net::TcpListener,
-    thread,
-    time::Duration,
-};
+use std::{net::TcpListener, thread, time::Duration};
 
 use actix_session::{
     SessionMiddleware,
@@ -19,7 +14,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 
 use crate::{contender::Contender, cookie, cores, floor, routes};
 
-/// Runs one contender until stdin is closed.
+/// Runs one contender.
 #[derive(Debug, Args)]
 pub(crate) struct ServeOptions {
     /// Who keeps the sessions
@@ -51,12 +46,6 @@ pub(crate) fn serve(options: ServeOptions) -> anyhow::Result<()> {
         let address = listener.local_addr()?;
         let server = server(options, listener).await?;
         println!("{LISTENING}{address}");
-        // The conductor holds the other end: whatever ends it, ends this process too.
-        let handle = server.handle();
-        thread::spawn(move || {
-            io::stdin().read_to_end(&mut Vec::new()).ok();
-            drop(handle.stop(false));
-        });
         Ok(server.await?)
     })
 }

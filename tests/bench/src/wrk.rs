@@ -1,16 +1,14 @@
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     thread,
     time::Duration,
 };
 
 use anyhow::{Context as _, bail, ensure};
-
-use crate::process::Process;
+use testbed::{Process, Program};
 
 /// The load generator: one thread of another process.
 #[derive(Debug)]
@@ -54,32 +52,24 @@ impl Wrk {
             .arg(&self.script)
             .arg(format!("http://{address}{path}"))
             .arg("--")
-            .arg(cookies)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut process = Process::spawn(&mut command).context("`make deps-bench` installs wrk")?;
-        let mut complaints = BufReader::new(process.0.stderr.take().context("no stderr")?);
-        let mut line = String::new();
-        complaints.read_line(&mut line)?;
-        ensure!(line == "ready\n", "wrk says: {line}");
+            .arg(cookies);
+        let program = Program::new("wrk", command).ready_when_it_says("ready");
+        let mut process = Process::spawn(program).context("`make deps-bench` installs wrk")?;
+        process.wait_ready()?;
         let begun = begin()?;
         // wrk itself knows whole seconds only.
         thread::sleep(duration);
         process.interrupt()?;
-        let mut report = String::new();
-        let mut output = process.0.stdout.take().context("no stdout")?;
-        output.read_to_string(&mut report)?;
-        let figures = report
-            .lines()
-            .find_map(|line| line.strip_prefix("figures "));
-        let figures = figures.with_context(|| format!("wrk says: {report}"))?;
+        process.wait()?;
+        let log = process.log();
+        let figures = log.after("figures ");
+        let figures = figures.with_context(|| format!("wrk says:{log}"))?;
         let figures: Vec<u64> = figures
             .split(' ')
             .map(str::parse)
             .collect::<Result<_, _>>()?;
         let &[requests, duration, p50, p99, errors] = &figures[..] else {
-            bail!("wrk says: {report}");
+            bail!("wrk says:{log}");
         };
         ensure!(errors == 0, "{errors} of {requests} requests failed");
         let [duration, p50, p99] = [duration, p50, p99].map(Duration::from_micros);

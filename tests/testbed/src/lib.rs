@@ -49,4 +49,5 @@ pub use self::{
     server::Server,
     slot_move::SlotMove,
     stack::{Application, Ended, Event, Interrupter, Stack, StackOptions},
+    tied::tied,
 };

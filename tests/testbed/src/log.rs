@@ -24,6 +24,13 @@ impl Log {
         self.lines().iter().any(|line| line.contains(text))
     }
 
+    /// What follows this in the last line that begins with it.
+    pub fn after(&self, beginning: &str) -> Option<String> {
+        let lines = self.lines();
+        let mut rests = lines.iter().filter_map(|line| line.strip_prefix(beginning));
+        rests.next_back().map(str::to_owned)
+    }
+
     fn lines(&self) -> MutexGuard<'_, VecDeque<String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

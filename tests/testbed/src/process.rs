@@ -157,6 +157,15 @@ impl Process {
         bail!("{} {what}; its log:{}", self.name, self.log)
     }
 
+    /// As Ctrl-C does.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not let us.
+    pub fn interrupt(&mut self) -> io::Result<()> {
+        self.signal(Signal::SIGINT)
+    }
+
     /// Asks the program to end, and leaves it the time to do so.
     pub(crate) fn terminate(&mut self) -> io::Result<()> {
         self.signal(Signal::SIGTERM)
@@ -214,8 +223,13 @@ impl Process {
         self.child.wait()
     }
 
-    /// How the program ended; waits if it still runs.
-    pub(crate) fn wait(&mut self) -> io::Result<ExitStatus> {
+    /// How the program ended; waits if it still runs, and until its log is complete.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not tell.
+    pub fn wait(&mut self) -> io::Result<ExitStatus> {
+        while self.ready.recv().is_ok() {}
         self.child.wait()
     }
 

@@ -25,7 +25,7 @@ static SETPRIV: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
 ///
 /// Where there is no `setpriv` of util-linux, as on other systems than Linux, it is the command as
 /// it was: what it starts outlives a parent that is killed with SIGKILL.
-pub(crate) fn tied(command: Command) -> Command {
+pub fn tied(command: Command) -> Command {
     let Some(setpriv) = &*SETPRIV else {
         return command;
     };

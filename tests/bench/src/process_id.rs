@@ -1,47 +1,7 @@
-use std::{
-    fs,
-    process::{Child, Command},
-    time::Duration,
-};
+use std::{fs, time::Duration};
 
 use anyhow::Context as _;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::{Pid, SysconfVar, sysconf},
-};
-
-/// A process of ours, killed and reaped when dropped.
-#[derive(Debug)]
-pub(crate) struct Process(pub(crate) Child);
-
-impl Process {
-    pub(crate) fn spawn(command: &mut Command) -> anyhow::Result<Self> {
-        let child = command.spawn();
-        let program = command.get_program();
-        Ok(Self(
-            child.with_context(|| format!("cannot start {program:?}"))?,
-        ))
-    }
-
-    pub(crate) fn id(&self) -> ProcessId {
-        ProcessId(self.0.id())
-    }
-
-    /// As Ctrl-C does. Until we have reaped the process, its id belongs to no other.
-    pub(crate) fn interrupt(&mut self) -> anyhow::Result<()> {
-        if self.0.try_wait()?.is_none() {
-            kill(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGINT)?;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
+use nix::unistd::{SysconfVar, sysconf};
 
 /// What the system knows of a process that runs.
 #[derive(Debug, Clone, Copy)]
