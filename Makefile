@@ -9,13 +9,13 @@ demo: deps ## the demo on http://127.0.0.1:8080: nginx, three instances, Redis (
 
 # Tests of the store that sealing cannot touch, or that never seal.
 UNSEALED := auto_traits:: black_hole:: built_in:: check:: cookies:: examples:: http:: http2:: \
-	lost_connection:: options:: other_servers:: outage:: pool:: sentinel:: slow_line:: tls::
+	lost_connection:: options:: other_servers:: outage:: pool:: sentinel:: slow_line::
 
 test: deps-test ## every test, documentation examples included; those of the store with sealed sessions, too
 	cargo test --locked --workspace --all-features
 	SEALED=yes cargo test --locked --workspace --all-features --test store -- $(UNSEALED:%=--skip %)
 	for tls in native-tls rustls; do \
-		cargo test --locked --package actix-session-redis --features $$tls -- tls || exit; \
+		cargo test --locked --package actix-session-redis --features $$tls --test tls || exit; \
 	done
 
 # Where cargo puts what it makes.

@@ -14,7 +14,7 @@ use testbed::Cluster;
 use testbed::PemFile;
 #[cfg(feature = "sentinel")]
 use testbed::Sentinels;
-#[cfg(any(feature = "native-tls", feature = "rustls"))]
+#[cfg(feature = "rustls")]
 use testbed::{Certificates, Server};
 
 use crate::support::redis::TestRedis;
@@ -125,20 +125,6 @@ async fn tls_works_with_certificates_on_both_sides() {
         ("CERTIFICATE_KEY", path(client.key())),
     ];
     Example::start("tls", variables).assert_counts().await;
-}
-
-/// With both features, redis-rs trusts nobody by itself.
-#[cfg(any(
-    all(feature = "native-tls", not(feature = "rustls")),
-    all(feature = "rustls", not(feature = "native-tls"))
-))]
-#[actix_web::test]
-async fn the_counter_works_over_tls_with_an_authority_that_the_system_trusts() {
-    let certificates = Certificates::new();
-    let redis = Server::start_with_tls(&certificates);
-    let authority = certificates.authority().path().display().to_string();
-    let variables = [("REDIS_URL", redis.url()), ("SSL_CERT_FILE", authority)];
-    Example::start("counter", variables).assert_counts().await;
 }
 
 #[actix_web::test]

@@ -86,9 +86,6 @@ mod sentinel;
 mod size;
 /// Large sessions on a slow line to Redis: what comes slowly is not silence.
 mod slow_line;
-/// TLS with an authority of one's own, and with client certificates.
-#[cfg(any(feature = "native-tls", feature = "rustls"))]
-mod tls;
 /// TTLs are milliseconds, and no session lives for ever.
 mod ttl;
 /// What is not changed is not written.

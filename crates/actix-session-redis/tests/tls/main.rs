@@ -1,5 +1,11 @@
-use std::time::Duration;
+//! `rediss://`, with one of the two features and with both: by whom a server is trusted, and who shows a
+//! certificate.
 
+#![cfg(any(feature = "native-tls", feature = "rustls"))]
+
+use std::{collections::HashMap, env, process::Command, time::Duration};
+
+use actix_session::storage::SessionStore as _;
 use actix_session_redis::{
     Error, RedisSessionStore,
     deadpool_redis::{
@@ -7,9 +13,8 @@ use actix_session_redis::{
         redis::{AsyncConnectionConfig, Client, ClientTlsConfig, TlsCertificates},
     },
 };
+use actix_web::cookie::time;
 use testbed::{Certificates, Server};
-
-use crate::support::sessions::assert_works;
 
 /// A store that trusts this authority alone, and shows its client's certificate if asked to.
 fn store(url: &str, trusted: &Certificates, shows_certificate: bool) -> RedisSessionStore {
@@ -33,8 +38,15 @@ fn store(url: &str, trusted: &Certificates, shows_certificate: bool) -> RedisSes
 
 #[track_caller]
 fn assert_unavailable(error: Error) -> String {
-    assert_matches!(&error, Error::Unavailable { .. });
+    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
     error.to_string()
+}
+
+/// Saves and reads one session.
+async fn assert_works(store: &RedisSessionStore) {
+    let state = || HashMap::from([("n".to_owned(), "1".to_owned())]);
+    let key = store.save(state(), &time::Duration::HOUR).await.unwrap();
+    assert_eq!(store.load(&key).await.unwrap(), Some(state()));
 }
 
 #[actix_web::test]
@@ -84,4 +96,35 @@ async fn plain_and_tls_do_not_mix_and_do_not_hang() {
     let tls_url = without.url().replace("redis:", "rediss:");
     let tls = RedisSessionStore::from_url(tls_url).unwrap();
     assert_unavailable(tls.ping().await.unwrap_err());
+}
+
+/// For the process that the next test starts.
+const URL: &str = "URL_OF_A_TRUSTED_SERVER";
+
+#[actix_web::test]
+#[ignore = "run by the next test, in a process of its own"]
+async fn works_at_the_url_of_the_environment() {
+    let url = env::var(URL).unwrap();
+    assert_works(&RedisSessionStore::from_url(url).unwrap()).await;
+}
+
+/// With both features, redis-rs trusts nobody by itself.
+#[cfg(not(all(feature = "native-tls", feature = "rustls")))]
+#[test]
+fn a_server_of_an_authority_that_the_system_trusts_is_trusted() {
+    let certificates = Certificates::new();
+    let redis = Server::start_with_tls(&certificates);
+    // What the system trusts is read once in a process.
+    let mut process = Command::new(env::current_exe().unwrap());
+    process
+        .args([
+            "--ignored",
+            "--exact",
+            "works_at_the_url_of_the_environment",
+        ])
+        .env(URL, redis.url());
+    let works = |command: &mut Command| command.output().unwrap().status.success();
+    assert!(!works(&mut process));
+    process.env("SSL_CERT_FILE", certificates.authority().path());
+    assert!(works(&mut process));
 }
