@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Repeats the fault trials of a planned failover of Sentinel's against the servers that people run, those that
+# are named or all: TRIALS (10) times each. Prints what is lost, as the table in the manual's chapter on servers.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+trials="${TRIALS:-10}"
+folders="$(tests/servers/fetch.sh "$@")"
+trial=(cargo test --locked --workspace --all-features --test faults --)
+"${trial[@]}" --list failover:: >&2
+
+# Of what the trials say: "…: a planned failover: 3,037 requests, 0 failed, longest …, 64 of 64 sessions exact but
+# for 2 writes". Of how many requests how many failed, in how many trials writes were lost, and how many.
+sum() {
+    sed --quiet "s/^Sentinel: a planned failover$1: \(.* requests, .*\)/\1/p" "$2" | tr -d , | awk -v trials="$trials" '
+        { requests += $1; failed += $3 }
+        / but for / { lossy++; sub(/.* but for /, ""); lost += $1 }
+        END {
+            if (NR != trials) print NR " trials of " trials " have come to their end" >"/dev/stderr"
+            printf "%d | %d | %d of %d | %d", requests, failed, lossy, NR, lost
+        }'
+}
+
+status=0
+table="| server | writes | requests | failed | trials that lost writes | writes lost |
+| --- | --- | --: | --: | --: | --: |"
+for folder in $folders; do
+    version="$("$folder/bin/redis-server" --version | awk '{ print $1, substr($3, 3) }')"
+    said="${folder%/*}/results/${folder##*/}-planned-failover"
+    mkdir -p "${said%/*}"
+    : >"$said"
+    for ((round = 1; round <= trials; round++)); do
+        echo "planned failover: ${folder##*/}, $round of $trials" >&2
+        PATH="$folder/bin:$PATH" "${trial[@]}" planned_failover the_old_one_is_well >>"$said" 2>&1 || status=1
+    done
+    table+=$'\n'"| $version | go on | $(sum "" "$said") |"
+    table+=$'\n'"| $version | are paused | $(sum ", writes paused" "$said") |"
+done
+echo "$table"
+exit "$status"
