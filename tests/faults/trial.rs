@@ -54,8 +54,8 @@ pub(crate) struct Trial {
     /// That of the instances.
     pub(crate) cookie_key: CookieKey,
     pub(crate) stack: Stack,
-    /// Whether the last write to a server that dies may not have reached its replica.
-    may_lose_a_write: bool,
+    /// Whether the last writes that a server answers may not have reached its replica.
+    may_lose_writes: bool,
     _turn: Turn,
 }
 
@@ -92,7 +92,7 @@ impl Trial {
         redis: Option<RedisAddress>,
         turn: Turn,
     ) -> Self {
-        let may_lose_a_write = redis.is_some();
+        let may_lose_writes = redis.is_some();
         let cookie_key = CookieKey::generate();
         let options = StackOptions {
             instances,
@@ -104,7 +104,7 @@ impl Trial {
             what,
             cookie_key,
             stack: Stack::start(options).unwrap(),
-            may_lose_a_write,
+            may_lose_writes,
             _turn: turn,
         }
     }
@@ -114,7 +114,7 @@ impl Trial {
         let passers_by = self.passers_by();
         let url = self.stack.url();
         let mut visitors: Vec<_> = (0..VISITORS)
-            .map(|i| Visitor::arrive(&url, format!("visitor-{i}"), self.may_lose_a_write))
+            .map(|i| Visitor::arrive(&url, format!("visitor-{i}"), self.may_lose_writes))
             .collect();
 
         let over = AtomicBool::new(false);
@@ -143,6 +143,7 @@ impl Trial {
         let figures = Figures::new(visits, control, &visitors);
         self.say(&figures);
         figures.assert_sessions_are_exact();
+        figures.assert_lost_at_most(VISITORS);
         assert!(last_looks.iter().all(|look| look.answered));
         (figures, outcome)
     }
