@@ -42,6 +42,8 @@ pub(crate) struct Figures {
     pub(crate) counted_failures: u64,
     /// Answered visits that no replica had got when it took the place of their server.
     lost: u64,
+    /// Of how many visitors each answered visit is counted, and nothing else.
+    exact: usize,
     /// What visitors saw that they must not see.
     surprises: Vec<String>,
     visitors_held_up: Vec<String>,
@@ -59,6 +61,10 @@ impl Figures {
                 .map(|it| it.name().to_owned())
                 .collect(),
             lost: visitors.iter().map(Visitor::lost).sum(),
+            exact: visitors
+                .iter()
+                .filter(|it| it.lost() == 0 && it.surprise().is_none())
+                .count(),
             surprises: visitors
                 .iter()
                 .filter_map(Visitor::surprise)
@@ -146,10 +152,10 @@ impl fmt::Display for Figures {
             },
             visits.longest().as_millis(),
             control.longest().as_millis(),
-            VISITORS - self.surprises.len(),
+            self.exact,
             match self.lost {
                 0 => String::new(),
-                lost => format!(" but for {lost} writes"),
+                lost => format!(", {lost} answered writes lost"),
             },
         )
     }

@@ -27,6 +27,11 @@ pub mod operations {}
 
 #[cfg(any(doc, doctest))]
 #[cfg_attr(not(doctest), doc = include_str!("../docs/links.md"))]
+#[doc = include_str!("../docs/servers.md")]
+pub mod servers {}
+
+#[cfg(any(doc, doctest))]
+#[cfg_attr(not(doctest), doc = include_str!("../docs/links.md"))]
 #[doc = include_str!("../docs/security.md")]
 pub mod security {}
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use actix_session_redis::RedisSessionStoreBuilder;
 use futures_util::future::join_all;
 
@@ -16,7 +18,9 @@ async fn count_together(
     (writers, times): (usize, usize),
 ) {
     let redis = TestRedis::start().await;
-    let store = options(builder(&redis).seal(ring(&[A]))).build();
+    // Until the last of them is served, whatever else the machine does.
+    let patient = builder(&redis).deadline(Duration::from_secs(60));
+    let store = options(patient.seal(ring(&[A]))).build();
     let setup = Setup {
         workers: 2,
         ..Setup::consistent()
