@@ -13,16 +13,16 @@ trial=(cargo test --locked --workspace --all-features --test faults --)
 sum() {
     sed --quiet "s/^Sentinel: a planned failover$1: \(.* requests, .*\)/\1/p" "$2" | tr -d , | awk -v trials="$trials" '
         { requests += $1; failed += $3 }
-        / answered writes lost$/ { lossy++; lost += $(NF - 3) }
+        / answered writes lost$/ { lossy++; lost += $(NF - 3); most = $(NF - 3) > most ? $(NF - 3) : most }
         END {
             if (NR != trials) print NR " trials of " trials " have come to their end" >"/dev/stderr"
-            printf "%d | %d | %d of %d | %d", requests, failed, lossy, NR, lost
+            printf "%d | %d | %d of %d | %d | %d", requests, failed, lossy, NR, lost, most
         }'
 }
 
 status=0
-table="| server | writes | requests | failed | trials that lost writes | writes lost |
-| --- | --- | --: | --: | --: | --: |"
+table="| server | writes | requests | failed | trials that lost writes | writes lost | most in one trial |
+| --- | --- | --: | --: | --: | --: | --: |"
 for folder in $folders; do
     version="$("$folder/bin/redis-server" --version | awk '{ print $1, substr($3, 3) }')"
     said="${folder%/*}/results/${folder##*/}-planned-failover"
