@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test screenshots chaos bench bench-quick profile fuzz lint lowest fmt doc deps deps-lint deps-test deps-bench
+.PHONY: help demo test screenshots chaos compat compat-quick bench bench-quick profile fuzz lint lowest fmt doc deps deps-lint deps-test deps-bench
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: deps ## the demo on http://127.0.0.1:8080: nginx, three instances, Redis (INSTANCES, PORT, REDIS_URL and more in README.md change that)
 	cargo run --locked --release --package demo -- up
@@ -28,6 +28,12 @@ screenshots: deps-test ## the pictures in the READMEs, made anew by the tests th
 
 chaos: deps-test ## only the tests in which Redis is in trouble under load, with their figures
 	cargo test --locked --package e2e --test faults
+
+compat: deps-test ## the tests of the store and the fault trials against other servers: SERVERS, or four Redis and Valkey, 8 minutes each
+	tests/servers/compat.sh $(SERVERS)
+
+compat-quick: deps-test ## a minute of the same: what servers could do in different ways, on two of them
+	tests/servers/compat.sh --quick redis-trixie valkey-trixie
 
 bench: deps-bench ## how fast it is against what else there is, into the tables of the manual: about 25 minutes, on a machine that does nothing else
 	cargo run --locked --release --package bench -- run --chapter crates/actix-session-redis/docs/benchmarks.md

@@ -75,7 +75,10 @@ fn requests_fail_only_until_another_master_is_chosen_when_the_old_one_hangs() {
     );
 }
 
-/// Nobody tells the old master at once, but its replicas leave it.
+/// Of all servers: a master writes only as long as none of its replicas has left it.
+const AS_LONG_AS_BOTH_REPLICAS_ARE_THERE: [&str; 2] = ["--min-replicas-to-write", "2"];
+
+/// Nobody tells the old master at once, but its replicas leave it. What it answers before it notices is lost.
 #[test]
 fn requests_wait_while_another_master_is_chosen_and_the_old_one_is_well() {
     let plan = |redis: &Sentinels| {
@@ -84,8 +87,29 @@ fn requests_wait_while_another_master_is_chosen_and_the_old_one_is_well() {
         redis.wait_for_failover_from(old);
         redis.wait_until_replica(old);
     };
-    let replicas = ["--min-replicas-to-write", "2"];
+    let replicas = AS_LONG_AS_BOTH_REPLICAS_ARE_THERE;
     let (_, figures) = fail_over("Sentinel: a planned failover", &replicas, plan, |_| ());
     let waited = DEADLINE - LOOKS_AGAIN_WITHIN;
     assert!(figures.visits.failed().all(|it| it.took >= waited));
+}
+
+/// The Sentinels of Valkey 9 see to that themselves.
+#[test]
+fn a_planned_failover_loses_nothing_if_writes_are_paused_before() {
+    let plan = |redis: &Sentinels| {
+        let (old, sentinel) = (redis.master(), &redis.sentinels()[0]);
+        let help: Vec<String> = sentinel.run("SENTINEL HELP");
+        if help.iter().any(|line| line.contains("COORDINATED")) {
+            let name = redis.master_name();
+            sentinel.run::<()>(&format!("SENTINEL FAILOVER {name} COORDINATED"));
+        } else {
+            old.run::<()>("CLIENT PAUSE 1500 WRITE");
+            redis.begin_planned_failover();
+        }
+        redis.wait_for_failover_from(old);
+        redis.wait_until_replica(old);
+    };
+    let what = "Sentinel: a planned failover, writes paused";
+    let (_, figures) = fail_over(what, &AS_LONG_AS_BOTH_REPLICAS_ARE_THERE, plan, |_| ());
+    figures.assert_lost_at_most(0);
 }

@@ -57,8 +57,8 @@ pub(crate) struct Trial {
     pub(crate) stack: Stack,
     /// Unless others hold the sessions.
     redis: Option<Server>,
-    /// Whether the last write to a server that dies may not have reached its replica.
-    may_lose_a_write: bool,
+    /// Whether the last writes that a server answers may not have reached its replica.
+    may_lose_writes: bool,
     _turn: Turn,
 }
 
@@ -114,7 +114,7 @@ impl Trial {
             what,
             cookie_key,
             stack: Stack::start(options).unwrap(),
-            may_lose_a_write: redis.is_none(),
+            may_lose_writes: redis.is_none(),
             redis,
             _turn: turn,
         }
@@ -131,7 +131,7 @@ impl Trial {
         let passers_by = self.passers_by();
         let url = self.stack.url();
         let mut visitors: Vec<_> = (0..VISITORS)
-            .map(|i| Visitor::arrive(&url, format!("visitor-{i}"), self.may_lose_a_write))
+            .map(|i| Visitor::arrive(&url, format!("visitor-{i}"), self.may_lose_writes))
             .collect();
 
         let over = AtomicBool::new(false);
@@ -160,6 +160,7 @@ impl Trial {
         let figures = Figures::new(visits, control, &visitors);
         self.say(&figures);
         figures.assert_sessions_are_exact();
+        figures.assert_lost_at_most(VISITORS);
         assert!(last_looks.iter().all(|look| look.answered));
         (figures, outcome)
     }

@@ -14,7 +14,8 @@ pub(crate) struct Visitor {
     counted_failures: u64,
     /// Whether a refresh failed, or took long.
     was_held_up: bool,
-    may_lose_a_write: bool,
+    /// Whether its session may still go back once, to before the last writes that a server answered.
+    may_go_back: bool,
     /// Answered refreshes that are not counted any more.
     lost: u64,
     /// The first page that was not what it must be.
@@ -23,7 +24,7 @@ pub(crate) struct Visitor {
 
 impl Visitor {
     /// Opens the page for the first time, and leaves a name there.
-    pub(crate) fn arrive(url: &str, name: String, may_lose_a_write: bool) -> Self {
+    pub(crate) fn arrive(url: &str, name: String, may_go_back: bool) -> Self {
         let browser = Browser::new(url);
         let page = browser.open(&format!("/dbset/{name}"));
         assert_eq!((page.refreshed(), page.dbname()), (0, &*name));
@@ -34,7 +35,7 @@ impl Visitor {
             failed: 0,
             counted_failures: 0,
             was_held_up: false,
-            may_lose_a_write,
+            may_go_back,
             lost: 0,
             surprise: None,
         }
@@ -65,9 +66,10 @@ impl Visitor {
     /// answer: what was sent to a Redis that hangs is carried out when it goes on.
     fn compare(&mut self, page: &Page) {
         let (mut shown, name) = (page.refreshed(), page.dbname());
-        if self.may_lose_a_write && shown + 1 == self.answered + self.counted_failures {
-            self.may_lose_a_write = false;
-            self.lost += 1;
+        let expected = self.answered + self.counted_failures;
+        if self.may_go_back && shown < expected {
+            self.may_go_back = false;
+            self.lost = expected - shown;
         }
         shown += self.lost;
         let possible = self.counted_failures..=self.failed;

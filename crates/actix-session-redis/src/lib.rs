@@ -34,6 +34,11 @@ pub mod deployment {}
 
 #[cfg(any(doc, doctest))]
 #[cfg_attr(not(doctest), doc = include_str!("../docs/links.md"))]
+#[doc = include_str!("../docs/servers.md")]
+pub mod servers {}
+
+#[cfg(any(doc, doctest))]
+#[cfg_attr(not(doctest), doc = include_str!("../docs/links.md"))]
 #[doc = include_str!("../docs/security.md")]
 pub mod security {}
 

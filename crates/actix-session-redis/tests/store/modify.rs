@@ -1,7 +1,7 @@
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 use actix_session::storage::SessionStore;
-use actix_session_redis::Error;
+use actix_session_redis::{Error, RedisSessionStoreBuilder};
 use futures_util::{FutureExt, future::join_all};
 
 use crate::support::{
@@ -42,7 +42,9 @@ async fn modify_of_a_session_that_is_gone_is_an_error_and_stores_nothing() {
 #[actix_web::test]
 async fn modify_is_one_change_whatever_others_do_at_the_same_time() {
     let redis = TestRedis::start().await;
-    let stores: [_; 4] = std::array::from_fn(|_| redis.store());
+    // Until the last of them is served, whatever else the machine does.
+    let patient = |options: RedisSessionStoreBuilder| options.deadline(Duration::from_secs(60));
+    let stores: [_; 4] = std::array::from_fn(|_| redis.store_with(patient));
     let key = stores[0].save(state("n", "0"), &HOUR).await.unwrap();
     let count = |state: &mut State| {
         let n: u32 = state["n"].parse().unwrap();

@@ -3,7 +3,7 @@
 
 #![cfg(any(feature = "native-tls", feature = "rustls"))]
 
-use std::{collections::HashMap, env, process::Command, time::Duration};
+use std::{collections::HashMap, env, time::Duration};
 
 use actix_session::storage::SessionStore as _;
 use actix_session_redis::{
@@ -115,7 +115,7 @@ fn a_server_of_an_authority_that_the_system_trusts_is_trusted() {
     let certificates = Certificates::new();
     let redis = Server::start_with_tls(&certificates);
     // What the system trusts is read once in a process.
-    let mut process = Command::new(env::current_exe().unwrap());
+    let mut process = std::process::Command::new(env::current_exe().unwrap());
     process
         .args([
             "--ignored",
@@ -123,7 +123,7 @@ fn a_server_of_an_authority_that_the_system_trusts_is_trusted() {
             "works_at_the_url_of_the_environment",
         ])
         .env(URL, redis.url());
-    let works = |command: &mut Command| command.output().unwrap().status.success();
+    let works = |command: &mut std::process::Command| command.output().unwrap().status.success();
     assert!(!works(&mut process));
     process.env("SSL_CERT_FILE", certificates.authority().path());
     assert!(works(&mut process));
