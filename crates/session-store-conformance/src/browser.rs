@@ -51,7 +51,7 @@ impl Service<ServiceRequest> for Application {
 /// Status and headers of the answer to a request.
 type Visit = dyn Fn(ServiceRequest) -> LocalBoxFuture<(StatusCode, HeaderMap)>;
 
-/// A browser, with the cookies that it has been given. Clones are tabs of the same one.
+/// A browser, with the session cookie that it has been given. Clones are tabs of the same one.
 #[derive(Clone)]
 pub(crate) struct Browser {
     application: Rc<Visit>,
@@ -108,7 +108,7 @@ impl Browser {
         Ok(session_key.value().to_owned().try_into()?)
     }
 
-    /// Sends a request, takes the cookies of the answer, and returns what the handler has.
+    /// Sends a request, takes the session cookie of the answer, and returns what the handler has.
     pub(crate) async fn request<T: 'static>(
         &self,
         handler: impl AsyncFnOnce(Session) -> T + 'static,
@@ -137,6 +137,9 @@ impl Browser {
 
     fn take(&self, set_cookie: &str) {
         let (pair, attributes) = set_cookie.split_once(';').unwrap_or((set_cookie, ""));
+        if !pair.starts_with("id=") {
+            return;
+        }
         let is_removed = pair.ends_with('=') || attributes.contains("Max-Age=0");
         *self.cookie.borrow_mut() = (!is_removed).then(|| pair.to_owned());
     }
