@@ -58,6 +58,11 @@ pub mod migration {}
 
 #[cfg(any(doc, doctest))]
 #[cfg_attr(not(doctest), doc = include_str!("../docs/links.md"))]
+#[doc = include_str!("../docs/conformance.md")]
+pub mod conformance {}
+
+#[cfg(any(doc, doctest))]
+#[cfg_attr(not(doctest), doc = include_str!("../docs/links.md"))]
 #[doc = include_str!("../docs/benchmarks.md")]
 pub mod benchmarks {}
 
