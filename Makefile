@@ -9,7 +9,7 @@ demo: deps ## the demo on http://127.0.0.1:8080: nginx, three instances, Redis (
 
 # Tests of the store that sealing cannot touch, or that never seal.
 UNSEALED := auto_traits:: black_hole:: built_in:: check:: cookies:: examples:: http:: http2:: \
-	lost_connection:: options:: other_servers:: outage:: pool:: sentinel:: slow_line::
+	lost_connection:: options:: other_servers:: outage:: pool:: slow_line::
 
 test: deps-test ## every test, documentation examples included; those of the store with sealed sessions, too
 	cargo test --locked --workspace --all-features
