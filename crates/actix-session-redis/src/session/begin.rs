@@ -66,7 +66,7 @@ pub(super) async fn create(
         }
         let begun = session.begin(state, &plan).await;
         match begun {
-            Ok(Begun::Done) => {
+            Ok(Begun::Done | Begun::Before) => {
                 let owner = plan.details.owner;
                 return Ok(Some(Created { session_key, owner }));
             }
@@ -97,9 +97,9 @@ pub(super) async fn adopt(
     let copy_lives = copy.prolong(ttl_ms).await?;
     match snapshot {
         Some(snapshot) if snapshot.origin == Origin::Copy => {
-            // If its key is taken, another request has adopted it.
-            if copy_lives && begin_adopted(session, &snapshot.state, terms).await? {
-                events::adopted();
+            if copy_lives {
+                // If its key is taken, another request has adopted it.
+                begin_adopted(session, &snapshot.state, terms).await?;
             }
             Ok(copy_lives)
         }
@@ -145,5 +145,8 @@ pub(super) async fn begin_adopted(
     {
         copy.remove().await?;
     }
-    Ok(begun == Begun::Done)
+    if begun == Begun::Done {
+        events::adopted();
+    }
+    Ok(matches!(begun, Begun::Done | Begun::Before))
 }

@@ -55,6 +55,9 @@ async fn end_theirs(
         names = match ended {
             Ended::ByUs(_) | Ended::ByUsUnread(_) => return Ok(true),
             Ended::BySomebodyElse(None) | Ended::NotTheirs => return Ok(false),
+            Ended::BySomebodyElse(Some(successor)) if is_spared(&successor, whose) => {
+                return Ok(false);
+            }
             Ended::BySomebodyElse(Some(successor)) => {
                 // Only who writes to Redis beside us makes tombstones tell of each other, or of thousands.
                 if !known.insert(names.id.clone()) {
@@ -68,6 +71,10 @@ async fn end_theirs(
             }
         };
     }
+}
+
+fn is_spared(successor: &Names, whose: Option<&Whose<'_>>) -> bool {
+    whose.is_some_and(|whose| whose.but.contains(&successor.id))
 }
 
 /// The same for many, which are told by whom they have to be. Says of each whether it was ended.
@@ -103,6 +110,7 @@ pub(super) async fn end_together(
         ended.push(match it {
             Ended::ByUs(_) | Ended::ByUsUnread(_) => true,
             Ended::BySomebodyElse(None) | Ended::NotTheirs => false,
+            Ended::BySomebodyElse(Some(successor)) if is_spared(&successor, Some(whose)) => false,
             Ended::BySomebodyElse(Some(successor)) => {
                 end_theirs(storage, op, &successor, Some(whose)).await?
             }
@@ -123,8 +131,28 @@ async fn remove_copies(
         let owner = found.as_ref().and_then(|(it, _)| it.owner.as_ref());
         whose.is_pending || owner.is_some_and(|owner| whose.user.is(&owner.user))
     });
-    let keys: Vec<_> = theirs
-        .map(|((names, _), _)| storage.keyspace.session(names))
+    let ids: Vec<_> = theirs.map(|((names, _), _)| &names.id).collect();
+    let copies = copies_of(storage, op, &ids).await?;
+    let copies: Vec<_> = copies.into_iter().flatten().collect();
+    let remove = |redis: Arc<Connection>| {
+        let removals = copies.iter().map(move |redis_key| {
+            let redis = Arc::clone(&redis);
+            Hash { redis, redis_key }.remove()
+        });
+        try_join_all(removals)
+    };
+    storage.client.run(op, remove).await.map(drop)
+}
+
+/// The Redis keys of the copies that these sessions have.
+pub(super) async fn copies_of(
+    storage: &Storage,
+    op: &Operation<'_>,
+    ids: &[&SessionId],
+) -> Result<Vec<Option<String>>, Error> {
+    let names = ids.iter().map(|id| Names::of_id((*id).clone()));
+    let keys: Vec<_> = names
+        .map(|names| storage.keyspace.session(&names))
         .collect();
     let look = |redis: Arc<Connection>| {
         let looks = keys.iter().map(move |redis_key| {
@@ -138,16 +166,7 @@ async fn remove_copies(
         });
         try_join_all(looks)
     };
-    let copies = storage.client.run(op, look).await?;
-    let copies: Vec<_> = copies.into_iter().flatten().collect();
-    let remove = |redis: Arc<Connection>| {
-        let removals = copies.iter().map(move |redis_key| {
-            let redis = Arc::clone(&redis);
-            Hash { redis, redis_key }.remove()
-        });
-        try_join_all(removals)
-    };
-    storage.client.run(op, remove).await.map(drop)
+    storage.client.run(op, look).await
 }
 
 /// What is noted of each of these sessions beside its state, and how many milliseconds it has left

@@ -83,5 +83,7 @@ async fn make_room(
     }
     let too_many = entries.all.len().saturating_sub(limit);
     entries.all.truncate(too_many);
-    end_entries(storage, op, user, &entries).await.map(drop)
+    end_entries(storage, op, user, &entries, &[])
+        .await
+        .map(drop)
 }

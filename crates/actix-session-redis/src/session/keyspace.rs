@@ -312,9 +312,11 @@ pub(crate) fn draw_session_key() -> SessionKey {
     session_key.expect("64 characters are within the limits of a session key")
 }
 
+pub(crate) const TOKEN_LENGTH: usize = 16;
+
 /// Tells one operation from all others: 95 random bits.
 pub(crate) fn draw_token() -> String {
-    draw(16)
+    draw(TOKEN_LENGTH)
 }
 
 /// Alphanumerics from the operating system's CSPRNG.

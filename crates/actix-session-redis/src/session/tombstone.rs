@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use deadpool_redis::redis::{Cmd, Value};
 
 use super::{
-    keyspace::{Keyspace, Names, User},
+    keyspace::{Keyspace, Names, SessionId, TOKEN_LENGTH, User},
     seal::Seal,
     state::State,
 };
@@ -33,6 +33,8 @@ pub(crate) struct Whose<'a> {
     pub(crate) user: &'a User,
     /// It may become theirs, or begin, at any moment.
     pub(crate) is_pending: bool,
+    /// It does not end with one that it has taken the place of, if it is one of these.
+    pub(crate) but: &'a [SessionId],
 }
 
 pub(crate) enum Ended {
@@ -62,7 +64,10 @@ impl Ending<'_> {
             command.arg(self.who).arg(successor.unwrap_or_default());
             command.arg(milliseconds(LIFETIME));
             command.arg(self.keep_last_state.map(milliseconds).unwrap_or_default());
-            if let Some(Whose { user, is_pending }) = self.whose {
+            if let Some(Whose {
+                user, is_pending, ..
+            }) = self.whose
+            {
                 command.arg(if *is_pending { "1" } else { "" });
                 for id in user.ids() {
                     command.arg(id.as_ref());
@@ -105,4 +110,18 @@ pub(crate) async fn age(
     let ttl_left_ms: i64 = redis.query(&Cmd::pttl(redis_key)).await?;
     let ttl_left = u64::try_from(ttl_left_ms).ok().map(Duration::from_millis);
     Ok(ttl_left.map(|left| LIFETIME.saturating_sub(left)))
+}
+
+/// What has taken the place of a session that has ended, if something has.
+pub(crate) async fn successor(
+    redis: Arc<Connection>,
+    redis_key: &str,
+    keyspace: &Keyspace,
+) -> Result<Option<Names>, Failure> {
+    let ended: Option<Vec<u8>> = match redis.query(&Cmd::get(redis_key)).await {
+        Err(Failure::Permanent(Error::Unreadable { .. })) => None,
+        ended => ended?,
+    };
+    let successor = ended.and_then(|ended| Some(ended.get(TOKEN_LENGTH..)?.to_vec()));
+    Ok(successor.and_then(|successor| keyspace.told(successor)))
 }

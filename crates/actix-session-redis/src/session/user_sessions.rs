@@ -6,10 +6,11 @@ use futures_util::future::try_join_all;
 
 use super::{
     details::Details,
-    end::{details_of, end_together},
+    end::{copies_of, details_of, end_together},
     entry::{Entries, Entry, Login},
     index::Limit,
     keyspace::{Names, SessionId, User},
+    layout::built_in::BuiltIn,
     storage::Storage,
     tombstone::{self, Whose},
 };
@@ -72,7 +73,7 @@ pub(super) async fn end_of(
         // It may have been renewed a moment ago: then its tombstone says what is the user's now.
         entries.all.push(Entry::new(id.clone(), 0));
     }
-    Ok(end_entries(storage, op, user, &entries).await? > 0)
+    Ok(end_entries(storage, op, user, &entries, &[]).await? > 0)
 }
 
 /// How many have been ended.
@@ -82,10 +83,37 @@ pub(super) async fn end_all_of(
     user: &User,
     but: Option<&SessionId>,
 ) -> Result<usize, Error> {
-    let index = storage.index(op, user);
-    let mut entries = op.observation.of(index.end_all(but)).await?;
-    entries.all.retain(|entry| Some(&entry.id) != but);
-    end_entries(storage, op, user, &entries).await
+    let (index, mut but) = (storage.index(op, user), Vec::from_iter(but.cloned()));
+    let marked = async {
+        loop {
+            let entries = index.end_all(but.last()).await?;
+            let successor = match but.last() {
+                Some(own) => successor_of(storage, op, own).await?,
+                None => None,
+            };
+            match successor {
+                // Only who writes to Redis beside us makes tombstones tell of each other.
+                Some(successor) if !but.contains(&successor) => but.push(successor),
+                _ => return Ok(entries),
+            }
+        }
+    };
+    let mut entries = op.observation.of(marked).await?;
+    entries.all.retain(|entry| !but.contains(&entry.id));
+    end_entries(storage, op, user, &entries, &but).await
+}
+
+/// What has taken the place of the session, if it was renewed a moment ago: by another request of the same
+/// browser.
+async fn successor_of(
+    storage: &Storage,
+    op: &Operation<'_>,
+    id: &SessionId,
+) -> Result<Option<SessionId>, Error> {
+    let redis_key = &*storage.keyspace.tombstone(id);
+    let look = |redis| tombstone::successor(redis, redis_key, &storage.keyspace);
+    let successor = storage.client.run(op, look).await?;
+    Ok(successor.map(|successor| successor.id))
 }
 
 /// Fails if no other session may begin: without a `limit`, any may.
@@ -147,6 +175,15 @@ async fn look_at(
         _ => Found::Gone,
     });
     let mut found: Vec<_> = found.collect();
+    if storage.keyspace.adopts() {
+        let is_live = |(_, found): &(&&SessionId, &mut Found)| matches!(found, Found::Live(..));
+        let live = ids.iter().zip(&mut found).filter(is_live);
+        let (ids, live): (Vec<_>, Vec<_>) = live.map(|(id, found)| (*id, found)).unzip();
+        let ended = ended_there(storage, op, &ids).await?;
+        for (found, _) in live.into_iter().zip(ended).filter(|(_, ended)| *ended) {
+            *found = Found::Gone;
+        }
+    }
     let is_pending = |(_, found): &(&&SessionId, &mut Found)| matches!(found, Found::Pending);
     let (ids, pending): (Vec<_>, Vec<_>) = ids.iter().zip(&mut found).filter(is_pending).unzip();
     if !ids.is_empty() {
@@ -158,19 +195,26 @@ async fn look_at(
     Ok(found)
 }
 
-/// How many of them have been ended: live ones, and such as are about to begin.
+/// How many of them have been ended: live ones, and such as are about to begin. None of `but` is, which may
+/// have taken the place of one of them.
 pub(super) async fn end_entries(
     storage: &Storage,
     op: &Operation<'_>,
     user: &User,
     entries: &Entries,
+    but: &[SessionId],
 ) -> Result<usize, Error> {
     let mut count = 0;
     for some in entries.all.chunks(AT_ONCE) {
         let op = &storage.client.operation(op.observation.name());
         let ends = some.iter().map(|entry| {
             let is_pending = entries.is_pending(entry);
-            (Names::of_id(entry.id.clone()), Whose { user, is_pending })
+            let whose = Whose {
+                user,
+                is_pending,
+                but,
+            };
+            (Names::of_id(entry.id.clone()), whose)
         });
         let ends: Vec<_> = ends.collect();
         let ended = op.observation.of(end_together(storage, op, &ends)).await?;
@@ -178,6 +222,28 @@ pub(super) async fn end_entries(
         let _ = storage.index(op, user).leave(some).await;
     }
     Ok(count)
+}
+
+/// Which of these sessions the store built into actix-session has ended: their copies are gone.
+async fn ended_there(
+    storage: &Storage,
+    op: &Operation<'_>,
+    ids: &[&SessionId],
+) -> Result<Vec<bool>, Error> {
+    let copies = &copies_of(storage, op, ids).await?;
+    let look = |redis: Arc<Connection>| {
+        let looks = copies.iter().map(move |copy| {
+            let redis = Arc::clone(&redis);
+            async move {
+                match copy {
+                    Some(redis_key) => BuiltIn { redis, redis_key }.exists().await.map(|is| !is),
+                    None => Ok(false),
+                }
+            }
+        });
+        try_join_all(looks)
+    };
+    storage.client.run(op, look).await
 }
 
 /// Which of these sessions have ended, as far as that is remembered.

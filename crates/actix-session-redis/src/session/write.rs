@@ -210,7 +210,6 @@ pub(super) async fn replace(
     let replaced = session.replace(&put).await?;
     match session.copy() {
         Some(copy) if matches!(replaced, Written::Gone) && copy.exists().await? => {
-            events::adopted();
             begin_adopted(session, state, terms).await.map(Effect::done)
         }
         _ => Ok(Effect::done(matches!(replaced, Written::Done))),

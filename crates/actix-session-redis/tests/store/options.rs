@@ -5,7 +5,7 @@ use std::{
 };
 
 use actix_session::storage::SessionStore;
-use actix_session_redis::{Error, RedisSessionStore, RedisSessionStoreBuilder};
+use actix_session_redis::{AtLimit, Error, RedisSessionStore, RedisSessionStoreBuilder};
 use futures_util::future::{join, join_all};
 
 use crate::{
@@ -89,6 +89,18 @@ async fn what_the_layout_of_the_built_in_store_cannot_do_is_invalid() {
         it.built_in_layout("").adopt_built_in_sessions("")
     })
     .await;
+    type Set = fn(RedisSessionStoreBuilder) -> RedisSessionStoreBuilder;
+    const DAY: Duration = Duration::from_secs(86_400);
+    let of_users: [Set; 5] = [
+        |it| it.user_field("user"),
+        |it| it.user_field("user").label_field("device"),
+        |it| it.user_field("user").session_limit(3, AtLimit::Refuse),
+        |it| it.absolute_lifetime(DAY),
+        |it| it.lifetimes(DAY..=DAY),
+    ];
+    for set in of_users {
+        assert_invalid(&redis, layout, |it| set(it).built_in_layout("")).await;
+    }
 }
 
 #[actix_web::test]

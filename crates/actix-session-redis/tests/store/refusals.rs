@@ -165,6 +165,23 @@ async fn the_commands_that_the_remedy_names_are_enough() {
     }
 }
 
+#[test]
+fn the_manual_names_them_in_the_line_that_gives_the_rights() {
+    let set = |words: &'static str| -> BTreeSet<_> {
+        let words = words.split_whitespace();
+        words.filter(|word| word.starts_with('+')).collect()
+    };
+    let line = |chapter: &'static str| {
+        let (_, rest) = chapter.split_once("ACL SETUSER shop on").unwrap();
+        set(rest.split_once("```").unwrap().0)
+    };
+    let (needed, operations) = (set(COMMANDS), include_str!("../../docs/operations.md"));
+    assert_eq!(line(operations), needed);
+    assert!(operations.contains(USER_COMMANDS));
+    let of_those_who_move = line(include_str!("../../docs/migration.md"));
+    assert!(of_those_who_move.is_superset(&needed));
+}
+
 #[actix_web::test]
 async fn they_are_enough_for_sessions_of_the_built_in_store_too() {
     let redis = TestRedis::start().await;

@@ -44,7 +44,7 @@ use crate::support::{
     app::{Setup, TestApp},
     browser::Browser,
     redis::TestRedis,
-    routes,
+    routes::{self, Desk},
     sessions::{HOUR, State, state},
 };
 
@@ -69,8 +69,9 @@ fn app_with(store: &RedisSessionStore, setup: &Setup) -> TestApp {
         let sessions = setup.sessions(store.clone());
         let own = web::scope("")
             .wrap(from_fn(routes::wait_at_the_desk))
-            .service((end_others, current_of_list, expires_in, refuses, remember))
-            .service((password_login, password_login_in_place));
+            .service((end_others, end_others_at_last, current_of_list))
+            .service((expires_in, refuses, remember))
+            .service((password_login, password_login_in_place, mixed_up_login));
         let devices = web::scope("")
             .app_data(Data::new(store.clone()))
             .wrap(ConsistentSessions::new(sessions))
@@ -93,6 +94,21 @@ async fn end_others(
 ) -> String {
     let sessions = store.sessions_of(user(&session).await);
     sessions.end_others(&current).await.unwrap().to_string()
+}
+
+/// When the desk lets it go.
+#[get("/end-others-at-last")]
+async fn end_others_at_last(
+    session: Session,
+    current: CurrentSession,
+    store: Data<RedisSessionStore>,
+    desk: Data<Desk>,
+) -> String {
+    let user = user(&session).await;
+    desk.arrived.add_permits(1);
+    desk.let_go.acquire().await.unwrap().forget();
+    let ended = store.sessions_of(user).end_others(&current).await;
+    ended.unwrap().to_string()
 }
 
 #[get("/current-of-list")]
@@ -159,6 +175,24 @@ async fn password_login_in_place(
     user: Path<String>,
 ) -> Result<&'static str> {
     log_in_with(&session, &current, &store, &user).await
+}
+
+/// Begun as that of one, and completed as that of another, or of nobody.
+#[get("/mixed-up-login/{begun}/{completed}")]
+async fn mixed_up_login(
+    session: Session,
+    current: CurrentSession,
+    store: Data<RedisSessionStore>,
+    path: Path<(String, String)>,
+) -> Result<&'static str> {
+    let (begun, completed) = path.into_inner();
+    let login = store.sessions_of(begun).begin_login().await;
+    current.complete_login(login.map_err(ErrorConflict)?);
+    session.insert("n", 1)?;
+    if completed != "nobody" {
+        session.insert("user", completed)?;
+    }
+    Ok("welcome")
 }
 
 async fn log_in_with(

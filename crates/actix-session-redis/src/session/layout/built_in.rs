@@ -1,7 +1,7 @@
 //! The names and bytes of the store built into actix-session: a session is a Redis string under its
 //! session key.
 //!
-//! Whatever is known of that store is in this file.
+//! Whatever is known of that store is in this file, but for the names, which are in `keyspace`.
 
 use std::{collections::BTreeMap, sync::Arc};
 

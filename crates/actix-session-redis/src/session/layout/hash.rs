@@ -51,6 +51,8 @@ pub(crate) struct Birth<'a> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Begun {
     Done,
+    /// By an earlier try, or by another request that adopts it in the same millisecond.
+    Before,
     /// Its key is that of another session.
     Taken,
     /// It has ended already.
@@ -153,6 +155,7 @@ impl Hash<'_> {
             Value::Int(0) => Ok(Begun::Taken),
             Value::Int(1) => Ok(Begun::Done),
             Value::Int(2) => Ok(Begun::Ended),
+            Value::Int(3) => Ok(Begun::Before),
             _ => Err(out_of_step()),
         }
     }

@@ -4,8 +4,9 @@ use futures_util::future::join_all;
 use super::{Both, session_key_of};
 use crate::support::{
     app::{Setup, TestApp},
+    log::Log,
     redis::commands,
-    sessions::{hash_of, session_key},
+    sessions::{HOUR, hash_of, session_key, state},
 };
 
 const LOGGED_IN: &str = "n=1 user=\"ada\"";
@@ -84,6 +85,7 @@ async fn a_logout_with_the_key_from_before_a_renewal_takes_the_copy_of_its_succe
 
 #[actix_web::test]
 async fn twenty_first_writes_at_once_adopt_one_session_and_lose_nothing() {
+    let log = Log::of_this_thread();
     let both = both().await;
     let user = both.user().await;
     let here = user.at(&both.ours);
@@ -104,6 +106,7 @@ async fn twenty_first_writes_at_once_adopt_one_session_and_lose_nothing() {
     for i in (1..20).step_by(2) {
         assert!(seen.contains(&format!("field{i}=\"{i}\"")), "{seen}");
     }
+    assert_eq!(log.count("adopted a session"), 1);
 }
 
 #[actix_web::test]
@@ -165,6 +168,14 @@ async fn what_cannot_be_read_there_is_a_fresh_session_and_stays() {
         assert_ne!(session_key_of(&user), copy);
         assert_eq!(both.value_of(&copy), what);
     }
+    let user = both.user().await;
+    let copy = session_key_of(&user);
+    both.redis.run::<()>(&format!("DEL {copy}"));
+    both.redis.run::<()>(&format!("RPUSH {copy} 1"));
+    let before = both.redis.dump(&copy);
+    assert_eq!(user.at(&both.ours).get("/count").await.text(), "n=1");
+    assert_ne!(session_key_of(&user), copy);
+    assert_eq!(both.redis.dump(&copy), before);
 }
 
 #[actix_web::test]
@@ -265,4 +276,8 @@ async fn it_costs_one_look_up_and_nothing_without_the_option() {
         adopting,
         commands([("hgetall", 1), ("pttl", 2), ("get", 1)])
     );
+    // Once it is ours, whether its copy is there.
+    let key = with.save(state("n", "1"), &HOUR).await.unwrap();
+    let (_, adopting) = both.redis.commands_during(with.load(&key)).await;
+    assert_eq!(adopting, commands([("hgetall", 1), ("exists", 1)]));
 }

@@ -192,3 +192,52 @@ async fn a_logout_that_comes_twice_has_nothing_left_to_end() {
     assert!(!of_no_session);
     assert_eq!(redis.keys().len(), keys.len(), "one tombstone each");
 }
+
+/// As after every end that this store has seen: the built-in one leaves nothing that tells of it.
+#[actix_web::test]
+async fn a_request_that_comes_late_after_a_logout_here_is_anonymous_and_may_log_in() {
+    let both = both().await;
+    for end in ["/purge", "/login/eve"] {
+        let user = both.user().await;
+        let late = both.copy_of(&user);
+        let late = late.at(&both.ours);
+        user.at(&both.ours).get(end).await.text();
+        let keys = both.redis.keys();
+        for path in ["/count", "/set/name/Ada", "/clear"] {
+            let answer = late.get(path).await;
+            assert!(!answer.touches_session_cookie(), "{path}: {answer:?}");
+            assert_eq!(both.redis.keys(), keys, "{end} {path}");
+        }
+        late.get("/login/bob").await.text();
+        assert_eq!(both.read_there(&late).await, "user=\"bob\"");
+    }
+}
+
+#[actix_web::test]
+async fn the_format_of_the_release_that_follows_is_read_and_that_of_0_11_is_written() {
+    let both = both().await;
+    let user = both.user().await;
+    let redis_key = session_key_of(&user);
+    let state = r#"{"v":1,"state":{"n":7,"user":"ada"}}"#;
+    both.redis.put(&redis_key, state.as_bytes());
+    both.lives_for_a_minute(&redis_key);
+    let counted = user.at(&both.ours).get("/count").await.text();
+    assert_eq!(counted, "n=8 user=\"ada\"");
+    let written = both.value_of(&redis_key);
+    assert_eq!(written, r#"{"n":"8","user":"\"ada\""}"#);
+    assert_eq!(both.read_there(&user).await, counted);
+}
+
+#[actix_web::test]
+async fn what_is_no_session_there_is_a_fresh_one_and_stays() {
+    let both = both().await;
+    let user = both.user().await;
+    let redis_key = session_key_of(&user);
+    both.redis.run::<()>(&format!("DEL {redis_key}"));
+    both.redis.run::<()>(&format!("RPUSH {redis_key} 1"));
+    let before = both.redis.dump(&redis_key);
+    let here = user.at(&both.ours);
+    assert_eq!(here.get("/count").await.text(), "n=1");
+    assert_ne!(session_key_of(&user), redis_key);
+    assert_eq!(both.redis.dump(&redis_key), before);
+}

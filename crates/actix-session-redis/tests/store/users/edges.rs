@@ -294,3 +294,91 @@ async fn a_limit_may_be_set_when_a_user_has_thousands_of_sessions() {
     save(&limited, "Ada").await;
     assert_eq!(store.sessions_of("Ada").count().await.unwrap(), 3);
 }
+
+/// As long as no request with its cookie has come here, nobody has noticed.
+#[actix_web::test]
+async fn a_session_that_the_built_in_store_has_ended_is_neither_listed_nor_counted() {
+    let redis = TestRedis::start().await;
+    let store = redis.unsealed_store_with(|it| with_copies(it).session_limit(2, AtLimit::Refuse));
+    for _ in 0..2 {
+        save(&store, "Ada").await;
+    }
+    assert_eq!(handles(&store, "Ada").await.len(), 2);
+    let mut copies = redis.keys();
+    copies.retain(|key| key.starts_with("built-in:"));
+    redis.run::<()>(&format!("DEL {}", copies[0]));
+    assert_eq!(handles(&store, "Ada").await.len(), 1);
+    assert_eq!(store.sessions_of("Ada").count().await.unwrap(), 1);
+    save(&store, "Ada").await;
+    assert_eq!(handles(&store, "Ada").await.len(), 2);
+}
+
+#[actix_web::test]
+async fn all_sessions_of_a_user_can_be_ended_while_redis_is_full() {
+    let redis = TestRedis::start().await;
+    let store = redis.store_with(with_users);
+    let app = app_with_devices(&store);
+    let [phone, laptop] = [log_in(&app, "Ada").await, log_in(&app, "Ada").await];
+    for _ in 0..2 {
+        save(&store, "Ada").await;
+    }
+    redis.run::<()>("CONFIG SET maxmemory 1");
+    let handle = handles(&store, "Ada").await.pop().unwrap();
+    assert!(store.sessions_of("Ada").end(&handle).await.unwrap());
+    assert_eq!(phone.get("/devices/end-others").await.text(), "2");
+    assert_eq!(laptop.get("/read").await.text(), "empty");
+    assert_eq!(store.sessions_of("Ada").end_all().await.unwrap(), 1);
+    assert_eq!(phone.get("/read").await.text(), "empty");
+    assert_eq!(redis.sessions(), [""; 0]);
+}
+
+#[actix_web::test]
+async fn in_the_layout_of_the_built_in_store_a_page_can_say_how_long_the_session_has_left() {
+    let redis = TestRedis::start().await;
+    let store = redis.unsealed_store_with(|builder| builder.built_in_layout("built-in:"));
+    let app = app_with_devices(&store);
+    let browser = log_in(&app, "Ada").await;
+    redis.run::<()>(&format!("PEXPIRE {} 60500", only_one(&redis, "built-in:")));
+    assert_eq!(browser.get("/devices/expires-in").await.text(), "60");
+}
+
+/// Lua unpacks no more than some thousands at once.
+#[actix_web::test]
+async fn ten_thousand_entries_whose_time_is_up_go_at_once() {
+    let redis = TestRedis::start().await;
+    let store = redis.store_with(with_users);
+    save(&store, "Ada").await;
+    let keys = index_keys(&redis);
+    for key in &keys {
+        let entries: String = (0..10_000).map(|n| format!(" 1000 {n:043}")).collect();
+        redis.run::<()>(&format!("ZADD {key}{entries}"));
+    }
+    assert_eq!(store.sessions_of("Ada").count().await.unwrap(), 1);
+    for key in &keys {
+        assert_eq!(redis.run::<u64>(&format!("ZCARD {key}")), 1);
+    }
+}
+
+/// As after a `FLUSHALL` of another server of the cluster.
+#[actix_web::test]
+async fn ten_thousand_entries_without_a_session_keep_nobody_from_logging_in() {
+    for at_limit in [AtLimit::Refuse, AtLimit::EndOldest] {
+        let redis = TestRedis::start().await;
+        let store = redis.store_with(|it| with_users(it).session_limit(2, at_limit));
+        let first = save(&store, "Ada").await;
+        for (key, score) in index_keys(&redis)
+            .into_iter()
+            .zip([now_ms() + 7_200_000, 1000])
+        {
+            let entries: String = (0..10_000).map(|n| format!(" {score} {n:043}")).collect();
+            redis.run::<()>(&format!("ZADD {key}{entries}"));
+        }
+        save(&store, "Ada").await;
+        assert_eq!(handles(&store, "Ada").await.len(), 2);
+        assert!(store.load(&first).await.unwrap().is_some());
+        assert_eq!(
+            redis.run::<u64>(&format!("ZCARD {}", only_index(&redis))),
+            2
+        );
+    }
+}

@@ -183,7 +183,7 @@ fn pairs() -> Vec<[Plan; 2]> {
         ),
         meets(
             of_phone(What::Renew),
-            &[What::Renew, What::Lose].map(of_phone),
+            &[What::Renew, What::Lose, What::EndOthers(Ada)].map(of_phone),
         ),
         meets(
             elsewhere(What::EndAll(Ada)),
@@ -280,8 +280,9 @@ fn a_random_order_of_random_requests(redis: Servers, cases: u32, lost: f64) {
     }
 }
 
+/// An order that chance once found.
 #[actix_web::test]
-async fn temp_refuse_ends() {
+async fn who_is_refused_while_sessions_end_and_a_reply_is_lost_leaves_the_index_right() {
     let at_first = &[Phone, Laptop, Desk, Guest];
     let limit = Some((2, AtLimit::Refuse));
     let mut lanes = Lanes::new(MOST, Rc::new(Servers::one()), limit, at_first).await;

@@ -1,7 +1,10 @@
 use std::{cell::Cell, collections::BTreeMap, future::ready, mem, rc::Rc, time::Duration};
 
 use actix_session::storage::SessionStore as _;
-use actix_session_redis::{AtLimit, Error, RedisSessionStore, RedisSessionStoreBuilder, SessionId};
+use actix_session_redis::{
+    AtLimit, CurrentSession, Error, RedisSessionStore, RedisSessionStoreBuilder, SessionId,
+};
+use actix_web::{FromRequest as _, test::TestRequest};
 use futures_util::{
     FutureExt as _,
     future::{join, join_all},
@@ -14,8 +17,9 @@ use crate::support::{
     eventually,
     proxy::{Fate, Proxy, script_called},
     redis::TestRedis,
-    scope::in_a_request,
+    scope::{in_a_request, in_an_answered_request},
     sessions::{HOUR, Typed as _, copy, hash_of},
+    travel,
 };
 
 /// What a request of a session that is ended meanwhile may do.
@@ -388,4 +392,70 @@ async fn a_request_whose_session_could_not_be_loaded_ends_no_others() {
     assert_eq!(browser.get("/devices/refuses").await.text(), "true true");
     away.set(false);
     assert_eq!(browser.get("/read").await.text(), "user=\"Ada\"");
+}
+
+#[actix_web::test]
+async fn end_others_leaves_what_the_session_has_been_renewed_to_by_another_tab() {
+    let redis = TestRedis::start().await;
+    let store = redis.store_with(with_users);
+    let app = super::app_with_devices(&store);
+    let [phone, laptop] = [log_in(&app, "Ada").await, log_in(&app, "Ada").await];
+    let renewals = async {
+        app.arrival_at_the_desk().await;
+        for _ in 0..2 {
+            phone.get("/renew").await.text();
+        }
+        app.let_go();
+    };
+    let ends_others = phone.get("/devices/end-others-at-last");
+    let (ended, ()) = join(ends_others, renewals).await;
+    assert_eq!(ended.text(), "1");
+    assert_eq!(phone.get("/read").await.text(), "user=\"Ada\"");
+    assert_eq!(laptop.get("/read").await.text(), "empty");
+    assert_eq!(handles(&store, "Ada").await.len(), 1);
+}
+
+#[actix_web::test]
+async fn a_login_is_completed_as_that_of_the_user_who_has_begun_it_and_of_nobody_else() {
+    let redis = TestRedis::start().await;
+    let store = redis.store_with(with_users);
+    let app = super::app_with_devices(&store);
+    for path in [
+        "/devices/mixed-up-login/Ada/Bob",
+        "/devices/mixed-up-login/Ada/nobody",
+    ] {
+        let browser = app.browser();
+        browser.get("/set/cart/1").await.text();
+        let login = browser.get(path).await;
+        assert_eq!(login.status, 409, "{path}: {login:?}");
+        assert!(!login.touches_session_cookie(), "{path}");
+        assert_eq!(browser.get("/read").await.text(), "cart=\"1\"", "{path}");
+        let newcomer = app.browser();
+        assert_eq!(newcomer.get(path).await.status, 409, "{path}");
+        assert!(!newcomer.has_cookie(), "{path}");
+    }
+    for user in ["Ada", "Bob"] {
+        assert_eq!(handles(&store, user).await, []);
+    }
+}
+
+/// For so long it is remembered that all sessions were ended.
+#[actix_web::test]
+async fn a_login_that_was_begun_an_hour_ago_is_void() {
+    let redis = TestRedis::start().await;
+    let store = redis.store_with(with_users);
+    for (minutes, status) in [(59, 200), (61, 409)] {
+        let own = store.clone();
+        let (_, answered) = in_an_answered_request(async move {
+            let login = own.sessions_of("Ada").begin_login().await.unwrap();
+            travel(Duration::from_secs(60 * minutes)).await;
+            let request = TestRequest::default().to_http_request();
+            let current = CurrentSession::extract(&request).await.unwrap();
+            current.complete_login(login);
+            own.save(of("Ada"), &HOUR).await.unwrap();
+        })
+        .await;
+        assert_eq!(answered, status, "{minutes} minutes");
+        assert_eq!(redis.sessions().len(), 1, "{minutes} minutes");
+    }
 }

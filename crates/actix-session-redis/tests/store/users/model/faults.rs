@@ -8,7 +8,7 @@ use std::{
 
 use actix_session::storage::{SessionKey, SessionStore as _};
 use actix_session_redis::{Error, RedisSessionStore, RedisSessionStoreBuilder};
-use futures_util::future::join;
+use futures_util::future::{join, join_all};
 use testbed::Cluster;
 
 use super::{
@@ -209,12 +209,19 @@ async fn the_index_is_right_again_when_a_replica_has_taken_over_from_its_master(
         failover.await;
         is_over.set(true);
     };
-    let logins = async {
+    let logged_out = RefCell::new(Vec::new());
+    let come_and_go = async |user| {
         while !is_over.get() {
-            log_in(1).await;
+            traffic.log_in_and_stay(user).await;
+            if let Some(key) = traffic.log_in(user).await {
+                traffic.store.delete(&key).await.unwrap();
+                logged_out.borrow_mut().push(id_of(key.as_ref()));
+            }
         }
     };
-    join(logins, failover).await;
+    let all = USERS.into_iter().cycle().take(8).map(come_and_go);
+    let comings_and_goings = join_all(all);
+    join(comings_and_goings, failover).await;
     let before: BTreeSet<_> = {
         let stored = traffic.stored.take();
         stored
@@ -231,6 +238,10 @@ async fn the_index_is_right_again_when_a_replica_has_taken_over_from_its_master(
         assert!(world.sessions_of(*user).contains(&id_of(key.as_ref())));
     }
     world.check_index(|id| before.contains(id)).unwrap();
+    let logged_out = logged_out.take();
+    for id in &logged_out {
+        assert!(!world.sessions.contains_key(id), "{id} is back");
+    }
     let gone = before.iter().filter(|id| !world.sessions.contains_key(*id));
     let gone = gone.count();
     let mut without_entry = 0;
@@ -247,7 +258,9 @@ async fn the_index_is_right_again_when_a_replica_has_taken_over_from_its_master(
         assert_eq!(left, has_none, "all that is in the index is ended");
     }
     report(format_args!(
-        "of {} sessions stored before the failover, {gone} were lost, and the entries of {without_entry}",
-        before.len()
+        "of {} sessions stored before the failover, {gone} were lost, and the entries of {without_entry}; \
+         {} were logged out meanwhile",
+        before.len(),
+        logged_out.len()
     ));
 }

@@ -47,6 +47,8 @@ pub(super) struct Times {
     pub(super) began_at: Option<usize>,
     /// All sessions of a user were to end from then on.
     pub(super) ended_all_at: Option<usize>,
+    /// A session was to end, its own or another.
+    pub(super) last_ended_at: Option<usize>,
     /// What Redis held in that moment.
     pub(super) world_then: World,
 }
@@ -60,6 +62,7 @@ impl Times {
             }
             "entries" => self.began_at = Some(now),
             "end_all" => self.ended_all_at = Some(now),
+            "end" => self.last_ended_at = Some(now),
             _ => {}
         }
     }

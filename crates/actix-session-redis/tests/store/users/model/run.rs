@@ -5,7 +5,7 @@ use actix_session_redis::AtLimit;
 use super::{
     lanes::Limit,
     plan::{AT_FIRST, USERS, User, What, Who},
-    record::{Outcome, Record},
+    record::{Outcome, Record, Times},
     world::World,
 };
 
@@ -31,6 +31,7 @@ impl Run {
             .and_then(|()| self.world.check_keys())
             .and_then(|()| self.check_lists())
             .and_then(|()| self.check_end_all())
+            .and_then(|()| self.check_end_others())
             .and_then(|()| self.check_limit())
             .and_then(|()| self.check_deaths())
             .map_err(|why| {
@@ -75,8 +76,9 @@ impl Run {
             };
             let but = end.loaded_id();
             for id in &end.times.world_then.sessions_of(user) {
+                let is_own = Some(&**id) == but || but.is_some() && self.goes_on(id, but);
                 ensure!(
-                    Some(&**id) == but || !self.world.sessions.contains_key(id),
+                    is_own || !self.world.sessions.contains_key(id),
                     "{id} of {user:?} was not ended in turn {at}"
                 );
             }
@@ -91,6 +93,39 @@ impl Run {
                     None => self.check_in_place(id, id, user, at)?,
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Whoever ends all others stays logged in, even if a request of theirs renews the session
+    /// meanwhile: unless that is at its last step but one, and the old session has not ended.
+    fn check_end_others(&self) -> Result<(), String> {
+        for end in &self.records {
+            let (What::EndOthers(user), Some(own)) = (end.plan.what, &end.answer.loaded) else {
+                continue;
+            };
+            let is_renewal = |it: &&Record| it.plan.what == What::Renew;
+            let others = || self.records.iter().filter(|it| it.plan != end.plan);
+            if own.user != Some(user) || !others().all(|it| is_renewal(&it)) {
+                continue;
+            }
+            let at = end.times.ended_all_at;
+            let is_half_done = |it: &Record| {
+                let Times {
+                    first_entered_at,
+                    last_ended_at,
+                    ..
+                } = it.times;
+                first_entered_at < at && last_ended_at.is_none_or(|ended| Some(ended) > at)
+            };
+            let theirs = self.world.sessions_of(user);
+            let mut lives = theirs
+                .iter()
+                .filter(|id| **id == own.id || self.goes_on(id, Some(&own.id)));
+            ensure!(
+                lives.next().is_some() || others().any(is_half_done),
+                "{user:?} has ended all others in turn {at:?}, and is logged out"
+            );
         }
         Ok(())
     }

@@ -4,7 +4,10 @@ use actix_session_redis::deadpool_redis::redis::{self, Value, from_redis_value};
 
 use testbed::Server;
 
-use super::plan::{USERS, User};
+use super::{
+    lane::MONTH,
+    plan::{USERS, User},
+};
 use crate::support::sealing;
 
 /// What Redis holds.
@@ -154,6 +157,12 @@ impl World {
             ensure!(
                 index.entered.keys().eq(index.until.keys()),
                 "the halves of the index of {user:?} differ"
+            );
+            let longest = self.now + 2 * MONTH.as_millis() as i64 + 120_000;
+            let all = index.until.values().chain(&index.ends);
+            ensure!(
+                all.clone().all(|until| *until <= longest),
+                "the index of {user:?} is for longer than its sessions live"
             );
             for (id, until) in &index.until {
                 let Some(held) = self.sessions.get(id) else {
