@@ -299,7 +299,7 @@ async fn a_limit_may_be_set_when_a_user_has_thousands_of_sessions() {
 #[actix_web::test]
 async fn a_session_that_the_built_in_store_has_ended_is_neither_listed_nor_counted() {
     let redis = TestRedis::start().await;
-    let store = redis.unsealed_store_with(|it| with_copies(it).session_limit(2, AtLimit::Refuse));
+    let store = adopting(&redis, |options| options.session_limit(2, AtLimit::Refuse));
     for _ in 0..2 {
         save(&store, "Ada").await;
     }
