@@ -262,6 +262,11 @@ fn bit(operation: &str) -> u16 {
         "ping",
         "check",
         "modify",
+        "expires_in",
+        "begin_login",
+        "list_of_user",
+        "end_of_user",
+        "end_all_of_user",
     ];
     all.iter()
         .position(|it| *it == operation)

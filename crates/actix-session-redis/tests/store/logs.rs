@@ -369,3 +369,22 @@ async fn nothing_in_the_log_is_a_secret() {
         assert!(!lines.contains(secret), "{secret} in {lines}");
     }
 }
+
+#[actix_web::test]
+async fn each_operation_that_is_no_longer_refused_is_told() {
+    let redis = TestRedis::start().await;
+    redis.run::<()>("ACL SETUSER demo on >sesame ~session:* +@all");
+    let log = Log::of_this_thread();
+    let store = sealing::options(pool_at(&redis.url_as("demo:sesame@")))
+        .user_field("user")
+        .build();
+    redis.run::<()>("ACL SETUSER demo -evalsha -eval");
+    assert!(store.sessions_of("Ada").list().await.is_err());
+    assert!(store.sessions_of("Ada").begin_login().await.is_err());
+    redis.run::<()>("ACL SETUSER demo +evalsha +eval");
+    assert!(store.sessions_of("Ada").list().await.is_ok());
+    assert!(store.sessions_of("Ada").begin_login().await.is_ok());
+    let lines = log.lines();
+    let told = lines.iter().filter(|it| it.contains("no longer refuses"));
+    assert_eq!(told.count(), 2, "{lines:#?}");
+}

@@ -188,3 +188,21 @@ async fn a_session_of_20_000_fields_is_renewed_cleared_and_ended() {
     store.delete(&key).await.unwrap();
     assert_eq!(store.load(&key).await.unwrap(), None);
 }
+
+/// Because the limit was another one, or requests that overlapped have stored more together.
+#[actix_web::test]
+async fn a_session_above_the_limit_is_read_and_prolonged_also_if_it_has_to_be_entered_for_its_user()
+{
+    let redis = TestRedis::start().await;
+    let setup = Setup::consistent_and_sliding();
+    let app = TestApp::with(redis.store(), &setup);
+    let browser = app.browser();
+    browser.get("/set/user/Ada").await.text();
+    browser.get("/grow/1000").await.text();
+    let stricter = redis.store_with(|options| options.max_state_bytes(100).user_field("user"));
+    let app = TestApp::with(stricter.clone(), &setup);
+    let browser = browser.at(&app);
+    browser.get("/read").await.text();
+    assert_eq!(stricter.sessions_of("Ada").count().await.unwrap(), 1);
+    browser.get("/count").await.assert_empty_500();
+}
