@@ -1,6 +1,10 @@
 use std::{fmt, time::Duration};
 
-use actix_web::cookie::time;
+use actix_web::{
+    HttpResponse, ResponseError,
+    cookie::time,
+    http::{StatusCode, header},
+};
 use deadpool_redis::redis::{ErrorKind, RedisError};
 
 /// What can go wrong between the store and Redis.
@@ -195,6 +199,30 @@ pub enum Error {
         /// The TTL that was asked for.
         ttl: time::Duration,
     },
+}
+
+/// So that `?` works in a handler. What a visitor is told says nothing of the server: the error itself is for
+/// the log.
+impl ResponseError for Error {
+    /// 503 if Redis is away, 409 for a login that may not be, 500 for all else.
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::Unavailable { .. } | Self::Contended { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::SessionLimit { .. } | Self::Overtaken => StatusCode::CONFLICT,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        match self.status_code() {
+            StatusCode::SERVICE_UNAVAILABLE => response
+                .insert_header((header::RETRY_AFTER, "1"))
+                .body("Please try again."),
+            StatusCode::CONFLICT => response.body("This login cannot be."),
+            _ => response.body("Something went wrong."),
+        }
+    }
 }
 
 impl Error {

@@ -53,6 +53,7 @@ pub mod sealing {}
 pub mod threat_model {}
 
 #[cfg(any(doc, doctest))]
+#[cfg_attr(not(doctest), doc = include_str!("../docs/links.md"))]
 #[doc = include_str!("../docs/migration.md")]
 pub mod migration {}
 

@@ -195,8 +195,8 @@ impl Process {
         Ok(())
     }
 
-    /// Asks the program to end, as `systemctl stop` does, and returns when it has ended: when
-    /// it was asked to, or killed since it did not after five seconds.
+    /// Asks the program to end, as `systemctl stop` does. Returns when it has ended; after five
+    /// seconds it is killed.
     ///
     /// # Errors
     ///

@@ -1,7 +1,8 @@
 use std::collections::HashMap;
 
 use actix_session::storage::SessionStore;
-use actix_session_redis::{RedisSessionStore, RedisSessionStoreBuilder};
+use actix_session_redis::{Error, RedisSessionStore, RedisSessionStoreBuilder};
+use actix_web::{ResponseError as _, body::to_bytes};
 
 use crate::support::{
     redis::{TestRedis, commands},
@@ -260,4 +261,21 @@ async fn stores_with_different_prefixes_do_not_see_each_other() {
     // Nor does one session's end mean anything to the other store.
     let updated = shop.update(copy(&key), state("n", "2"), &HOUR).await;
     assert_eq!(updated.unwrap(), key);
+}
+
+#[actix_web::test]
+async fn in_a_handler_an_error_answers_by_itself_and_says_nothing_of_the_server() {
+    let store = RedisSessionStore::from_url("redis+unix:///nowhere/secret.sock").unwrap();
+    let away = store.ping().await.unwrap_err();
+    let limit = Error::SessionLimit { limit: 3 };
+    let unsealed = Error::Unsealed;
+    for (error, status) in [(away, 503), (limit, 409), (unsealed, 500)] {
+        let answer = error.error_response();
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.headers().contains_key("retry-after"), status == 503);
+        let body = to_bytes(answer.into_body()).await.unwrap();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        assert!(!body.is_empty() && !error.to_string().contains(&body));
+        assert!(!body.contains("secret"), "{body}");
+    }
 }

@@ -275,7 +275,9 @@ impl<A: Application> Stack<A> {
 impl<A: Application> Drop for Stack<A> {
     fn drop(&mut self) {
         if thread::panicking() {
-            for process in self.processes() {
+            let nginx = self.nginx.process.pid();
+            // nginx says it itself.
+            for process in self.processes().filter(|it| it.pid() != nginx) {
                 // This one can be captured by the test that panics.
                 eprintln!("the log of {}:{}", process.name(), process.log());
             }

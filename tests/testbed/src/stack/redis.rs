@@ -6,7 +6,8 @@ use crate::{
     process::{Process, Program},
 };
 
-/// The Redis that holds the sessions.
+/// The Redis that holds the sessions. (No `Server`: that panics where `demo up` says one line, and outlives it when
+/// it is killed hard.)
 #[derive(Debug)]
 pub(super) enum Redis {
     /// Somebody else's: we only know where it is.
