@@ -114,7 +114,7 @@ pub enum Error {
     /// The session state is larger than
     /// [`max_state_bytes`](crate::RedisSessionStoreBuilder::max_state_bytes).
     ///
-    /// Nothing was sent to Redis: what was stored before is still there.
+    /// Nothing was written: what was stored before is still there.
     #[error("the session state is {bytes} bytes, {limit} are allowed")]
     StateTooLarge {
         /// Names and values of its fields together.

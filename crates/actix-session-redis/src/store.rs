@@ -6,7 +6,7 @@ use actix_web::cookie::time::Duration;
 use crate::{
     client::{Client, Operation},
     error::Error,
-    middleware::{Cookie, CurrentKey, Loaded, LoadedSession, RequestScope, asked_for},
+    middleware::{CookieFate, CurrentKey, Loaded, LoadedSession, RequestScope, cookie_asked_for},
     session::{
         Effect, Names, Renewal, Sessions, Snapshot, State, Terms, draw_session_key, is_session_key,
     },
@@ -180,7 +180,7 @@ impl RedisSessionStore {
             Err(error) => match scope {
                 Some(scope) if is_outage(&error) => {
                     op.observation.turns_out(Outcome::of(&error));
-                    scope.set_cookie(Cookie::Stays);
+                    scope.set_cookie(CookieFate::Stays);
                     let is_anonymous = self.anonymous_during_outage;
                     scope.has_loaded(Loaded::Unavailable {
                         error,
@@ -258,12 +258,12 @@ impl RedisSessionStore {
                 Ok(draw_session_key())
             }
             Ok(Renewal::InDoubt(session_key, error)) => {
-                answer_failure(op, &scope, error)?;
+                leave_to_middleware(op, &scope, error)?;
                 // The old session may be there or not: the new one is.
-                scope.set_cookie(Cookie::Goes);
+                scope.set_cookie(CookieFate::Goes);
                 Ok(session_key)
             }
-            Err(error) => answer_failure(op, &scope, error).map(|()| draw_session_key()),
+            Err(error) => leave_to_middleware(op, &scope, error).map(|()| draw_session_key()),
         }
     }
 
@@ -306,18 +306,18 @@ impl RedisSessionStore {
                         drop_write(op, &scope);
                         Ok(None)
                     }
-                    Err(error) => answer_failure(op, &scope, error).map(|()| None),
+                    Err(error) => leave_to_middleware(op, &scope, error).map(|()| None),
                 };
             }
             Loaded::Unavailable { error, .. } => Err(error),
             Loaded::Nothing => self.sessions.replace(op, &names, state, terms).await,
         };
         match written {
-            Ok(Effect::Done) => scope.set_cookie(Cookie::Repeats),
+            Ok(Effect::Done) => scope.set_cookie(CookieFate::Repeats),
             // Whoever set the TTL a moment ago has set the cookie as well.
-            Ok(Effect::Fresh) => scope.set_cookie(Cookie::Stays),
+            Ok(Effect::Fresh) => scope.set_cookie(CookieFate::Stays),
             Ok(Effect::Gone) => drop_write(op, &scope),
-            Err(error) => answer_failure(op, &scope, error)?,
+            Err(error) => leave_to_middleware(op, &scope, error)?,
         }
         Ok(None)
     }
@@ -336,7 +336,7 @@ impl RedisSessionStore {
             Some(Loaded::Nothing) | None => None,
             // There is nothing to prolong, and the request has only read.
             Some(Loaded::Ended { .. } | Loaded::Unavailable { .. }) => {
-                scope.inspect(|scope| scope.set_cookie(Cookie::Stays));
+                scope.inspect(|scope| scope.set_cookie(CookieFate::Stays));
                 return Ok(());
             }
         };
@@ -352,10 +352,10 @@ impl RedisSessionStore {
             (None, refreshed) => refreshed.map(drop),
             (Some(_), Ok(Effect::Done)) => Ok(()),
             (Some(scope), Ok(_)) => {
-                scope.set_cookie(Cookie::Stays);
+                scope.set_cookie(CookieFate::Stays);
                 Ok(())
             }
-            (Some(scope), Err(error)) => answer_failure(op, &scope, error),
+            (Some(scope), Err(error)) => leave_to_middleware(op, &scope, error),
         }
     }
 
@@ -381,10 +381,10 @@ impl RedisSessionStore {
             (None, ended) => ended.map(drop),
             (Some(_), Ok(true)) => Ok(()),
             (Some(scope), Ok(false)) => {
-                scope.set_cookie(Cookie::Stays);
+                scope.set_cookie(CookieFate::Stays);
                 Ok(())
             }
-            (Some(scope), Err(error)) => answer_failure(op, &scope, error),
+            (Some(scope), Err(error)) => leave_to_middleware(op, &scope, error),
         }
     }
 
@@ -421,7 +421,7 @@ impl SessionStore for RedisSessionStore {
 
     async fn save(&self, state: State, ttl: &Duration) -> Result<SessionKey, SaveError> {
         // The middleware wants no session, but the cookie of one.
-        if let Some(session_key) = asked_for() {
+        if let Some(session_key) = cookie_asked_for() {
             return Ok(session_key);
         }
         let op = self.client.operation("save");
@@ -477,11 +477,15 @@ fn remember(
 fn drop_write(op: &Operation<'_>, scope: &RequestScope) {
     events::write_dropped();
     op.observation.turns_out(Outcome::Ended);
-    scope.set_cookie(Cookie::Stays);
+    scope.set_cookie(CookieFate::Stays);
 }
 
 /// The middleware answers in the place of an error that actix-session would make a 500 of.
-fn answer_failure(op: &Operation<'_>, scope: &RequestScope, error: Error) -> Result<(), Error> {
+fn leave_to_middleware(
+    op: &Operation<'_>,
+    scope: &RequestScope,
+    error: Error,
+) -> Result<(), Error> {
     if !is_outage(&error) && !error.is_refused_login() {
         return Err(error);
     }

@@ -101,7 +101,7 @@ impl Slots {
                 *state = Slot::Empty;
                 return None;
             }
-            ready.succeed(lease.clone().until_replaced(Arc::clone(&self.connector)));
+            ready.begin_succession(lease.clone().until_replaced(Arc::clone(&self.connector)));
         }
         Some(lease)
     }
@@ -176,7 +176,7 @@ impl Lease {
     pub(crate) fn look_after(&self, connector: &Arc<Connector>) {
         let (lease, connector) = (self.clone(), Arc::clone(connector));
         if let Some(ready) = lock(&self.slot).holding(&self.connection) {
-            ready.succeed(async move {
+            ready.begin_succession(async move {
                 let connection = Arc::clone(&lease.connection);
                 let seen_here = connection.look(&connection, connector.deadline / 4);
                 let _ = join(seen_here, lease.until_replaced(connector)).await;
@@ -226,7 +226,7 @@ impl Ready {
         task.is_none_or(AbortHandle::is_finished)
     }
 
-    fn succeed(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+    fn begin_succession(&mut self, task: impl Future<Output = ()> + Send + 'static) {
         if self.is_without_successor() {
             self.successor = Some(tokio::spawn(task).abort_handle());
         }

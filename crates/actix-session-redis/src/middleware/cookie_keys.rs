@@ -202,6 +202,6 @@ pub(super) fn answer(request: ServiceRequest) -> ServiceResponse {
 }
 
 /// For the store: the session key that it shall answer with.
-pub(crate) fn asked_for() -> Option<SessionKey> {
+pub(crate) fn cookie_asked_for() -> Option<SessionKey> {
     ASKED_FOR.try_with(Cell::take).ok().flatten()
 }

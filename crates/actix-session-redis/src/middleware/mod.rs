@@ -14,6 +14,6 @@ pub use self::{
     current_session::CurrentSession,
 };
 pub(crate) use self::{
-    cookie_keys::asked_for,
-    request_scope::{Cookie, Loaded, LoadedSession, RequestScope},
+    cookie_keys::cookie_asked_for,
+    request_scope::{CookieFate, Loaded, LoadedSession, RequestScope},
 };

@@ -10,7 +10,7 @@ use actix_web::{
 };
 
 use super::{
-    request_scope::{Cookie as Fate, Loaded, RequestScope},
+    request_scope::{CookieFate, Loaded, RequestScope},
     session_cookie,
 };
 
@@ -65,7 +65,7 @@ impl Options {
                 };
                 let mut answer = answer(response.request(), error);
                 if has_got_one
-                    && outcome.cookie == Fate::Goes
+                    && outcome.cookie == CookieFate::Goes
                     && let Some(cookie) = response.headers().get_all(SET_COOKIE).last()
                 {
                     let cookie = session_cookie::with_max_age(cookie.clone(), outcome.max_age);

@@ -94,7 +94,7 @@ pub(crate) struct LoadedSession {
 
 /// What becomes of the session cookie that the session middleware sets.
 #[derive(Clone, Copy, Default, PartialEq)]
-pub(crate) enum Cookie {
+pub(crate) enum CookieFate {
     #[default]
     Goes,
     /// It is the one that came with the request, and is of use only if it prolongs that.
@@ -108,7 +108,7 @@ pub(crate) enum Cookie {
 pub(crate) struct Outcome {
     /// Why the response is replaced.
     pub(crate) failure: Option<Error>,
-    pub(crate) cookie: Cookie,
+    pub(crate) cookie: CookieFate,
     /// How many cookies the application itself sets.
     pub(crate) application_cookies: usize,
     /// How long the session cookie lives, if the session has a lifetime of its own.
@@ -210,7 +210,7 @@ impl RequestScope {
         lock(&self.scope).wishes.clone()
     }
 
-    pub(crate) fn set_cookie(&self, cookie: Cookie) {
+    pub(crate) fn set_cookie(&self, cookie: CookieFate) {
         lock(&self.scope).outcome.cookie = cookie;
     }
 
@@ -220,7 +220,7 @@ impl RequestScope {
 
     pub(crate) fn fail(&self, error: Error) {
         let outcome = &mut lock(&self.scope).outcome;
-        (outcome.failure, outcome.cookie) = (Some(error), Cookie::Stays);
+        (outcome.failure, outcome.cookie) = (Some(error), CookieFate::Stays);
     }
 }
 

@@ -9,7 +9,7 @@ use actix_web::{
 
 use super::{
     current_session::CurrentSession,
-    request_scope::{Cookie as Fate, Outcome, RequestScope},
+    request_scope::{CookieFate, Outcome, RequestScope},
 };
 
 /// How many cookies a response sets.
@@ -22,9 +22,9 @@ pub(super) fn settle(outcome: &Outcome, headers: &mut HeaderMap) {
     let goes = |cookie: &HeaderValue| {
         let mut attributes = cookie.as_bytes().split(|&byte| byte == b';');
         match outcome.cookie {
-            Fate::Goes => true,
-            Fate::Repeats => attributes.any(|attribute| attribute.starts_with(b" Max-Age=")),
-            Fate::Stays => false,
+            CookieFate::Goes => true,
+            CookieFate::Repeats => attributes.any(|attribute| attribute.starts_with(b" Max-Age=")),
+            CookieFate::Stays => false,
         }
     };
     let cookies: Vec<_> = headers.remove(SET_COOKIE).collect();

@@ -218,7 +218,7 @@ impl Log {
     }
 
     /// `SessionMiddleware` turns every error into an empty 500 and tells nobody which. (An outage is
-    /// told by the circuit breaker, and what is unreadable by the middleware.)
+    /// told by the circuit breaker, and what is unreadable by the store.)
     pub(crate) fn failed(&self, operation: &'static str, error: &Error) {
         if matches!(error, Error::Unavailable { .. } | Error::Unreadable { .. }) {
             return;

@@ -189,7 +189,8 @@ impl<A: Application> Stack<A> {
     }
 
     /// Stops instance `i`, if it runs, and starts it again on the same port: with SIGTERM, so
-    /// that running requests finish. Returns when the new one accepts connections.
+    /// requests finish that take less than five seconds. Returns when the new one accepts
+    /// connections.
     ///
     /// # Errors
     ///
