@@ -137,6 +137,8 @@ fn code<'a>(code: &'a str, text: &'a str) -> &'a str {
             .unwrap_or(code),
         "ERR" if lacks_a_right(text) => "NOPERM",
         "ERR" if text.contains("while the cluster is down") => "CLUSTERDOWN",
+        // A key that the script has removed while its slot was moving: it is another server's now.
+        "ERR" if text.contains("a non local key in a cluster node") => "TRYAGAIN",
         "ERR" if text.contains(" is busy running ") => "BUSY",
         // Without a password, servers take no more than ten arguments, and no large ones.
         "ERR" if text == "Authentication required." || text.contains(": unauthenticated ") => {

@@ -335,6 +335,7 @@ async fn all_sessions_of_a_user_can_be_ended_while_redis_is_full() {
 #[actix_web::test]
 async fn in_the_layout_of_the_built_in_store_a_page_can_say_how_long_the_session_has_left() {
     let redis = TestRedis::start().await;
+    redis.run::<()>(&rights::grant("~built-in:*"));
     let store = redis.unsealed_store_with(|builder| builder.built_in_layout("built-in:"));
     let app = app_with_devices(&store);
     let browser = log_in(&app, "Ada").await;
