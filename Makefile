@@ -35,7 +35,7 @@ compat: deps-test ## the tests of the store and the fault trials against other s
 compat-quick: deps-test ## a minute of the same: what servers could do in different ways, on two of them
 	tests/servers/compat.sh --quick redis-trixie valkey-trixie
 
-bench: deps-bench ## how fast it is against what else there is, into the tables of the manual: about 25 minutes, on a machine that does nothing else
+bench: deps-bench ## how fast it is against what else there is, into the tables of the manual: about 20 minutes, on a machine that does nothing else
 	cargo run --locked --release --package bench -- run --chapter crates/actix-session-redis/docs/benchmarks.md
 	cargo bench --locked --package actix-session-redis --features seal --bench store
 	cargo bench --locked --package actix-session-redis --features seal --bench allocations

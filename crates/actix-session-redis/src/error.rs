@@ -204,7 +204,8 @@ pub enum Error {
 /// So that `?` works in a handler. What a visitor is told says nothing of the server: the error itself is for
 /// the log.
 impl ResponseError for Error {
-    /// 503 if Redis is away, 409 for a login that may not be, 500 for all else.
+    /// 503 if Redis is away, or others were changing the session until the deadline; 409 for a login that may
+    /// not be; 500 for all else.
     fn status_code(&self) -> StatusCode {
         match self {
             Self::Unavailable { .. } | Self::Contended { .. } => StatusCode::SERVICE_UNAVAILABLE,
