@@ -79,7 +79,7 @@ async fn make_room(
         }
         index.leave(&gone).await?;
         // One that was renewed was entered under its new name before it was gone.
-        entries = index.entries().await?;
+        entries = index.counted().await?;
     }
     let too_many = entries.all.len().saturating_sub(limit);
     entries.all.truncate(too_many);

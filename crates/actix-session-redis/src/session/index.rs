@@ -6,7 +6,7 @@
 //! There is one for each name of the user. Sessions are entered under the current name only, so those of
 //! former names become empty. No session is in two of them but while it moves.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use deadpool_redis::redis::{Cmd, FromRedisValue, Value, from_redis_value};
 
@@ -56,7 +56,7 @@ pub(crate) struct Index<'a> {
     op: &'a Operation<'a>,
     user: &'a User,
     /// For each of the user's names.
-    redis_keys: Vec<[String; 3]>,
+    redis_keys: Vec<[String; 4]>,
 }
 
 impl<'a> Index<'a> {
@@ -84,7 +84,7 @@ impl<'a> Index<'a> {
         let former = match has_former && refuses {
             true => {
                 self.leave(gone).await?;
-                let entries = self.entries().await?.all.into_iter();
+                let entries = self.counted().await?.all.into_iter();
                 entries.filter(|entry| entry.name > 0).count()
             }
             false => 0,
@@ -104,14 +104,14 @@ impl<'a> Index<'a> {
             command.arg(flag(refuses));
             add_entries(command, gone);
         };
-        let (entered, until, all) = self.run(0, &ENTER, 3, add_arguments, understand).await?;
+        let (entered, until, all) = self.run(0, &ENTER, 4, add_arguments, understand).await?;
         let owner = Owner::new(self.user.id.clone(), entered, until);
         Ok(match (entered, entering.limit) {
             (..0, _) => Entered::Overtaken,
-            (0, _) if has_former => Entered::Refused(self.entries().await?),
+            (0, _) if has_former => Entered::Refused(self.counted().await?),
             (0, _) => Entered::Refused(Entries::of([(until, all)])),
             (_, Some(limit)) if has_former && !refuses => {
-                let entries = self.entries().await?;
+                let entries = self.counted().await?;
                 match entries.all.len() > limit.sessions {
                     true => Entered::TooMany(owner, entries),
                     false => Entered::Done(owner),
@@ -129,7 +129,7 @@ impl<'a> Index<'a> {
             let gone: Vec<_> = gone.cloned().collect();
             for gone in gone.chunks(1000) {
                 let add_arguments = |command: &mut Cmd| add_entries(command, gone);
-                self.run(name, &LEAVE, 2, add_arguments, |_| Ok(())).await?;
+                self.run(name, &LEAVE, 3, add_arguments, |_| Ok(())).await?;
             }
         }
         Ok(())
@@ -137,34 +137,34 @@ impl<'a> Index<'a> {
 
     /// That of one session, if it is there.
     pub(crate) async fn entry(&self, id: &SessionId) -> Result<Entries, Error> {
-        let add_argument = |command: &mut Cmd| {
-            command.arg(id.as_ref());
+        self.ask(id.as_ref(), "").await
+    }
+
+    pub(crate) async fn entries(&self) -> Result<Entries, Error> {
+        self.ask("", "").await
+    }
+
+    /// Those that count when there may be no more than so many: a renewal under way is one session.
+    pub(crate) async fn counted(&self) -> Result<Entries, Error> {
+        self.ask("", "1").await
+    }
+
+    async fn ask(&self, id: &str, counted: &str) -> Result<Entries, Error> {
+        let add_arguments = |command: &mut Cmd| {
+            command.arg(id).arg(counted);
         };
-        let mut found = Vec::with_capacity(self.redis_keys.len());
-        for name in 0..self.redis_keys.len() {
-            let reply = self.run(name, &ENTRIES, 3, add_argument, understand);
-            found.push(reply.await?);
+        // Who moves meanwhile moves to the current name.
+        let mut found = VecDeque::with_capacity(self.redis_keys.len());
+        for name in (0..self.redis_keys.len()).rev() {
+            let reply = self.run(name, &ENTRIES, 4, add_arguments, understand);
+            found.push_front(reply.await?);
         }
         Ok(Entries::of(found))
     }
 
-    pub(crate) async fn entries(&self) -> Result<Entries, Error> {
-        // Who moves meanwhile moves to the current name.
-        let former = self.former().await?;
-        let current = self.run(0, &ENTRIES, 3, |_| (), understand).await?;
-        Ok(Entries::of([current].into_iter().chain(former)))
-    }
-
-    async fn former(&self) -> Result<Vec<Reply>, Error> {
-        let mut former = Vec::new();
-        for name in 1..self.redis_keys.len() {
-            former.push(self.run(name, &ENTRIES, 3, |_| (), understand).await?);
-        }
-        Ok(former)
-    }
-
-    /// All that are to be ended: what has been under way will not become another one of the user's.
-    pub(crate) async fn end_all(&self, but: Option<&SessionId>) -> Result<Entries, Error> {
+    /// All that are to be ended, but for these and what is about to take their place: what has been under way
+    /// will not become another one of the user's.
+    pub(crate) async fn end_all(&self, but: &[SessionId]) -> Result<Entries, Error> {
         let (mut found, mut time) = (Vec::new(), 0);
         // Clocks of servers differ: once more where it was earlier than any entry of the others.
         let times = self.redis_keys.len().min(2);
@@ -172,11 +172,13 @@ impl<'a> Index<'a> {
             found.clear();
             for name in 0..self.redis_keys.len() {
                 let add_arguments = |command: &mut Cmd| {
-                    command.arg(but.map_or("", |but| but.as_ref()));
                     command.arg(MEMORY.as_millis() as u64).arg(time);
+                    for id in but {
+                        command.arg(id.as_ref());
+                    }
                 };
                 let reply: Reply = self
-                    .run(name, &END_ALL, 3, add_arguments, understand)
+                    .run(name, &END_ALL, 4, add_arguments, understand)
                     .await?;
                 time = time.max(reply.0);
                 found.push(reply);

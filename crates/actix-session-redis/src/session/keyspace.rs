@@ -274,10 +274,10 @@ impl Keyspace {
         self.beside("late:{", id)
     }
 
-    /// Of the index of a user's sessions: when they were entered, until when they are, and when all
-    /// were ended.
-    pub(crate) fn index(&self, user: &UserId) -> [String; 3] {
-        ["user:{", "user-until:{", "user-ended:{"]
+    /// Of the index of a user's sessions: when they were entered, until when they are, which are to take the
+    /// place of others, and when all were ended.
+    pub(crate) fn index(&self, user: &UserId) -> [String; 4] {
+        ["user:{", "user-until:{", "user-renewals:{", "user-ended:{"]
             .map(|before| [&self.prefix, before, user.as_ref(), "}"].concat())
     }
 

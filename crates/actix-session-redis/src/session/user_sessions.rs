@@ -86,7 +86,7 @@ pub(super) async fn end_all_of(
     let (index, mut but) = (storage.index(op, user), Vec::from_iter(but.cloned()));
     let marked = async {
         loop {
-            let entries = index.end_all(but.last()).await?;
+            let entries = index.end_all(&but).await?;
             let successor = match but.last() {
                 Some(own) => successor_of(storage, op, own).await?,
                 None => None,
@@ -123,7 +123,7 @@ pub(super) async fn begin_login(
     user: &User,
     limit: Option<Limit>,
 ) -> Result<Login, Error> {
-    let entries = storage.index(op, user).entries().await?;
+    let entries = storage.index(op, user).counted().await?;
     if let Some(Limit {
         sessions: limit,
         refuses: true,

@@ -78,6 +78,11 @@ macro_rules! tests_on {
             }
 
             #[actix_web::test]
+            async fn a_session_that_is_being_renewed_counts_as_one() {
+                super::a_renewal_and_logins_at_a_limit($servers).await;
+            }
+
+            #[actix_web::test]
             async fn every_order_of_two_requests_leaves_the_index_right() {
                 super::every_order_of_two_requests($servers).await;
             }
@@ -127,6 +132,25 @@ async fn a_renewal_while_a_login_makes_room(redis: Servers) {
     let mut turns = [0, 1, 1, 1, 1, 1].into_iter();
     let choose = |waiting: usize| (turns.next().unwrap_or(0).min(waiting - 1), false);
     lanes.run(&plans, choose).await.check().unwrap();
+}
+
+/// A login finds the place that there is, and no more than one session ends for it.
+async fn a_renewal_and_logins_at_a_limit(redis: Servers) {
+    let redis = Rc::new(redis);
+    let renew = by(Phone, What::Renew);
+    let log_in = by(Newcomer, What::LogIn(Ada, Renewing));
+    for at_limit in [AtLimit::EndOldest, AtLimit::Refuse] {
+        for (most, at_first) in [
+            (1, &[Phone][..]),
+            (2, &[Phone]),
+            (2, &[Phone, Laptop]),
+            (3, &[Phone, Laptop]),
+        ] {
+            let limit = Some((most, at_limit));
+            let mut lanes = Lanes::new(2, Rc::clone(&redis), limit, at_first).await;
+            lanes.in_every_order(&[renew, log_in]).await;
+        }
+    }
 }
 
 /// What the phone's session may be asked for.

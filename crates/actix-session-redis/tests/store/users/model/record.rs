@@ -1,5 +1,5 @@
 use super::{
-    plan::{Plan, User},
+    plan::{Plan, User, What},
     world::World,
 };
 
@@ -47,8 +47,6 @@ pub(super) struct Times {
     pub(super) began_at: Option<usize>,
     /// All sessions of a user were to end from then on.
     pub(super) ended_all_at: Option<usize>,
-    /// A session was to end, its own or another.
-    pub(super) last_ended_at: Option<usize>,
     /// What Redis held in that moment.
     pub(super) world_then: World,
 }
@@ -62,7 +60,6 @@ impl Times {
             }
             "entries" => self.began_at = Some(now),
             "end_all" => self.ended_all_at = Some(now),
-            "end" => self.last_ended_at = Some(now),
             _ => {}
         }
     }
@@ -78,6 +75,14 @@ impl Record {
         match &self.answer.outcome {
             Outcome::Stored(id) => Some(id),
             _ => None,
+        }
+    }
+
+    /// Whether it neither ends a session nor makes one somebody else's.
+    pub(super) fn keeps_sessions(&self) -> bool {
+        match self.plan.what {
+            What::LogIn(..) => self.loaded_id().is_none(),
+            what => what == What::Renew,
         }
     }
 

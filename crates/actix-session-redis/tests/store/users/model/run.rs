@@ -5,7 +5,7 @@ use actix_session_redis::AtLimit;
 use super::{
     lanes::Limit,
     plan::{AT_FIRST, USERS, User, What, Who},
-    record::{Outcome, Record, Times},
+    record::{Outcome, Record},
     world::World,
 };
 
@@ -98,32 +98,23 @@ impl Run {
     }
 
     /// Whoever ends all others stays logged in, even if a request of theirs renews the session
-    /// meanwhile: unless that is at its last step but one, and the old session has not ended.
+    /// meanwhile.
     fn check_end_others(&self) -> Result<(), String> {
         for end in &self.records {
             let (What::EndOthers(user), Some(own)) = (end.plan.what, &end.answer.loaded) else {
                 continue;
             };
-            let is_renewal = |it: &&Record| it.plan.what == What::Renew;
-            let others = || self.records.iter().filter(|it| it.plan != end.plan);
-            if own.user != Some(user) || !others().all(|it| is_renewal(&it)) {
+            let mut others = self.records.iter().filter(|it| it.plan != end.plan);
+            if own.user != Some(user) || !others.all(|it| it.plan.what == What::Renew) {
                 continue;
             }
             let at = end.times.ended_all_at;
-            let is_half_done = |it: &Record| {
-                let Times {
-                    first_entered_at,
-                    last_ended_at,
-                    ..
-                } = it.times;
-                first_entered_at < at && last_ended_at.is_none_or(|ended| Some(ended) > at)
-            };
             let theirs = self.world.sessions_of(user);
             let mut lives = theirs
                 .iter()
                 .filter(|id| **id == own.id || self.goes_on(id, Some(&own.id)));
             ensure!(
-                lives.next().is_some() || others().any(is_half_done),
+                lives.next().is_some(),
                 "{user:?} has ended all others in turn {at:?}, and is logged out"
             );
         }
@@ -202,6 +193,13 @@ impl Run {
         for user in USERS {
             let live = self.world.sessions_of(user).len();
             ensure!(live <= most, "{user:?} has {live} sessions");
+            let expected = self.sessions_but_for_limit(user).min(most);
+            let is_exact =
+                self.records.iter().all(Record::keeps_sessions) && !self.replies_were_lost;
+            ensure!(
+                !is_exact || live == expected,
+                "{user:?} has {live} sessions, and may have {expected}"
+            );
             let is_login = |record: &Record| record.plan.makes_it_theirs().is_some();
             let by_guest = |record: &Record| matches!(record.plan.who, Who::Guest | Who::Newcomer);
             let only_logins = self.records.iter().all(|it| is_login(it) && by_guest(it));
@@ -216,6 +214,16 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    /// How many sessions there would be if all who log in anew may do so, and nobody ended any.
+    fn sessions_but_for_limit(&self, user: User) -> usize {
+        let is_theirs = |(who, whose): &&(Who, Option<User>)| {
+            *whose == Some(user) && self.at_first.contains_key(who)
+        };
+        let at_first = AT_FIRST.iter().filter(is_theirs).count();
+        let logs_in = |record: &&Record| record.plan.makes_it_theirs() == Some(user);
+        at_first + self.records.iter().filter(logs_in).count()
     }
 
     /// A session has ended by somebody who may end it.
