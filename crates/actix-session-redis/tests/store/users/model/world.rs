@@ -98,18 +98,16 @@ impl World {
                 .into_iter()
                 .find(|it| name_of(*it) == user[..user.len() - 1]);
             let Some(user) = user else { return };
-            let index = self.indexes.entry(user).or_default();
+            let half: fn(&mut Index) -> &mut BTreeMap<String, i64> = match which {
+                "user" => |index| &mut index.entered,
+                "user-until" => |index| &mut index.until,
+                _ => return,
+            };
             let scores = pairs
                 .into_iter()
-                .map(|(id, score)| (text(id), text(score).parse::<f64>()));
-            let scores = scores
-                .map(|(id, score)| (id, score.unwrap() as i64))
-                .collect();
-            match which {
-                "user" => index.entered = scores,
-                "user-until" => index.until = scores,
-                _ => return,
-            }
+                .map(|(id, score)| (text(id), text(score).parse::<f64>().unwrap() as i64));
+            let index = self.indexes.entry(user).or_default();
+            *half(index) = scores.collect();
             index.ends.push(ends);
         } else if pairs.contains_key(&b"\xFFborn"[..]) {
             let user = pairs.get(&b"user"[..]).map(|value| value.to_vec());
