@@ -111,6 +111,22 @@ impl Servers {
         }
     }
 
+    /// Another master gets the slot of this key, with all that is in it.
+    pub(crate) fn move_slot_of(&self, key: &str) {
+        match self {
+            Self::One(_) => panic!("one server has no slots to move, not even that of {key}"),
+            #[cfg(feature = "cluster")]
+            Self::Cluster(cluster) => {
+                let slot = cluster.slot_of_key(key);
+                let (source, masters) = (cluster.node_of_slot(slot), cluster.masters());
+                let target = masters.iter().find(|&&it| it != source).unwrap();
+                let slot = cluster.begin_move(slot, target);
+                slot.move_keys();
+                slot.finish();
+            }
+        }
+    }
+
     pub(crate) fn forget_all_keys(&self) {
         for server in self.all() {
             server.run::<()>("FLUSHALL");

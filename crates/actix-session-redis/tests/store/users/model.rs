@@ -26,7 +26,7 @@ use std::{cell::RefCell, rc::Rc};
 use actix_session_redis::AtLimit;
 use actix_web::rt::System;
 use proptest::{
-    collection::vec,
+    collection::{btree_map, vec},
     prelude::*,
     sample::select,
     test_runner::{TestCaseError, TestRunner},
@@ -94,12 +94,12 @@ macro_rules! tests_on {
 
             #[test]
             fn a_random_order_of_random_requests_leaves_the_index_right() {
-                super::a_random_order_of_random_requests($servers, $cases, 0.0);
+                super::a_random_order_of_random_requests($servers, $cases, 0.0, 0);
             }
 
             #[test]
             fn lost_replies_in_between_leave_the_index_right() {
-                super::a_random_order_of_random_requests($servers, $cases, 0.15);
+                super::a_random_order_of_random_requests($servers, $cases, 0.15, 0);
             }
         }
     };
@@ -110,6 +110,12 @@ tests_on!(on_one_server, Servers::one(), 48);
 // There, the index and each of the sessions are mostly on different servers.
 #[cfg(feature = "cluster")]
 tests_on!(on_a_cluster, Servers::cluster(), 16);
+
+#[cfg(feature = "cluster")]
+#[test]
+fn slots_that_move_and_lost_replies_in_between_leave_the_index_right() {
+    a_random_order_of_random_requests(Servers::cluster(), 16, 0.1, 2);
+}
 
 const LIMITS: [Limit; 3] = [
     None,
@@ -276,7 +282,7 @@ fn any_plan() -> impl Strategy<Value = Plan> {
 const MOST: usize = 6;
 
 /// Random plans, in a random order of their commands.
-fn a_random_order_of_random_requests(redis: Servers, cases: u32, lost: f64) {
+fn a_random_order_of_random_requests(redis: Servers, cases: u32, lost: f64, slot_moves: usize) {
     let (system, redis) = (System::new(), Rc::new(redis));
     for limit in LIMITS {
         let at_first = &[Phone, Laptop, Desk, Guest];
@@ -288,8 +294,10 @@ fn a_random_order_of_random_requests(redis: Servers, cases: u32, lost: f64) {
             ..ProptestConfig::default()
         });
         let turns = vec((0..MOST, prop::bool::weighted(lost)), 100);
-        let strategy = (vec(any_plan(), 2..=MOST), turns);
-        let checked = runner.run(&strategy, |(plans, turns)| {
+        let slot_moves = btree_map(0..30_usize, select(&USERS[..]), slot_moves);
+        let strategy = (vec(any_plan(), 2..=MOST), turns, slot_moves);
+        let checked = runner.run(&strategy, |(plans, turns, slot_moves)| {
+            lanes.borrow_mut().slot_moves = slot_moves;
             let mut turns = turns.into_iter();
             let choose = |waiting| {
                 let turn = turns.next();

@@ -14,7 +14,7 @@ use testbed::Cluster;
 use super::{
     lane::id_of,
     plan::{USERS, User},
-    world::World,
+    world::{World, index_of},
 };
 use crate::{
     cluster,
@@ -120,11 +120,6 @@ impl Traffic {
 
 fn of(user: User) -> State {
     state("user", &serde_json::to_string(&user).unwrap())
-}
-
-fn index_of(user: User) -> String {
-    let json = serde_json::to_string(&user).unwrap();
-    format!("session:user:{{{}}}", sealing::user_id(&json))
 }
 
 #[actix_web::test]

@@ -5,10 +5,10 @@ use actix_session_redis::{AtLimit, RedisSessionStore, RedisSessionStoreBuilder};
 
 use super::{
     lane::{Keys, Lane, MONTH, SCRIPTS, Step, id_of},
-    plan::{AT_FIRST, Plan, USERS, Who},
+    plan::{AT_FIRST, Plan, USERS, User, Who},
     record::{Record, Times},
     run::Run,
-    world::World,
+    world::{World, index_of},
 };
 use crate::support::{
     app::Setup,
@@ -29,6 +29,8 @@ pub(super) struct Lanes {
     lanes: Vec<Lane>,
     /// Whose sessions there are at first.
     at_first: Vec<Who>,
+    /// Before which turns the slot of whose index moves to another master.
+    pub(super) slot_moves: BTreeMap<usize, User>,
 }
 
 pub(super) type Limit = Option<(usize, AtLimit)>;
@@ -75,6 +77,7 @@ impl Lanes {
             setup,
             lanes,
             at_first: at_first.to_vec(),
+            slot_moves: BTreeMap::new(),
         }
     }
 
@@ -122,6 +125,9 @@ impl Lanes {
         };
         course.note_answers();
         while !course.waiting.is_empty() {
+            if let Some(user) = self.slot_moves.get(&course.now) {
+                self.redis.move_slot_of(&index_of(*user));
+            }
             let (index, lose_reply) = choose(course.waiting.len());
             let number = *course.waiting.keys().nth(index).unwrap();
             self.take_turn(&mut course, number, lose_reply).await;

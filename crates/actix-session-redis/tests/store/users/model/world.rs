@@ -190,6 +190,11 @@ fn text(bytes: &[u8]) -> String {
     str::from_utf8(bytes).unwrap().to_owned()
 }
 
+/// The Redis key of the index.
+pub(super) fn index_of(user: User) -> String {
+    format!("session:user:{{{}}}", name_of(user))
+}
+
 /// What the user is called in Redis.
 fn name_of(user: User) -> String {
     sealing::user_id(&serde_json::to_string(&user).unwrap())
