@@ -40,10 +40,12 @@ bench: deps-bench ## how fast it is against what else there is, into the tables 
 	cargo bench --locked --package actix-session-redis --features seal --bench store
 	cargo bench --locked --package actix-session-redis --features seal --bench allocations
 
+# Not optimized: all of that was built for the tests.
 bench-quick: deps-bench ## a minute of the same, to see that it works: the figures mean nothing
-	cargo run --locked --release --package bench -- run --quick
-	cargo bench --locked --package actix-session-redis --features seal --bench store -- --test
-	cargo bench --locked --package actix-session-redis --features seal --bench allocations
+	cargo build --locked --workspace --all-features --bins
+	$(TARGET)/debug/bench run --quick
+	cargo bench --locked --workspace --all-features --profile dev --bench store -- --test
+	cargo bench --locked --workspace --all-features --profile dev --bench allocations
 
 profile: deps-bench ## where the CPU time of a request goes, ours beside the floor; needs perf
 	tests/bench/profile.sh
