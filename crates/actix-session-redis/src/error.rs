@@ -34,8 +34,9 @@ pub enum Error {
 
     /// An option of the store cannot work.
     ///
-    /// Every operation of a store that was built with it fails with this, at once: ask
-    /// [`ping`](crate::RedisSessionStore::ping) when the application starts. Remedy: as it says.
+    /// Every operation of a store that was built with it fails with this, at once, whatever else is
+    /// wrong: ask [`ping`](crate::RedisSessionStore::ping) when the application starts. Remedy: as it
+    /// says.
     #[error("{option}: {reason}")]
     InvalidOption {
         /// The name of the option, as the builder has it.

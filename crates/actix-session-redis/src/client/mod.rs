@@ -11,11 +11,13 @@ mod failure;
 mod slot;
 
 use std::{
+    future::ready,
     pin::{Pin, pin},
     sync::{Arc, Weak},
     time::Duration,
 };
 
+use futures_util::future::Either;
 use tokio::{runtime::Handle, time::sleep};
 
 use self::{
@@ -39,8 +41,8 @@ pub(crate) struct Client {
     pub(crate) deadline: Duration,
     slots: Slots,
     breaker: Breaker,
-    /// An option that cannot work: nothing is asked then.
-    invalid: Option<Error>,
+    /// An option that cannot work: every operation fails with it.
+    pub(crate) invalid: Option<Error>,
 }
 
 /// One operation of the store. All that it asks of Redis comes before one deadline.
@@ -48,6 +50,7 @@ pub(crate) struct Client {
 pub(crate) struct Operation<'a> {
     deadline: Deadline,
     pub(crate) observation: Observation<'a>,
+    invalid: Option<&'a Error>,
 }
 
 impl Client {
@@ -65,6 +68,7 @@ impl Client {
         Operation {
             deadline: Deadline::new(self.deadline),
             observation: Observation::start(name, &self.slots.connector.log),
+            invalid: self.invalid.as_ref(),
         }
     }
 
@@ -76,9 +80,6 @@ impl Client {
         op: &Operation<'_>,
         command: impl Fn(Arc<Connection>) -> F + Sync,
     ) -> Result<T, Error> {
-        if let Some(invalid) = &self.invalid {
-            return Err(invalid.clone());
-        }
         let answers = self.admit().map_err(|outage| op.unavailable(outage))?;
         let mut permit = Permit {
             client: self,
@@ -250,6 +251,17 @@ impl Drop for Permit<'_> {
 }
 
 impl Operation<'_> {
+    /// Does the work, unless an option cannot work, and reports what comes of it.
+    pub(crate) fn of<T>(
+        &self,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> impl Future<Output = Result<T, Error>> {
+        self.observation.of(match self.invalid {
+            Some(invalid) => Either::Left(ready(Err(invalid.clone()))),
+            None => Either::Right(work),
+        })
+    }
+
     /// Whether it is worth while to send another command.
     pub(crate) fn has_time_for_a_try(&self) -> bool {
         self.deadline.left() >= self.deadline.part(4)
