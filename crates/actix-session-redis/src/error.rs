@@ -34,8 +34,9 @@ pub enum Error {
 
     /// An option of the store cannot work.
     ///
-    /// Every operation of a store that was built with it fails with this, at once: ask
-    /// [`ping`](crate::RedisSessionStore::ping) when the application starts. Remedy: as it says.
+    /// Every operation of a store that was built with it fails with this, at once, whatever else is
+    /// wrong: ask [`ping`](crate::RedisSessionStore::ping) when the application starts. Remedy: as it
+    /// says.
     #[error("{option}: {reason}")]
     InvalidOption {
         /// The name of the option, as the builder has it.
@@ -232,7 +233,7 @@ impl Error {
     }
 
     /// With the remedy for this code.
-    pub(crate) fn refused(code: &str, command: String) -> Self {
+    pub(crate) fn refused(code: &str, command: &[u8]) -> Self {
         let remedy = match code {
             "NOAUTH" => "Redis asks for a password; put it into the URL",
             "WRONGPASS" => "check the user name and the password in the URL",
@@ -257,7 +258,7 @@ impl Error {
         };
         Self::Refused {
             code: code.to_owned(),
-            command,
+            command: String::from_utf8_lossy(command).into_owned(),
             remedy,
         }
     }
@@ -298,6 +299,10 @@ impl Fault {
     /// What was delivered is not what was asked for, or Redis holds it like that.
     pub(crate) fn broken_seal() -> Self {
         Self(Kind::BrokenSeal)
+    }
+
+    pub(crate) fn is_broken_seal(&self) -> bool {
+        matches!(self.0, Kind::BrokenSeal)
     }
 
     pub(crate) fn is_silence(&self) -> bool {

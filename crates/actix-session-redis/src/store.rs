@@ -86,7 +86,7 @@ impl RedisSessionStore {
         let pong = self
             .client
             .run(&op, |redis| async move { redis.ping().await });
-        op.observation.of(pong).await
+        op.of(pong).await
     }
 
     /// Proves that sessions can be read and written: for readiness checks.
@@ -107,7 +107,7 @@ impl RedisSessionStore {
     /// operation.
     pub async fn check(&self) -> Result<(), Error> {
         let op = self.client.operation("check");
-        op.observation.of(self.sessions.check(&op)).await
+        op.of(self.sessions.check(&op)).await
     }
 
     /// One atomic change of a session from outside of its requests: from a job, a WebSocket or an
@@ -150,7 +150,7 @@ impl RedisSessionStore {
             let modified = self.sessions.modify(&op, &names, change).await?;
             modified.ok_or(Error::Gone)
         };
-        op.observation.of(modified).await
+        op.of(modified).await
     }
 
     async fn load_in(
@@ -158,6 +158,9 @@ impl RedisSessionStore {
         op: &Operation<'_>,
         session_key: &SessionKey,
     ) -> Result<Option<State>, Error> {
+        if !is_session_key(session_key) {
+            return Ok(None);
+        }
         let scope = RequestScope::of_middleware(&self.sessions);
         let names = self.sessions.names(session_key);
         match self.find(op, &names, scope.is_some()).await {
@@ -411,11 +414,8 @@ enum Found {
 
 impl SessionStore for RedisSessionStore {
     async fn load(&self, session_key: &SessionKey) -> Result<Option<State>, LoadError> {
-        if !is_session_key(session_key) {
-            return Ok(None);
-        }
         let op = self.client.operation("load");
-        let loaded = op.observation.of(self.load_in(&op, session_key)).await;
+        let loaded = op.of(self.load_in(&op, session_key)).await;
         loaded.map_err(|error| LoadError::Other(error.into()))
     }
 
@@ -425,7 +425,7 @@ impl SessionStore for RedisSessionStore {
             return Ok(session_key);
         }
         let op = self.client.operation("save");
-        let saved = op.observation.of(self.save_in(&op, &state, ttl)).await;
+        let saved = op.of(self.save_in(&op, &state, ttl)).await;
         saved.map_err(|error| SaveError::Other(error.into()))
     }
 
@@ -437,7 +437,7 @@ impl SessionStore for RedisSessionStore {
     ) -> Result<SessionKey, UpdateError> {
         let op = self.client.operation("update");
         let updated = self.update_in(&op, &session_key, &state, ttl);
-        match op.observation.of(updated).await {
+        match op.of(updated).await {
             Ok(new_session_key) => Ok(new_session_key.unwrap_or(session_key)),
             Err(error) => Err(UpdateError::Other(error.into())),
         }
@@ -446,12 +446,12 @@ impl SessionStore for RedisSessionStore {
     async fn update_ttl(&self, session_key: &SessionKey, ttl: &Duration) -> anyhow::Result<()> {
         let op = self.client.operation("update_ttl");
         let updated = self.update_ttl_in(&op, session_key, ttl);
-        Ok(op.observation.of(updated).await?)
+        Ok(op.of(updated).await?)
     }
 
     async fn delete(&self, session_key: &SessionKey) -> anyhow::Result<()> {
         let op = self.client.operation("delete");
-        Ok(op.observation.of(self.delete_in(&op, session_key)).await?)
+        Ok(op.of(self.delete_in(&op, session_key)).await?)
     }
 }
 

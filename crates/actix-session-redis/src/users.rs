@@ -177,7 +177,11 @@ impl UserSessions<'_> {
     }
 
     fn user(&self) -> Result<&User, Error> {
-        self.user.as_ref().map_err(Error::clone)
+        // An option that cannot work is told before all that follows from it.
+        let invalid = self.store.client.invalid.as_ref();
+        self.user
+            .as_ref()
+            .map_err(|error| invalid.unwrap_or(error).clone())
     }
 }
 

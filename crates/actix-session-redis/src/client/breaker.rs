@@ -1,7 +1,6 @@
 //! The circuit breaker of a store: whether Redis answers at all.
 
 use std::{
-    mem::take,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -9,20 +8,21 @@ use std::{
     time::Duration,
 };
 
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::{task::AbortHandle, time::Instant};
 
 use crate::{error::Fault, lock::lock, telemetry::events};
 
 /// Closed, it lets every operation through. It opens when an operation has waited for its deadline
 /// (or for half of it, and its client has hung up) and Redis has answered nobody meanwhile: then
-/// every operation fails at once, and a task of its own makes trial calls. The first answer, to
-/// whomever, closes it.
+/// every operation fails at once. It is never half-open, for no operation pays for a trial: a task
+/// of its own makes the calls. The first answer, to whomever, closes it.
 #[derive(Debug)]
 pub(crate) struct Breaker {
-    /// Twice the number of answers so far, and one more while the circuit is not closed: all that
-    /// an operation looks at while Redis answers.
+    /// Twice the number of answers so far, and one more while the circuit is open: all that an
+    /// operation looks at while Redis answers.
     answers: AtomicU64,
-    state: Mutex<State>,
+    /// While the circuit is open.
+    outage: Mutex<Option<Outage>>,
     /// After so long without a sign of life, nobody drives the runtime of the trial any more.
     overdue: Duration,
 }
@@ -32,16 +32,7 @@ pub(crate) struct Breaker {
 pub(crate) struct Answers(u64);
 
 const ONE_ANSWER: u64 = 2;
-const NOT_CLOSED: u64 = 1;
-
-#[derive(Debug, Default)]
-enum State {
-    #[default]
-    Closed,
-    Open(Outage),
-    /// A trial call is under way.
-    HalfOpen(Outage),
-}
+const OPEN: u64 = 1;
 
 #[derive(Debug)]
 struct Outage {
@@ -51,91 +42,72 @@ struct Outage {
 }
 
 /// The task that makes the trial calls, if there was a runtime to start it on.
-pub(crate) type Trial = Option<JoinHandle<()>>;
+pub(crate) type Trial = Option<AbortHandle>;
 
 impl Breaker {
     pub(crate) fn new(overdue: Duration) -> Self {
         Self {
             answers: AtomicU64::new(0),
-            state: Mutex::default(),
+            outage: Mutex::default(),
             overdue,
         }
     }
 
-    /// # Errors
-    ///
-    /// While the circuit is not closed: what opened it. If nothing comes of the trial any more,
+    /// An error while the circuit is open: what opened it. If nothing comes of the trial any more,
     /// another one is started.
     pub(crate) fn admit(&self, start_trial: impl FnOnce() -> Trial) -> Result<Answers, Fault> {
         let answers = self.answers.load(Relaxed);
-        if answers & NOT_CLOSED != 0
-            && let State::Open(outage) | State::HalfOpen(outage) = &mut *lock(&self.state)
+        if answers & OPEN != 0
+            && let Some(outage) = &mut *lock(&self.outage)
         {
             let is_overdue = outage.sign_of_life.elapsed() > self.overdue;
-            if is_overdue || outage.trial.as_ref().is_none_or(JoinHandle::is_finished) {
-                outage.trial.iter().for_each(JoinHandle::abort);
+            if is_overdue || outage.trial.as_ref().is_none_or(AbortHandle::is_finished) {
+                outage.trial.iter().for_each(AbortHandle::abort);
                 outage.trial = start_trial();
                 outage.sign_of_life = Instant::now();
             }
             return Err(outage.fault.clone());
         }
-        Ok(Answers(answers & !NOT_CLOSED))
+        Ok(Answers(answers & !OPEN))
     }
 
     /// Redis has answered, whatever it said.
     pub(crate) fn answered(&self) {
-        if self.answers.fetch_add(ONE_ANSWER, Relaxed) & NOT_CLOSED == 0 {
+        if self.answers.fetch_add(ONE_ANSWER, Relaxed) & OPEN == 0 {
             return;
         }
-        let mut state = lock(&self.state);
-        self.answers.fetch_and(!NOT_CLOSED, Relaxed);
-        let former = take(&mut *state);
-        drop(state);
-        if let State::Open(outage) | State::HalfOpen(outage) = former {
-            outage.trial.iter().for_each(JoinHandle::abort);
+        let mut outage = lock(&self.outage);
+        self.answers.fetch_and(!OPEN, Relaxed);
+        let ended = outage.take();
+        drop(outage);
+        if let Some(Outage { trial, .. }) = ended {
+            trial.iter().for_each(AbortHandle::abort);
             events::outage_ended();
         }
     }
 
     /// Opens the circuit, unless Redis has answered anybody since then.
-    pub(crate) fn open(
-        &self,
-        fault: &Fault,
-        Answers(before): Answers,
-        start_trial: impl FnOnce() -> Trial,
-    ) {
-        let mut state = lock(&self.state);
-        let open = before | NOT_CLOSED;
-        let opened = self
-            .answers
-            .compare_exchange(before, open, Relaxed, Relaxed);
+    pub(crate) fn open(&self, fault: &Fault, since: Answers, start_trial: impl FnOnce() -> Trial) {
+        let mut outage = lock(&self.outage);
+        let (answers, Answers(before)) = (&self.answers, since);
+        let opened = answers.compare_exchange(before, before | OPEN, Relaxed, Relaxed);
         if opened.is_ok() {
-            *state = State::Open(Outage {
+            *outage = Some(Outage {
                 fault: fault.clone(),
                 trial: start_trial(),
                 sign_of_life: Instant::now(),
             });
-            drop(state);
+            drop(outage);
             events::outage_began(fault);
         }
     }
 
-    /// `false` if there is nothing to try any more.
-    pub(crate) fn trial_begins(&self) -> bool {
-        self.change(State::HalfOpen)
-    }
-
-    pub(crate) fn trial_failed(&self) {
-        self.change(State::Open);
-    }
-
-    fn change(&self, to: impl FnOnce(Outage) -> State) -> bool {
-        let mut state = lock(&self.state);
-        let (State::Open(mut outage) | State::HalfOpen(mut outage)) = take(&mut *state) else {
-            return false;
-        };
-        outage.sign_of_life = Instant::now();
-        *state = to(outage);
-        true
+    /// A sign of life. `false` if there is nothing to try any more.
+    pub(crate) fn trial_goes_on(&self) -> bool {
+        let mut outage = lock(&self.outage);
+        if let Some(outage) = &mut *outage {
+            outage.sign_of_life = Instant::now();
+        }
+        outage.is_some()
     }
 }

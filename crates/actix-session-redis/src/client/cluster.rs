@@ -1,7 +1,7 @@
 //! Redis Cluster: several servers behind one connection, of which some may be silent.
 //!
 //! redis-rs would ask a silent master for ever, and keeps in memory what is not answered. So after
-//! a command without an answer the connection knows its [`Health`], asks a silent master nothing
+//! a command without an answer the connection knows which masters are silent, asks them nothing
 //! more, and gives way to another connection as soon as all masters answer there.
 
 use std::{
@@ -13,7 +13,7 @@ use std::{
 use deadpool_redis::{
     cluster::ClusterConnection,
     redis::{
-        Arg, Cmd, FromRedisValue, InfoDict, RedisResult, Value,
+        Cmd, FromRedisValue, InfoDict, RedisResult, Value,
         cluster_routing::{
             Route,
             RoutingInfo::SingleNode,
@@ -29,40 +29,30 @@ use futures_util::{
 };
 use tokio::time::timeout;
 
-use super::failure::Failure;
+use super::failure::{Failure, word};
 use crate::{error::Fault, lock::lock};
 
 pub(crate) struct ClusterLink {
     connection: ClusterConnection,
-    health: Mutex<Health>,
+    /// In the slots of a master that does not answer, sessions have to wait for its replica. All of
+    /// them are silent if one of the servers says that the cluster serves nobody.
+    silent: Mutex<HashSet<Slot>>,
 }
 
-/// What is known of the servers.
-enum Health {
-    /// Sessions in the slots of a master that does not answer have to wait for its replica.
-    Up { silent: HashSet<Slot> },
-    /// One of the servers says that the cluster serves nobody.
-    Down,
-}
+/// How many a cluster has.
+const SLOTS: u16 = 16_384;
 
 impl ClusterLink {
     pub(crate) fn new(connection: ClusterConnection) -> Self {
-        let silent = HashSet::new();
-        let health = Mutex::new(Health::Up { silent });
-        Self { connection, health }
+        let silent = Mutex::default();
+        Self { connection, silent }
     }
 
-    /// # Errors
-    ///
     /// A server that is known not to answer is not asked: the request costs nothing while it waits.
     pub(crate) fn ask(&self, command: &Cmd) -> Result<ClusterConnection, Failure> {
-        let is_in = |silent: &HashSet<Slot>| {
-            key(command).is_some_and(|key| silent.contains(&Slot::for_key(key)))
-        };
-        match &*lock(&self.health) {
-            Health::Up { silent } if is_in(silent) => Err(Failure::no_answer()),
-            Health::Up { .. } => Ok(self.connection.clone()),
-            Health::Down => Err(Failure::Transient(Fault::cluster_down())),
+        match lock(&self.silent).contains(&Slot::for_key(key(command))) {
+            true => Err(Failure::no_answer()),
+            false => Ok(self.connection.clone()),
         }
     }
 
@@ -76,30 +66,27 @@ impl ClusterLink {
 
     /// What a fault means for those whose sessions are elsewhere, if anything.
     pub(crate) fn outage_by(&self, fault: &Fault) -> Option<Fault> {
-        match &*lock(&self.health) {
-            Health::Down => Some(Fault::cluster_down()),
-            Health::Up { .. } => fault.reply().is_some().then(|| fault.clone()),
+        match lock(&self.silent).len() == usize::from(SLOTS) {
+            true => Some(Fault::cluster_down()),
+            false => fault.reply().map(|_| fault.clone()),
         }
     }
 
     /// Whether all masters answer on the other connection, which takes with it what is not answered
     /// there. What is seen holds for this one, too.
-    ///
-    /// # Errors
-    ///
-    /// No server answers.
     pub(crate) async fn look(&self, other: &Self, limit: Duration) -> Result<bool, Fault> {
-        let health = other.diagnose(limit).await.ok_or_else(Fault::no_answer)?;
-        let is_fine = matches!(&health, Health::Up { silent } if silent.is_empty());
-        *lock(&self.health) = health;
-        Ok(is_fine)
+        let silent = other.find_silent(limit).await;
+        let silent = silent.ok_or_else(Fault::no_answer)?;
+        let all_answer = silent.is_empty();
+        *lock(&self.silent) = silent;
+        Ok(all_answer)
     }
 
-    async fn diagnose(&self, limit: Duration) -> Option<Health> {
+    async fn find_silent(&self, limit: Duration) -> Option<HashSet<Slot>> {
         let answers = try_join(self.ask_around("INFO"), self.ask_around("SLOTS"));
         let (info, ranges): (_, Vec<Vec<Value>>) = timeout(limit, answers).await.ok()?.ok()?;
         if says_down(&info) {
-            return Some(Health::Down);
+            return Some((0..SLOTS).filter_map(Slot::new).collect());
         }
         let mut masters = HashMap::<_, Vec<_>>::new();
         for (slots, id) in ranges.iter().filter_map(|range| parse(range)) {
@@ -112,9 +99,8 @@ impl ClusterLink {
             let answers = name.is_ok_and(|name| name.is_ok_and(|name: String| name == id));
             (!answers).then_some(slots)
         });
-        let silent = join_all(silent).await.into_iter().flatten().flatten();
-        let silent = silent.collect();
-        Some(Health::Up { silent })
+        let silent = join_all(silent).await;
+        Some(silent.into_iter().flatten().flatten().collect())
     }
 
     /// Some may be silent: so often chance does not pick only those. (If all were asked, redis-rs
@@ -137,14 +123,10 @@ impl ClusterLink {
 }
 
 /// The key of a command of ours: its first argument, or the first key of a script.
-fn key(command: &Cmd) -> Option<&[u8]> {
-    let mut words = command.args_iter().map(|word| match word {
-        Arg::Simple(word) => word,
-        _ => b"",
-    });
-    match words.next()? {
-        b"EVAL" | b"EVALSHA" => words.nth(2),
-        _ => words.next(),
+fn key(command: &Cmd) -> &[u8] {
+    match word(command, 0) {
+        b"EVAL" | b"EVALSHA" => word(command, 3),
+        _ => word(command, 1),
     }
 }
 

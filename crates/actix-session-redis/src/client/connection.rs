@@ -3,7 +3,7 @@
 use std::{
     pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -21,6 +21,7 @@ use super::cluster::ClusterLink;
 use super::{deadline::Deadline, failure::Failure};
 use crate::{
     error::{Fault, Kind},
+    lock::lock,
     pool::{Place, Pooled, RedisPool},
     telemetry::events::Log,
 };
@@ -36,16 +37,16 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    pub(crate) async fn connect(&self) -> Result<(Arc<Connection>, Place), Failure> {
+    pub(crate) async fn connect(&self) -> Result<Arc<Connection>, Failure> {
         // In line at the pool, Redis has not been asked yet.
         let in_line = self.deadline * u32::from(self.pool.is_full());
         let limit = in_line + self.pool.time_to_connect(self.deadline);
         let connected = pin!(async {
             let (pooled, place) = self.pool.get().await?;
-            let connection = Connection::new(pooled);
+            let connection = Connection::new(pooled, place, self);
             connection.set_up(self.client_name.as_deref()).await?;
             Log::connection_made();
-            Ok((Arc::new(connection), place))
+            Ok(Arc::new(connection))
         });
         let connected = Deadline::new(limit).wait(limit, connected).await;
         connected.unwrap_or_else(|| Err(Failure::Transient(self.why_no_connection())))
@@ -62,7 +63,13 @@ impl Connector {
 
 pub(crate) struct Connection {
     link: Link,
+    /// None once it is given up, or another connection is to take over.
+    place: Mutex<Option<Place>>,
     made: Instant,
+    /// When it is old enough for another to take over, if it may grow old.
+    retires: Option<Instant>,
+    /// After so long without any answer, it is silent.
+    patience: Duration,
     /// How many commands have been answered so far: a connection that goes on answering is not
     /// silent, however long one of them has to wait.
     answers: AtomicU64,
@@ -75,25 +82,28 @@ enum Link {
 }
 
 impl Connection {
-    /// Another connection that is made so soon would lead to the same server, and be told the same.
-    const NEW: Duration = Duration::from_millis(100);
-
-    fn new(pooled: Pooled) -> Self {
+    fn new(pooled: Pooled, place: Place, connector: &Connector) -> Self {
+        let made = Instant::now();
+        // Connections that were made together do not all end together.
+        let retires = |age: Duration| made + age.mul_f64(rand::random_range(0.9..=1.0));
+        let (link, eighths) = match pooled {
+            Pooled::Server(server) => (Link::Server(server), 3),
+            #[cfg(feature = "cluster")]
+            Pooled::Cluster(cluster) => (Link::Cluster(ClusterLink::new(cluster)), 2),
+        };
         Self {
-            link: match pooled {
-                Pooled::Server(server) => Link::Server(server),
-                #[cfg(feature = "cluster")]
-                Pooled::Cluster(cluster) => Link::Cluster(ClusterLink::new(cluster)),
-            },
-            made: Instant::now(),
+            link,
+            place: Mutex::new(Some(place)),
+            made,
+            retires: connector.max_age.map(retires),
+            patience: connector.deadline / 8 * eighths,
             answers: AtomicU64::new(0),
         }
     }
 
-    /// An application that uses the pool, too, may have left a connection in another database.
-    ///
-    /// What Redis refuses here is nothing that a request needs: without the right to select one,
-    /// nobody has left it.
+    /// An application that uses the pool, too, may have left a connection in another database. What
+    /// Redis refuses here is nothing that a request needs: without the right to select one, nobody
+    /// has left it.
     async fn set_up(&self, name: Option<&str>) -> Result<(), Failure> {
         let select = match &self.link {
             Link::Server(server) => Some(cmd("SELECT").arg(server.get_db()).to_owned()),
@@ -101,18 +111,15 @@ impl Connection {
             Link::Cluster(_) => None,
         };
         for command in select.into_iter().chain(name.map(Cmd::client_setname)) {
-            let reply = self.query::<Value>(&command).await;
-            // Of the servers of a cluster, some may not be there.
-            if let Err(failure @ Failure::Transient(_)) = reply
-                && !self.is_cluster()
-            {
-                return Err(failure);
+            match self.query::<Value>(&command).await {
+                // Of the servers of a cluster, some may not be there.
+                Err(failure @ Failure::Transient(_)) if !self.is_cluster() => return Err(failure),
+                _ => {}
             }
         }
         Ok(())
     }
 
-    /// Sends a command, and waits for its reply.
     pub(crate) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Failure> {
         let answer = match &self.link {
             Link::Server(server) => command.query_async(&mut server.clone()).await,
@@ -122,12 +129,12 @@ impl Connection {
         self.understand(answer, command)
     }
 
-    /// Sends commands that are carried out together, or not at all, and waits for what they return.
-    /// To one server only: a cluster gets scripts.
+    /// Sends commands that are carried out together, or not at all, and waits for the reply to `EXEC`:
+    /// what each of them returns. To one server only: a cluster gets scripts.
     ///
     /// Not as redis-rs makes a transaction: that panics in its driver, if it was compiled to notice
     /// overflows, when `MULTI` itself is refused.
-    pub(crate) async fn transaction(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, Failure> {
+    pub(crate) async fn transaction(&self, commands: Vec<Cmd>) -> Result<Value, Failure> {
         let mut pipeline = Pipeline::with_capacity(commands.len() + 2);
         pipeline.add_command(cmd("MULTI"));
         for command in commands {
@@ -139,15 +146,12 @@ impl Connection {
             #[cfg(feature = "cluster")]
             Link::Cluster(_) => unreachable!("redis-rs does not follow a slot that moves with one"),
         };
-        let mut queued: Vec<Value> = self.understand(replies, &cmd("EXEC"))?;
-        let (first, replies) = match queued.pop() {
-            Some(Value::Array(replies)) => (1, replies),
-            refused => (0, queued.into_iter().chain(refused).collect()),
-        };
-        let replies = pipeline.cmd_iter().skip(first).zip(replies);
-        let understand =
-            |(command, reply): (_, Value)| self.understand(reply.extract_error(), command);
-        replies.map(understand).collect()
+        let replies: Vec<Value> = self.understand(replies, &cmd("EXEC"))?;
+        let mut last = Value::Nil;
+        for (command, reply) in pipeline.cmd_iter().zip(replies) {
+            last = self.understand(reply.extract_error(), command)?;
+        }
+        Ok(last)
     }
 
     fn understand<T>(&self, answer: RedisResult<T>, command: &Cmd) -> Result<T, Failure> {
@@ -171,8 +175,35 @@ impl Connection {
         }
     }
 
-    pub(crate) fn answers(&self) -> u64 {
-        self.answers.load(Relaxed)
+    /// Waits for the answer for as long as others get theirs: a large reply may come on a slow line.
+    /// When nothing at all was answered for a while, there is time left to ask again elsewhere.
+    /// `None`: the deadline has passed before.
+    pub(crate) async fn listen<T>(
+        &self,
+        deadline: &Deadline,
+        answer: impl Future<Output = Result<T, Failure>>,
+    ) -> Option<Result<T, Failure>> {
+        let mut answer = pin!(answer);
+        loop {
+            let answers = self.answers.load(Relaxed);
+            let outcome = deadline.wait(self.patience, answer.as_mut()).await;
+            // Of a cluster, one server is asked, and that others answer says nothing of that one.
+            let is_silent = self.is_cluster() || self.answers.load(Relaxed) == answers;
+            if outcome.is_some() || deadline.left().is_zero() {
+                return outcome;
+            } else if is_silent {
+                return Some(Err(Failure::no_answer()));
+            }
+        }
+    }
+
+    pub(crate) fn is_old(&self) -> bool {
+        self.retires.is_some_and(|then| Instant::now() >= then)
+    }
+
+    /// It stays with those who use it, and its place in the pool is free.
+    pub(crate) fn leave_pool(&self) {
+        *lock(&self.place) = None;
     }
 
     /// Whether another connection may do better than the one that this happened on.
@@ -181,8 +212,9 @@ impl Connection {
             // One server's silence is looked into.
             None => !(self.is_cluster() && fault.is_silence()),
             // A cluster's client follows a failover by itself.
-            Some("NOREPLICAS" | "CLUSTERDOWN") if self.is_cluster() => false,
-            Some(_) => self.made.elapsed() >= Self::NEW,
+            Some(_) if self.is_cluster() => false,
+            // Another one that is made too soon leads to the same server, and is told the same.
+            Some(_) => self.made.elapsed() >= Duration::from_millis(100),
         }
     }
 
@@ -190,16 +222,12 @@ impl Connection {
         !matches!(self.link, Link::Server(_))
     }
 
-    /// Whether all servers answer on the other connection: what is seen there holds here, too.
-    ///
-    /// # Errors
-    ///
-    /// None of them does.
+    /// Whether all servers answer on the other connection; an error if none does.
     #[cfg_attr(not(feature = "cluster"), expect(unused_variables))]
-    pub(crate) async fn look(&self, other: &Self, limit: Duration) -> Result<bool, Fault> {
+    pub(crate) async fn look(&self, other: &Self) -> Result<bool, Fault> {
         match (&self.link, &other.link) {
             #[cfg(feature = "cluster")]
-            (Link::Cluster(this), Link::Cluster(other)) => this.look(other, limit).await,
+            (Link::Cluster(this), Link::Cluster(other)) => this.look(other, self.patience).await,
             _ => Ok(true),
         }
     }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 /// has passed, or the steps would add up to much more than the whole.)
 #[derive(Debug)]
 pub(crate) struct Deadline {
-    total: Duration,
+    pub(crate) total: Duration,
     /// In nanoseconds.
     spent: AtomicU64,
 }
@@ -32,11 +32,6 @@ impl Deadline {
     pub(crate) fn left(&self) -> Duration {
         self.total
             .saturating_sub(Duration::from_nanos(self.spent.load(Relaxed)))
-    }
-
-    /// A part of the whole: one half, one quarter.
-    pub(crate) fn part(&self, divisor: u32) -> Duration {
-        self.total / divisor
     }
 
     /// Waits for `future`, for this long and no longer than there is deadline left.

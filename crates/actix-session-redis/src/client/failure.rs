@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use deadpool_redis::{
     PoolError,
-    redis::{Arg, Cmd, ErrorKind, RedisError, ServerErrorKind, cmd},
+    redis::{Arg, Cmd, ErrorKind, RedisError, cmd},
 };
 
 use crate::error::{Error, Fault, Kind};
 
-/// The two classes of failure.
 #[derive(Clone, Debug)]
 pub(crate) enum Failure {
     /// Again, on another connection if need be, until the deadline.
@@ -23,18 +22,14 @@ impl Failure {
         Self::Transient(Fault::no_answer())
     }
 
-    /// The failure of a command.
-    ///
     /// Replies are reduced to their code: the text of some, such as `ERR unknown command`, repeats
     /// the arguments, and those hold session keys.
     pub(crate) fn of_command(error: RedisError, command: &Cmd, in_cluster: bool) -> Self {
         match error.kind() {
             ErrorKind::Io | ErrorKind::Client => Self::Transient(Fault(Kind::Io(error))),
             ErrorKind::Server(_) | ErrorKind::Extension => {
-                let errors = error.into_server_errors().unwrap_or_default();
-                let code = errors.first().map_or("ERR", |(_, error)| {
-                    code(error.code(), error.details().unwrap_or_default())
-                });
+                let text = error.detail().unwrap_or_default();
+                let code = code(error.code().unwrap_or("ERR"), text);
                 Self::of_reply(code, command, in_cluster)
             }
             kind => Self::Transient(Fault(Kind::Protocol(kind))),
@@ -52,10 +47,7 @@ impl Failure {
             ErrorKind::Io if error.is_connection_dropped() && !error.is_connection_refusal() => {
                 Self::Transient(Fault(Kind::TurnedAway(error)))
             }
-            // Whatever else is refused there does not fail. redis-rs passes on no code.
-            ErrorKind::Server(ServerErrorKind::ResponseError) => {
-                Self::of_reply(code("ERR", text), &cmd("SELECT"), false)
-            }
+            // Whatever else is refused there does not fail.
             _ => Self::of_command(error, &cmd("SELECT"), false),
         }
     }
@@ -71,7 +63,7 @@ impl Failure {
             "WRONGTYPE" => Self::Permanent(Error::Unreadable {
                 reason: "its Redis key holds another type of value",
             }),
-            _ => Self::Permanent(Error::refused(code, name_of(command))),
+            _ => Self::Permanent(Error::refused(code, word(command, 0))),
         }
     }
 
@@ -81,11 +73,6 @@ impl Failure {
             Self::Transient(fault) => !fault.is_outage(),
             Self::Permanent(error) => !matches!(error, Error::Unavailable { .. }),
         }
-    }
-
-    /// Whether a value did not open that may be the reply to something else.
-    pub(crate) fn is_broken_seal(&self) -> bool {
-        matches!(self, Self::Transient(Fault(Kind::BrokenSeal)))
     }
 
     /// Whether Redis has refused with this code.
@@ -110,11 +97,11 @@ impl From<PoolError> for Failure {
     }
 }
 
-/// The names of commands are no secrets, their arguments are.
-fn name_of(command: &Cmd) -> String {
-    match command.args_iter().next() {
-        Some(Arg::Simple(name)) => String::from_utf8_lossy(name).into_owned(),
-        _ => String::new(),
+/// The first word of a command is its name, which is no secret. The others are.
+pub(crate) fn word(command: &Cmd, index: usize) -> &[u8] {
+    match command.args_iter().nth(index) {
+        Some(Arg::Simple(word)) => word,
+        _ => b"",
     }
 }
 

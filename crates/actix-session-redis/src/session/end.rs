@@ -200,7 +200,9 @@ pub(super) async fn details_of(
             }
         });
         try_join_all(looks).inspect_err(|failure| {
-            if failure.is_broken_seal() {
+            if let Failure::Transient(fault) = failure
+                && fault.is_broken_seal()
+            {
                 was_broken.store(true, Relaxed);
             }
         })

@@ -119,7 +119,7 @@ impl Sessions {
     ) -> Result<Option<Duration>, Error> {
         let op = &self.storage.client.operation("expires_in");
         let session = self.record(op, names);
-        let ttl_left_ms = op.observation.of(read::ttl_left_ms(&session)).await?;
+        let ttl_left_ms = op.of(read::ttl_left_ms(&session)).await?;
         let left_ms = self.storage.rules.policy.left_ms(&snapshot.details);
         let left_ms = ttl_left_ms.min(left_ms.unwrap_or(i64::MAX));
         Ok(u64::try_from(left_ms).ok().map(Duration::from_millis))
@@ -261,6 +261,6 @@ impl Sessions {
         let op = &self.storage.client.operation("begin_login");
         let limit = self.storage.rules.policy.limit.filter(|_| !has_one);
         let login = user_sessions::begin_login(&self.storage, op, user, limit);
-        op.observation.of(login).await
+        op.of(login).await
     }
 }

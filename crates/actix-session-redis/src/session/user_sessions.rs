@@ -38,15 +38,12 @@ pub(super) async fn sessions_of(
     user: &User,
 ) -> Result<Vec<(SessionId, Details, i64)>, Error> {
     let index = storage.index(op, user);
-    let entries = op.observation.of(index.entries()).await?;
+    let entries = op.of(index.entries()).await?;
     let (mut live, mut gone) = (Vec::new(), Vec::new());
     for some in entries.all.chunks(AT_ONCE) {
         // Of thousands, each gets the time that one has.
         let op = &storage.client.operation(op.observation.name());
-        let found = op
-            .observation
-            .of(look_at(storage, op, user, &entries, some))
-            .await?;
+        let found = op.of(look_at(storage, op, user, &entries, some)).await?;
         for (entry, found) in some.iter().zip(found) {
             match found {
                 Found::Live(details, left_ms) => live.push((entry.id.clone(), details, left_ms)),
@@ -68,7 +65,7 @@ pub(super) async fn end_of(
     id: &SessionId,
 ) -> Result<bool, Error> {
     let index = storage.index(op, user);
-    let mut entries = op.observation.of(index.entry(id)).await?;
+    let mut entries = op.of(index.entry(id)).await?;
     if entries.all.is_empty() {
         // It may have been renewed a moment ago: then its tombstone says what is the user's now.
         entries.all.push(Entry::new(id.clone(), 0));
@@ -98,7 +95,7 @@ pub(super) async fn end_all_of(
             }
         }
     };
-    let mut entries = op.observation.of(marked).await?;
+    let mut entries = op.of(marked).await?;
     entries.all.retain(|entry| !but.contains(&entry.id));
     end_entries(storage, op, user, &entries, &but).await
 }
@@ -147,7 +144,7 @@ pub(super) async fn gone_among(
     for some in entries.all.chunks(AT_ONCE) {
         let op = &storage.client.operation(op.observation.name());
         let looks = look_at(storage, op, user, entries, some);
-        let found = op.observation.of(looks).await?;
+        let found = op.of(looks).await?;
         let of_those = some.iter().zip(found);
         let of_those = of_those.filter(|(_, found)| matches!(found, Found::Gone));
         gone.extend(of_those.map(|(entry, _)| entry.clone()));
@@ -217,7 +214,7 @@ pub(super) async fn end_entries(
             (Names::of_id(entry.id.clone()), whose)
         });
         let ends: Vec<_> = ends.collect();
-        let ended = op.observation.of(end_together(storage, op, &ends)).await?;
+        let ended = op.of(end_together(storage, op, &ends)).await?;
         count += ended.into_iter().filter(|ended| *ended).count();
         let _ = storage.index(op, user).leave(some).await;
     }

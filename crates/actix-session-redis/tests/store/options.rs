@@ -16,38 +16,48 @@ use crate::{
         log::Log,
         redis::{TestRedis, pool_at},
         scope::in_a_request,
-        sessions::{HOUR, Typed, assert_works, copy, long_key, state},
+        sessions::{HOUR, Typed, assert_works, copy, hash_of, long_key, session_key, state},
         tally::Tally,
         travel,
     },
 };
 
-/// The errors of all that a store does.
+/// The errors of all that a store does, also of what would fail for another reason, or could do
+/// without Redis: with a TTL that is none, no session key, and a user where there are none.
 async fn errors_of_all(store: &RedisSessionStore) -> Vec<Error> {
-    let (key, n) = (long_key("any"), || state("n", "1"));
+    let (key, n, ttl) = (long_key("any"), || state("n", "1"), HOUR * 0);
+    let updated = store.update(copy(&key), n(), &ttl).await;
+    let handle = hash_of(&key)["session:".len()..].parse().unwrap();
+    let sessions = store.sessions_of("Ada");
     vec![
         store.load(&key).await.unwrap_err().typed(),
-        store.save(n(), &HOUR).await.unwrap_err().typed(),
-        store
-            .update(copy(&key), n(), &HOUR)
-            .await
-            .unwrap_err()
-            .typed(),
-        store.update_ttl(&key, &HOUR).await.unwrap_err().typed(),
+        store.load(&session_key("any")).await.unwrap_err().typed(),
+        store.save(n(), &ttl).await.unwrap_err().typed(),
+        updated.unwrap_err().typed(),
+        store.update_ttl(&key, &ttl).await.unwrap_err().typed(),
         store.delete(&key).await.unwrap_err().typed(),
+        store.modify(&key, |_| ()).await.unwrap_err(),
         store.ping().await.unwrap_err(),
         store.check().await.unwrap_err(),
+        sessions.list().await.unwrap_err(),
+        sessions.count().await.unwrap_err(),
+        sessions.end(&handle).await.unwrap_err(),
+        sessions.end_all().await.unwrap_err(),
+        sessions.begin_login().await.unwrap_err(),
     ]
 }
 
-/// All that the store does fails with a sentence about this option, and Redis is not asked.
+/// All that the store does fails with a sentence about this option, whatever else is wrong, and
+/// Redis is not asked.
 async fn assert_invalid(
     redis: &TestRedis,
     option: &str,
     set: impl Fn(RedisSessionStoreBuilder) -> RedisSessionStoreBuilder,
 ) {
     let log = Log::of_this_thread();
-    let store = redis.store_with(&set);
+    // No state is small enough.
+    let set = |options: RedisSessionStoreBuilder| set(options).max_state_bytes(0);
+    let store = redis.store_with(set);
     let said = log.lines();
     let is_told = |line: &String| line.contains("ERROR") && line.contains(option);
     assert_eq!(
@@ -60,7 +70,7 @@ async fn assert_invalid(
     let made = redis.connections_made();
     let mut errors = errors_of_all(&store).await;
     errors.extend(in_a_request(async move { errors_of_all(&anonymous).await }).await);
-    assert_eq!(errors.len(), 14);
+    assert_eq!(errors.len(), 28);
     for error in errors {
         let sentence = error.to_string();
         assert!(sentence.starts_with(&format!("{option}: ")), "{sentence}");

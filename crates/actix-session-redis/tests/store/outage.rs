@@ -5,6 +5,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+        mpsc,
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -12,7 +13,7 @@ use std::{
 
 use actix_session::storage::SessionStore;
 use actix_session_redis::{Error, RedisSessionStore};
-use actix_web::rt::System;
+use actix_web::rt::{System, spawn};
 use futures_util::{
     FutureExt,
     future::{join, join_all, select},
@@ -426,6 +427,27 @@ async fn if_the_runtime_of_the_trial_ends_the_next_request_starts_another() {
     assert_matches!(at_once, Some(Err(_)));
     redis.some_more_connections().await;
     assert!(redis.connections() > abandoned);
+}
+
+/// As when a handler computes, on the thread that has found the outage.
+#[actix_web::test]
+async fn while_the_thread_of_the_trial_is_blocked_another_one_takes_over() {
+    let redis = TestRedis::not_started();
+    let store = impatient_store(&redis);
+    let theirs = store.clone();
+    let (let_go, waits) = mpsc::channel::<()>();
+    let blocked = spawn(on_a_worker(async move || {
+        theirs.ping().await.unwrap_err();
+        waits.recv().unwrap_err();
+    }));
+    eventually("the outage is known", || {
+        matches!(store.ping().now_or_never(), Some(Err(_)))
+    })
+    .await;
+    redis.start_again().await;
+    is_back(&store).await;
+    drop(let_go);
+    blocked.await.unwrap();
 }
 
 #[actix_web::test]

@@ -21,6 +21,7 @@ use crate::{
         report,
         sessions::{HOUR, state},
         tally::Tally,
+        travel,
     },
 };
 
@@ -241,6 +242,36 @@ async fn a_shared_connection_is_replaced_when_the_thread_that_drives_it_ends() {
     tally.send(store.ping()).await.unwrap();
     eventually("one connection", || redis.client_count() == 1).await;
     assert_eq!(pool.status().size, 1);
+}
+
+/// A thread is in line for it, so who has had it for long shares that of the other from now on.
+#[actix_web::test]
+async fn an_old_connection_is_replaced_within_the_size_of_the_pool() {
+    const AGE: Duration = Duration::from_secs(60 * 60);
+    let tally = Tally::of_this_test();
+    let redis = TestRedis::start().await;
+    let pool = redis.pool_of(1);
+    let options = RedisSessionStore::builder(pool.clone()).max_connection_age(AGE);
+    let store = options.deadline(PATIENT).build();
+    store.ping().await.unwrap();
+    let made = redis.connections_made();
+    let is_over = Arc::new(Barrier::new(2));
+    let (theirs, their_barrier) = (store.clone(), Arc::clone(&is_over));
+    let other = on_a_worker(move || async move {
+        theirs.ping().await.unwrap();
+        their_barrier.wait().await;
+    });
+    let replaced = async {
+        eventually("it is in line", || pool.status().waiting == 1).await;
+        travel(AGE).await;
+        tally.send(store.ping()).await.unwrap();
+        eventually("it has a new one", || redis.connections_made() == made + 1).await;
+        eventually("the old one is closed", || redis.client_count() == 1).await;
+        tally.send(store.ping()).await.unwrap();
+        is_over.wait().await;
+    };
+    join(other, replaced).await;
+    assert_eq!(redis.connections_made(), made + 1);
 }
 
 #[actix_web::test]

@@ -256,7 +256,8 @@ impl Hash<'_> {
         }
         transaction.extend([Cmd::pexpire(key, ttl_ms), Cmd::hexists(key, BORN)]);
         let replies = self.redis.transaction(transaction).await?;
-        if is_done(replies.last().unwrap_or(&Value::Nil))? {
+        let last = replies.as_sequence().and_then(<[_]>::last);
+        if is_done(last.unwrap_or(&Value::Nil))? {
             return Ok(Written::Done);
         }
         // It came too late, and has left fields of no session.
