@@ -1,7 +1,7 @@
 //! Redis Cluster: several servers behind one connection, of which some may be silent.
 //!
 //! redis-rs would ask a silent master for ever, and keeps in memory what is not answered. So after
-//! a command without an answer the connection knows which masters are silent, asks them nothing
+//! a command without an answer the connection knows its [`Health`], asks a silent master nothing
 //! more, and gives way to another connection as soon as all masters answer there.
 
 use std::{
@@ -34,25 +34,31 @@ use crate::{error::Fault, lock::lock};
 
 pub(crate) struct ClusterLink {
     connection: ClusterConnection,
-    /// In the slots of a master that does not answer, sessions have to wait for its replica. All of
-    /// them are silent if one of the servers says that the cluster serves nobody.
-    silent: Mutex<HashSet<Slot>>,
+    health: Mutex<Health>,
 }
 
-/// How many a cluster has.
-const SLOTS: u16 = 16_384;
+/// What is known of the servers.
+enum Health {
+    Fine,
+    /// Sessions in the slots of a master that does not answer have to wait for its replica.
+    SomeSilent(HashSet<Slot>),
+    /// One of the servers says that the cluster serves nobody.
+    Down,
+}
 
 impl ClusterLink {
     pub(crate) fn new(connection: ClusterConnection) -> Self {
-        let silent = Mutex::default();
-        Self { connection, silent }
+        let health = Mutex::new(Health::Fine);
+        Self { connection, health }
     }
 
     /// A server that is known not to answer is not asked: the request costs nothing while it waits.
     pub(crate) fn ask(&self, command: &Cmd) -> Result<ClusterConnection, Failure> {
-        match lock(&self.silent).contains(&Slot::for_key(key(command))) {
-            true => Err(Failure::no_answer()),
-            false => Ok(self.connection.clone()),
+        let is_silent = |slots: &HashSet<Slot>| slots.contains(&Slot::for_key(key(command)));
+        match &*lock(&self.health) {
+            Health::SomeSilent(slots) if is_silent(slots) => Err(Failure::no_answer()),
+            Health::Down => Err(Failure::Transient(Fault::cluster_down())),
+            _ => Ok(self.connection.clone()),
         }
     }
 
@@ -66,27 +72,26 @@ impl ClusterLink {
 
     /// What a fault means for those whose sessions are elsewhere, if anything.
     pub(crate) fn outage_by(&self, fault: &Fault) -> Option<Fault> {
-        match lock(&self.silent).len() == usize::from(SLOTS) {
-            true => Some(Fault::cluster_down()),
-            false => fault.reply().map(|_| fault.clone()),
+        match &*lock(&self.health) {
+            Health::Down => Some(Fault::cluster_down()),
+            _ => fault.reply().map(|_| fault.clone()),
         }
     }
 
     /// Whether all masters answer on the other connection, which takes with it what is not answered
     /// there. What is seen holds for this one, too.
     pub(crate) async fn look(&self, other: &Self, limit: Duration) -> Result<bool, Fault> {
-        let silent = other.find_silent(limit).await;
-        let silent = silent.ok_or_else(Fault::no_answer)?;
-        let all_answer = silent.is_empty();
-        *lock(&self.silent) = silent;
-        Ok(all_answer)
+        let health = other.diagnose(limit).await.ok_or_else(Fault::no_answer)?;
+        let is_fine = matches!(health, Health::Fine);
+        *lock(&self.health) = health;
+        Ok(is_fine)
     }
 
-    async fn find_silent(&self, limit: Duration) -> Option<HashSet<Slot>> {
+    async fn diagnose(&self, limit: Duration) -> Option<Health> {
         let answers = try_join(self.ask_around("INFO"), self.ask_around("SLOTS"));
         let (info, ranges): (_, Vec<Vec<Value>>) = timeout(limit, answers).await.ok()?.ok()?;
         if says_down(&info) {
-            return Some((0..SLOTS).filter_map(Slot::new).collect());
+            return Some(Health::Down);
         }
         let mut masters = HashMap::<_, Vec<_>>::new();
         for (slots, id) in ranges.iter().filter_map(|range| parse(range)) {
@@ -99,8 +104,12 @@ impl ClusterLink {
             let answers = name.is_ok_and(|name| name.is_ok_and(|name: String| name == id));
             (!answers).then_some(slots)
         });
-        let silent = join_all(silent).await;
-        Some(silent.into_iter().flatten().flatten().collect())
+        let silent = join_all(silent).await.into_iter().flatten();
+        let silent = HashSet::<Slot>::from_iter(silent.flatten());
+        Some(match silent.is_empty() {
+            true => Health::Fine,
+            false => Health::SomeSilent(silent),
+        })
     }
 
     /// Some may be silent: so often chance does not pick only those. (If all were asked, redis-rs

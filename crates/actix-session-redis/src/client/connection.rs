@@ -70,8 +70,7 @@ pub(crate) struct Connection {
     retires: Option<Instant>,
     /// After so long without any answer, it is silent.
     patience: Duration,
-    /// How many commands have been answered so far: a connection that goes on answering is not
-    /// silent, however long one of them has to wait.
+    /// How many there were so far: while there are more, it is not silent.
     answers: AtomicU64,
 }
 
@@ -223,7 +222,6 @@ impl Connection {
     }
 
     /// Whether all servers answer on the other connection; an error if none does.
-    #[cfg_attr(not(feature = "cluster"), expect(unused_variables))]
     pub(crate) async fn look(&self, other: &Self) -> Result<bool, Fault> {
         match (&self.link, &other.link) {
             #[cfg(feature = "cluster")]

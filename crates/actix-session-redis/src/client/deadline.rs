@@ -23,10 +23,8 @@ pub(crate) struct Deadline {
 
 impl Deadline {
     pub(crate) fn new(total: Duration) -> Self {
-        Self {
-            total,
-            spent: AtomicU64::new(0),
-        }
+        let spent = AtomicU64::new(0);
+        Self { total, spent }
     }
 
     pub(crate) fn left(&self) -> Duration {

@@ -74,11 +74,6 @@ impl Failure {
             Self::Permanent(error) => !matches!(error, Error::Unavailable { .. }),
         }
     }
-
-    /// Whether Redis has refused with this code.
-    pub(crate) fn is_refusal(&self, with: &str) -> bool {
-        matches!(self, Self::Permanent(Error::Refused { code, .. }) if code == with)
-    }
 }
 
 impl From<PoolError> for Failure {

@@ -135,7 +135,11 @@ impl Client {
             let heard = connection.listen(deadline, answer).await;
             let outcome = heard.ok_or_else(Failure::no_answer)?;
             if let Err(Failure::Transient(fault)) = &outcome {
-                self.slots.judge(&connection, fault);
+                if connection.is_given_up_for(fault) {
+                    self.slots.give_up(&connection, fault);
+                } else if fault.is_silence() {
+                    self.slots.begin_succession(&connection);
+                }
             }
             outcome
         };
@@ -167,11 +171,8 @@ impl Client {
     fn start_trial(self: &Arc<Self>) -> Trial {
         let runtime = Handle::try_current().ok()?;
         self.slots.stop_connecting();
-        Some(
-            runtime
-                .spawn(make_trial_calls(Arc::downgrade(self)))
-                .abort_handle(),
-        )
+        let trial = make_trial_calls(Arc::downgrade(self));
+        Some(runtime.spawn(trial).abort_handle())
     }
 }
 
@@ -180,10 +181,11 @@ async fn make_trial_calls(client: Weak<Client>) {
     for pause in backoff() {
         sleep(pause).await;
         match client.upgrade() {
-            Some(client) if client.breaker.trial_goes_on() => {
+            Some(client) if client.breaker.trial_is_under_way(true) => {
                 let deadline = Deadline::new(client.deadline / 2);
                 let ping = |redis: Arc<Connection>| async move { redis.ping().await };
                 let _ = client.attempt(&deadline, true, ping).await;
+                client.breaker.trial_is_under_way(false);
             }
             _ => return,
         }

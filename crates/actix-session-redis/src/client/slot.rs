@@ -137,10 +137,8 @@ impl Slots {
     }
 
     pub(crate) fn least_shared(&self) -> Option<Arc<Connection>> {
-        let ready = self
-            .threads
-            .iter()
-            .filter_map(|slot| lock(slot).connection());
+        let slots = self.threads.iter().map(lock);
+        let ready = slots.filter_map(|slot| slot.connection());
         ready.min_by_key(Arc::strong_count)
     }
 
@@ -153,18 +151,9 @@ impl Slots {
         self.find(|slot| matches!(slot, Slot::Ready(it, _) if Arc::ptr_eq(it, connection)))
     }
 
-    /// What a fault means for the connection that it happened on.
-    pub(crate) fn judge(self: &Arc<Self>, connection: &Arc<Connection>, fault: &Fault) {
-        if connection.is_given_up_for(fault) {
-            self.give_up(connection, fault);
-        } else if fault.is_silence() {
-            self.begin_succession(connection);
-        }
-    }
-
     /// Makes room for another connection, once, however many requests saw this one break. It stays
     /// with those who use it.
-    fn give_up(&self, connection: &Arc<Connection>, fault: &Fault) {
+    pub(crate) fn give_up(&self, connection: &Arc<Connection>, fault: &Fault) {
         if let Some(mut slot) = self.holding(connection) {
             *slot = Slot::Empty;
             connection.leave_pool();
@@ -175,7 +164,7 @@ impl Slots {
 
     /// Has another connection take over: this one has grown old, or one of a cluster's servers may
     /// be silent on it. It goes on meanwhile, for it is of use to those who need the others.
-    fn begin_succession(self: &Arc<Self>, old: &Arc<Connection>) {
+    pub(crate) fn begin_succession(self: &Arc<Self>, old: &Arc<Connection>) {
         if let Some(mut slot) = self.holding(old)
             && let Slot::Ready(_, succession) = &mut *slot
             && succession.as_ref().is_none_or(AbortHandle::is_finished)

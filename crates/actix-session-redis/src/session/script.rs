@@ -6,7 +6,10 @@ use std::sync::LazyLock;
 use deadpool_redis::redis::{Cmd, ErrorKind, Value, cmd};
 use sha1_smol::Sha1;
 
-use crate::client::{Connection, Failure};
+use crate::{
+    client::{Connection, Failure},
+    error::Error,
+};
 
 pub(super) struct Script {
     pub(super) code: &'static str,
@@ -55,7 +58,7 @@ impl Script {
             command
         };
         match redis.query(&call("EVALSHA", &self.sha1)).await {
-            Err(failure) if failure.is_refusal("NOSCRIPT") => {
+            Err(Failure::Permanent(Error::Refused { code, .. })) if code == "NOSCRIPT" => {
                 redis.query(&call("EVAL", self.code)).await
             }
             reply => reply,

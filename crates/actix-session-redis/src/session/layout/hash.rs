@@ -339,7 +339,9 @@ impl Hash<'_> {
         let alone = alone.iter().map(async |command| {
             match redis.query::<Value>(command).await {
                 // A server may not have seen the script yet; it may be asked for.
-                Err(failure) if failure.is_refusal("NOSCRIPT") => Ok(()),
+                Err(Failure::Permanent(Error::Refused { code, .. })) if code == "NOSCRIPT" => {
+                    Ok(())
+                }
                 checked => checked.map(drop),
             }
         });
