@@ -15,7 +15,7 @@ use super::{
     entry::Owner,
     keyspace::{Names, draw_session_key},
     layout::{fields::unread_born_ms, hash::Begun},
-    plan::{Of, Plan},
+    plan::Of,
     record::Record,
     snapshot::{Origin, Snapshot},
     state::State,
@@ -50,8 +50,7 @@ pub(super) async fn create(
     storage.rules.check_size(state)?;
     loop {
         let of = Of::New(&before);
-        let Some(mut plan) = Plan::new(&storage.rules.policy, of, base.as_ref(), state, terms)?
-        else {
+        let Some(mut plan) = storage.plan(op, of, base.as_ref(), state, terms)? else {
             return Ok(None);
         };
         let session_key = draw_session_key();
@@ -125,14 +124,8 @@ pub(super) async fn begin_adopted(
     let terms = Terms::only(terms.ttl);
     let none = Details::default();
     let of = Of::New(&none);
-    let plan = Plan::new(
-        &session.storage.rules.policy,
-        of,
-        user.as_ref(),
-        state,
-        terms,
-    )?;
-    let Some(mut plan) = plan else {
+    let storage = session.storage;
+    let Some(mut plan) = storage.plan(session.op, of, user.as_ref(), state, terms)? else {
         return Ok(false);
     };
     if !enter(session, None, &mut plan).await? {

@@ -176,6 +176,7 @@ pub(crate) struct Log {
     /// One bit for each operation that is refused: all that a successful one looks at.
     refused: AtomicU16,
     failing: Mutex<BTreeMap<(&'static str, &'static str), Failing>>,
+    mistaken_logins: Mutex<Repeated>,
 }
 
 /// The same message, told at most once in a while.
@@ -245,6 +246,19 @@ impl Log {
         self.refused.fetch_and(!bit(operation), Relaxed);
         for ((failed, _), failing) in failing.iter_mut() {
             if *failed == operation && std::mem::take(&mut failing.ends_with_success) {
+    /// Whoever logs in is told that it did not work, and not that it never will.
+    pub(crate) fn login_is_mistaken(&self, user_field: &str, reason: &str) {
+        if let Some(others) = lock(&self.mistaken_logins).again(Duration::from_secs(10)) {
+            tracing::warn!(
+                target: TARGET,
+                user_field,
+                reason,
+                others,
+                "a login is void: its session is not that of the user who has begun it"
+            );
+        }
+    }
+
                 let others = std::mem::take(&mut failing.message.untold);
                 tracing::info!(target: TARGET, operation, others, "Redis no longer refuses it");
             }

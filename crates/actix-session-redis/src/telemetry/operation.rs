@@ -25,7 +25,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Observation<'a> {
     operation: &'static str,
-    log: &'a Log,
+    pub(crate) log: &'a Log,
     started: Instant,
     tries: AtomicU32,
     outcome: OnceLock<Outcome>,
