@@ -44,7 +44,8 @@ pub(super) async fn create(
     if is_login {
         (before.born_ms, before.lifetime_ms) = (None, None);
     } else if let Some((names, snapshot)) = from {
-        let unread = unread_born_ms(&snapshot.stored, &names.seal(storage.seals()))?;
+        let unread = unread_born_ms(&snapshot.stored, &names.seal(storage.seals()));
+        let unread = unread.inspect_err(|it| op.observation.failed_to_open(&names.id, it))?;
         before.born_ms = before.born_ms.or(unread);
     }
     storage.rules.check_size(state)?;

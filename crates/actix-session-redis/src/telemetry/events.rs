@@ -220,7 +220,7 @@ impl Log {
 
     /// `SessionMiddleware` turns every error into an empty 500 and tells nobody which. (An outage is
     /// told by the circuit breaker, and what is unreadable by the store.)
-    pub(crate) fn failed(&self, operation: &'static str, error: &Error) {
+    pub(crate) fn failed(&self, operation: &'static str, error: &Error, session: Option<&String>) {
         if matches!(error, Error::Unavailable { .. } | Error::Unreadable { .. }) {
             return;
         }
@@ -229,7 +229,15 @@ impl Log {
             .entry((operation, Outcome::of(error).name()))
             .or_default();
         if let Some(others) = failing.message.again(Duration::from_secs(10)) {
-            tracing::error!(target: TARGET, operation, %error, others, "a session operation failed");
+            let session = session.map(tracing::field::display);
+            tracing::error!(
+                target: TARGET,
+                operation,
+                %error,
+                session,
+                others,
+                "a session operation failed"
+            );
             // What else fails is a matter of the session, so another one's success ends nothing.
             failing.ends_with_success = matches!(error, Error::Refused { .. });
         }
@@ -238,14 +246,6 @@ impl Log {
         }
     }
 
-    pub(crate) fn succeeded(&self, operation: &'static str) {
-        if self.refused.load(Relaxed) & bit(operation) == 0 {
-            return;
-        }
-        let mut failing = lock(&self.failing);
-        self.refused.fetch_and(!bit(operation), Relaxed);
-        for ((failed, _), failing) in failing.iter_mut() {
-            if *failed == operation && std::mem::take(&mut failing.ends_with_success) {
     /// Whoever logs in is told that it did not work, and not that it never will.
     pub(crate) fn login_is_mistaken(&self, user_field: &str, reason: &str) {
         if let Some(others) = lock(&self.mistaken_logins).again(Duration::from_secs(10)) {
@@ -259,6 +259,14 @@ impl Log {
         }
     }
 
+    pub(crate) fn succeeded(&self, operation: &'static str) {
+        if self.refused.load(Relaxed) & bit(operation) == 0 {
+            return;
+        }
+        let mut failing = lock(&self.failing);
+        self.refused.fetch_and(!bit(operation), Relaxed);
+        for ((failed, _), failing) in failing.iter_mut() {
+            if *failed == operation && std::mem::take(&mut failing.ends_with_success) {
                 let others = std::mem::take(&mut failing.message.untold);
                 tracing::info!(target: TARGET, operation, others, "Redis no longer refuses it");
             }
