@@ -32,6 +32,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
 
     let store = RedisSessionStore::from_url(url)?;
+    store.ping().await?; // without Redis, it ends here
     let server = HttpServer::new(move || {
         App::new()
             .wrap(ConsistentSessions::new(

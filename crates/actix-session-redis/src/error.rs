@@ -15,7 +15,10 @@ use deadpool_redis::redis::{ErrorKind, RedisError};
 ///
 /// No variant carries a session key or a piece of session state, neither in its text nor in its
 /// sources, so all of them are safe to log.
-#[derive(Debug, Clone, thiserror::Error)]
+///
+/// Its `Debug` output is its sentence, too, as that of the redis crate's errors is: `main` and `unwrap` print
+/// that.
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The URL or the settings of the connection pool are not usable.
@@ -200,6 +203,12 @@ pub enum Error {
         /// The TTL that was asked for.
         ttl: time::Duration,
     },
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// So that `?` works in a handler. What a visitor is told says nothing of the server: the error itself is for

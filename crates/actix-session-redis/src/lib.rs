@@ -22,7 +22,7 @@ pub mod consistency {}
 #[doc = include_str!("../docs/users.md")]
 pub mod user_sessions {}
 
-#[cfg(any(doc, doctest))]
+#[cfg(any(doc, all(doctest, feature = "cluster", feature = "sentinel")))]
 #[cfg_attr(not(doctest), doc = include_str!("../docs/links.md"))]
 #[doc = include_str!("../docs/operations.md")]
 pub mod operations {}

@@ -15,7 +15,7 @@ use super::{
     entry::Owner,
     keyspace::{Names, draw_session_key},
     layout::{fields::unread_born_ms, hash::Begun},
-    plan::{Of, Plan},
+    plan::Of,
     record::Record,
     snapshot::{Origin, Snapshot},
     state::State,
@@ -44,14 +44,14 @@ pub(super) async fn create(
     if is_login {
         (before.born_ms, before.lifetime_ms) = (None, None);
     } else if let Some((names, snapshot)) = from {
-        let unread = unread_born_ms(&snapshot.stored, &names.seal(storage.seals()))?;
+        let unread = unread_born_ms(&snapshot.stored, &names.seal(storage.seals()));
+        let unread = unread.inspect_err(|it| op.observation.failed_to_open(&names.id, it))?;
         before.born_ms = before.born_ms.or(unread);
     }
     storage.rules.check_size(state)?;
     loop {
         let of = Of::New(&before);
-        let Some(mut plan) = Plan::new(&storage.rules.policy, of, base.as_ref(), state, terms)?
-        else {
+        let Some(mut plan) = storage.plan(op, of, base.as_ref(), state, terms)? else {
             return Ok(None);
         };
         let session_key = draw_session_key();
@@ -125,14 +125,8 @@ pub(super) async fn begin_adopted(
     let terms = Terms::only(terms.ttl);
     let none = Details::default();
     let of = Of::New(&none);
-    let plan = Plan::new(
-        &session.storage.rules.policy,
-        of,
-        user.as_ref(),
-        state,
-        terms,
-    )?;
-    let Some(mut plan) = plan else {
+    let storage = session.storage;
+    let Some(mut plan) = storage.plan(session.op, of, user.as_ref(), state, terms)? else {
         return Ok(false);
     };
     if !enter(session, None, &mut plan).await? {

@@ -197,6 +197,17 @@ impl Policy {
         terms.login.is_some() || self.user(state).as_ref().is_some_and(is_other)
     }
 
+    /// Why a login cannot be completed with this state, whatever else happens.
+    pub(super) fn mistake(&self, login: &Login, state: &State) -> Option<&'static str> {
+        match self.user(state) {
+            None => Some("the session has no such field, or null in it"),
+            Some(user) if user != login.user => {
+                Some("the field does not hold what begin_login was called for (7 is not \"7\")")
+            }
+            Some(_) => None,
+        }
+    }
+
     pub(crate) fn user(&self, state: &State) -> Option<User> {
         let json = field(state, self.user_field.as_ref()?)?;
         let json = canonical(&json);

@@ -174,7 +174,8 @@ impl<'a> Record<'a> {
         &self,
         step: impl Fn(Arc<Connection>) -> F + Sync,
     ) -> Result<T, Error> {
-        self.storage.client.run(self.op, step).await
+        let done = self.storage.client.run(self.op, step).await;
+        done.inspect_err(|error| self.op.observation.failed_to_open(&self.names.id, error))
     }
 
     fn hash(&self, redis: Arc<Connection>) -> Hash<'_> {

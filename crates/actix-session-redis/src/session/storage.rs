@@ -5,12 +5,15 @@ use std::sync::Arc;
 use futures_util::future::{FutureExt as _, OptionFuture, try_join};
 
 use super::{
+    details::Terms,
     idempotency::IdempotencyKeys,
     index::Index,
     keyspace::{Keyspace, User},
     layout::{built_in::BuiltIn, hash::Hash},
+    plan::{Of, Plan},
     rules::Rules,
     seal::Seals,
+    state::State,
     turns::Turns,
 };
 use crate::{
@@ -44,6 +47,27 @@ impl Storage {
 
     pub(super) fn index<'a>(&'a self, op: &'a Operation<'a>, user: &'a User) -> Index<'a> {
         Index::new(&self.client, &self.keyspace, op, user)
+    }
+
+    /// What a write is to make of a session beside its state. That a login is void since the application
+    /// is wrong is told to its operators.
+    pub(super) fn plan(
+        &self,
+        op: &Operation<'_>,
+        of: Of<'_>,
+        base: Option<&User>,
+        state: &State,
+        terms: Terms<'_>,
+    ) -> Result<Option<Plan>, Error> {
+        let policy = &self.rules.policy;
+        let plan = Plan::new(policy, of, base, state, terms);
+        if let (Err(Error::Overtaken), Some(login), Some(field)) =
+            (&plan, terms.login, &policy.user_field)
+            && let Some(mistake) = policy.mistake(login, state)
+        {
+            op.observation.log.login_is_mistaken(field, mistake);
+        }
+        plan
     }
 
     /// Reads and writes as requests do, under a Redis key that is no session's. What Redis replies

@@ -100,13 +100,8 @@ pub(super) async fn plan(
 ) -> Result<Option<Plan>, Error> {
     let user = session.storage.rules.policy.user(&snapshot.state);
     let of = Of::Known(&snapshot.details);
-    let plan = Plan::new(
-        &session.storage.rules.policy,
-        of,
-        user.as_ref(),
-        ours,
-        terms,
-    )?;
+    let storage = session.storage;
+    let plan = storage.plan(session.op, of, user.as_ref(), ours, terms)?;
     if plan.is_none() {
         session.expire(snapshot.details.owner.as_ref()).await?;
     }

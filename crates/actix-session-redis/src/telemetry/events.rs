@@ -176,6 +176,7 @@ pub(crate) struct Log {
     /// One bit for each operation that is refused: all that a successful one looks at.
     refused: AtomicU16,
     failing: Mutex<BTreeMap<(&'static str, &'static str), Failing>>,
+    mistaken_logins: Mutex<Repeated>,
 }
 
 /// The same message, told at most once in a while.
@@ -219,7 +220,7 @@ impl Log {
 
     /// `SessionMiddleware` turns every error into an empty 500 and tells nobody which. (An outage is
     /// told by the circuit breaker, and what is unreadable by the store.)
-    pub(crate) fn failed(&self, operation: &'static str, error: &Error) {
+    pub(crate) fn failed(&self, operation: &'static str, error: &Error, session: Option<&String>) {
         if matches!(error, Error::Unavailable { .. } | Error::Unreadable { .. }) {
             return;
         }
@@ -228,12 +229,33 @@ impl Log {
             .entry((operation, Outcome::of(error).name()))
             .or_default();
         if let Some(others) = failing.message.again(Duration::from_secs(10)) {
-            tracing::error!(target: TARGET, operation, %error, others, "a session operation failed");
+            let session = session.map(tracing::field::display);
+            tracing::error!(
+                target: TARGET,
+                operation,
+                %error,
+                session,
+                others,
+                "a session operation failed"
+            );
             // What else fails is a matter of the session, so another one's success ends nothing.
             failing.ends_with_success = matches!(error, Error::Refused { .. });
         }
         if failing.ends_with_success {
             self.refused.fetch_or(bit(operation), Relaxed);
+        }
+    }
+
+    /// Whoever logs in is told that it did not work, and not that it never will.
+    pub(crate) fn login_is_mistaken(&self, user_field: &str, reason: &str) {
+        if let Some(others) = lock(&self.mistaken_logins).again(Duration::from_secs(10)) {
+            tracing::warn!(
+                target: TARGET,
+                user_field,
+                reason,
+                others,
+                "a login is void: its session is not that of the user who has begun it"
+            );
         }
     }
 

@@ -2,6 +2,7 @@
 //! and how long.
 
 use std::{
+    fmt,
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering::Relaxed},
@@ -25,10 +26,12 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Observation<'a> {
     operation: &'static str,
-    log: &'a Log,
+    pub(crate) log: &'a Log,
     started: Instant,
     tries: AtomicU32,
     outcome: OnceLock<Outcome>,
+    /// The id of the session that does not open, if that is what failed.
+    sealed_session: OnceLock<String>,
     span: Span,
 }
 
@@ -40,6 +43,7 @@ impl<'a> Observation<'a> {
             started: Instant::now(),
             tries: AtomicU32::new(0),
             outcome: OnceLock::new(),
+            sealed_session: OnceLock::new(),
             span: tracing::debug_span!(
                 target: TARGET,
                 "session_operation",
@@ -68,6 +72,16 @@ impl<'a> Observation<'a> {
         let _ = self.outcome.set(outcome);
     }
 
+    /// Notes the session, if the error is that it does not open.
+    pub(crate) fn failed_to_open(&self, session: &impl fmt::Display, error: &Error) {
+        if matches!(
+            error,
+            Error::UnknownSealKey { .. } | Error::Unsealed | Error::BrokenSeal
+        ) {
+            let _ = self.sealed_session.set(session.to_string());
+        }
+    }
+
     pub(crate) fn of<T>(
         &self,
         work: impl Future<Output = Result<T, Error>>,
@@ -81,7 +95,8 @@ impl<'a> Observation<'a> {
                 }
                 Err(error) => {
                     self.turns_out(Outcome::of(error));
-                    self.log.failed(self.operation, error);
+                    let session = self.sealed_session.get();
+                    self.log.failed(self.operation, error, session);
                 }
             })
     }

@@ -2,8 +2,9 @@
 mod devices;
 
 use std::{
-    env,
+    env, fs,
     io::{BufRead as _, BufReader},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -70,6 +71,18 @@ impl Drop for Example {
     fn drop(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+    }
+}
+
+/// By the package that has no tests: `cargo run -p examples --bin counter`.
+#[test]
+fn each_can_be_run_without_what_the_tests_need() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let manifest = fs::read_to_string(folder.join("../../../examples/Cargo.toml")).unwrap();
+    for entry in fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let path = format!("/examples/{name}\"");
+        assert!(!name.ends_with(".rs") || manifest.contains(&path), "{name}");
     }
 }
 

@@ -92,6 +92,29 @@ async fn a_missing_password_is_named_at_once() {
     assert_all_refused(&redis, "", "NOAUTH").await;
 }
 
+/// As `main` prints an error that it returns.
+#[actix_web::test]
+async fn an_application_that_cannot_start_says_why_in_a_sentence() {
+    let printed = |error: Error| format!("Error: {:?}", Box::<dyn std::error::Error>::from(error));
+    let redis = TestRedis::start().await;
+    redis.run::<()>(&format!("CONFIG SET requirepass {PASSWORD}"));
+    let wrong = RedisSessionStore::from_url(redis.url_as(":wrong@")).unwrap();
+    assert_eq!(
+        printed(wrong.ping().await.unwrap_err()),
+        "Error: Redis refused AUTH (WRONGPASS): check the user name and the password in the URL"
+    );
+    let absent = TestRedis::not_started();
+    let absent = absent.store_with(|options| options.deadline(Duration::from_millis(100)));
+    let away = printed(absent.ping().await.unwrap_err());
+    assert!(
+        away.starts_with("Error: Redis is unavailable (waited "),
+        "{away}"
+    );
+    assert!(away.contains(" ms): Connection refused"), "{away}");
+    let url = RedisSessionStore::from_url("localhost").unwrap_err();
+    assert!(printed(url).starts_with("Error: invalid Redis URL: "));
+}
+
 /// Redis closes the connection of whoever sends much without a password, and says something else.
 #[actix_web::test]
 async fn a_missing_password_is_named_however_large_the_session_is() {

@@ -135,6 +135,35 @@ async fn an_unknown_key_is_an_error_that_names_it_and_leaves_the_session_as_it_i
 }
 
 #[actix_web::test]
+async fn the_log_names_the_session_that_does_not_open_and_not_its_key() {
+    let redis = TestRedis::start().await;
+    let key = two_fields(&sealed(&redis, &[A])).await;
+    let of_session = format!("session={} ", hash_of(&key).trim_start_matches("session:"));
+    let log = Log::of_operators();
+    // The key of the session is not in the ring; the session is not sealed; what is sealed was moved.
+    load_error(&sealed(&redis, &[B]), &key).await;
+    let changed = sealed(&redis, &[A]);
+    let name = fields(&redis, &key)[&b"name"[..]].clone();
+    for value in [&b"true"[..], &name] {
+        put(&redis, &key, b"admin", value);
+        load_error(&changed, &key).await;
+    }
+    let lines = log.lines();
+    let said = |what: &str| {
+        let names_it = |line: &&String| line.contains(what) && line.contains(&of_session);
+        lines.iter().filter(names_it).count()
+    };
+    for what in [
+        "not in the key ring",
+        "is not sealed",
+        "does not open: it was changed",
+    ] {
+        assert_eq!(said(what), 1, "{what} in {lines:#?}");
+    }
+    assert!(!lines.concat().contains(key.as_ref()), "{lines:#?}");
+}
+
+#[actix_web::test]
 async fn when_a_session_began_cannot_be_put_off() {
     let redis = TestRedis::start().await;
     let options = builder(&redis).absolute_lifetime(std::time::Duration::from_secs(3600));

@@ -15,6 +15,7 @@ use super::{app_of, handles, log_in, of, save, with_users};
 use crate::support::{
     app::Setup,
     eventually,
+    log::Log,
     proxy::{Fate, Proxy, script_called},
     redis::TestRedis,
     scope::{in_a_request, in_an_answered_request},
@@ -436,6 +437,34 @@ async fn a_login_is_completed_as_that_of_the_user_who_has_begun_it_and_of_nobody
     }
     for user in ["Ada", "Bob"] {
         assert_eq!(handles(&store, user).await, []);
+    }
+}
+
+#[actix_web::test]
+async fn a_login_that_can_never_be_completed_is_told_to_operators_once_and_any_other_is_not() {
+    const VOID: &str = "a login is void";
+    let redis = TestRedis::start().await;
+    for (path, reason) in [
+        ("/devices/mixed-up-login/Ada/nobody", "no such field"),
+        (
+            "/devices/mixed-up-login/Ada/Bob",
+            "begin_login was called for",
+        ),
+    ] {
+        let (log, store) = (Log::of_operators(), redis.store_with(with_users));
+        let app = super::app_with_devices(&store);
+        // It was right, and was overtaken.
+        let login = "/devices/password-login/Ada";
+        let (overtaken, _) = app.browser().get_slowly(login, end_all(&store)).await;
+        assert_eq!(overtaken.status, 409, "{overtaken:?}");
+        assert_eq!(log.lines(), [""; 0]);
+        for _ in 0..3 {
+            assert_eq!(app.browser().get(path).await.status, 409, "{path}");
+        }
+        let told = log.only(VOID);
+        assert!(told.contains(" WARN ") && told.contains(reason), "{told}");
+        assert!(told.contains("user_field=\"user\""), "{told}");
+        assert!(!told.contains("Ada") && !told.contains("Bob"), "{told}");
     }
 }
 
