@@ -8,7 +8,8 @@ use crate::{
     error::Error,
     middleware::{CookieFate, CurrentKey, Loaded, LoadedSession, RequestScope, cookie_asked_for},
     session::{
-        Effect, Names, Renewal, Sessions, Snapshot, State, Terms, draw_session_key, is_session_key,
+        Effect, Found, Names, Renewal, Sessions, Snapshot, State, Terms, draw_session_key,
+        is_session_key,
     },
     telemetry::{events, outcome::Outcome},
 };
@@ -202,25 +203,25 @@ impl RedisSessionStore {
         names: &Names,
         in_scope: bool,
     ) -> Result<Found, Error> {
-        match self.sessions.read(op, names, in_scope).await {
-            Ok(Some(snapshot)) => return Ok(Found::Session(snapshot)),
-            Ok(None) => {}
+        let found = match in_scope {
+            true => self.sessions.find(op, names).await,
+            false => {
+                let found = self.sessions.read(op, names).await;
+                found.map(|found| found.map_or(Found::Nothing, Found::Session))
+            }
+        };
+        match &found {
+            Ok(Found::Session(_)) => {}
+            Ok(Found::Tombstone { .. }) => op.observation.turns_out(Outcome::Ended),
+            Ok(Found::Nothing) => op.observation.turns_out(Outcome::Missing),
             Err(Error::Unreadable { reason }) => {
                 events::unreadable(&names.id, reason);
                 op.observation.turns_out(Outcome::Unreadable);
                 return Ok(Found::Nothing);
             }
-            Err(error) => return Err(error),
+            Err(_) => {}
         }
-        let ended_ago = match in_scope {
-            true => self.sessions.ended_ago(op, names).await?,
-            false => None,
-        };
-        op.observation.turns_out(match ended_ago {
-            Some(_) => Outcome::Ended,
-            None => Outcome::Missing,
-        });
-        Ok(ended_ago.map_or(Found::Nothing, |age| Found::Tombstone { age }))
+        found
     }
 
     async fn save_in(
@@ -402,15 +403,6 @@ impl RedisSessionStore {
 
 /// A browser that sends a request within so long after a session has ended may not know yet.
 const LATE: std::time::Duration = std::time::Duration::from_secs(10);
-
-/// What there is of a session.
-// It is taken apart at once; a box would be an allocation for every load.
-#[expect(clippy::large_enum_variant)]
-enum Found {
-    Session(Snapshot),
-    Tombstone { age: std::time::Duration },
-    Nothing,
-}
 
 impl SessionStore for RedisSessionStore {
     async fn load(&self, session_key: &SessionKey) -> Result<Option<State>, LoadError> {

@@ -1,10 +1,11 @@
 //! How a session begins, and how one of the store built into actix-session becomes one of ours.
 //!
 //! A session of that store that is not there under our name is looked up under the one it has there.
-//! Its first write here makes it one of ours, with the same session key. The copy there is never
-//! written again and lives as long as ours does, so that whoever goes back to the built-in store finds
-//! it; a session that begins here gets one, too. Who ends a session takes its copy away first, and a
-//! session whose copy is gone was ended by the built-in store: so it has ended here as well.
+//! Its first write here makes it one of ours, with the same session key, and with what it holds there at
+//! that moment. The copy there is never written again and lives as long as ours does, so that whoever goes
+//! back to the built-in store finds it; a session that begins here gets one, too. Both begin in one step,
+//! and end in one; so a session whose copy is gone was ended by the built-in store, and has ended here as
+//! well. It goes when somebody reads it.
 
 use actix_session::storage::SessionKey;
 
@@ -14,12 +15,16 @@ use super::{
     enter::enter,
     entry::Owner,
     keyspace::{Names, draw_session_key},
-    layout::{fields::unread_born_ms, hash::Begun},
+    layout::{
+        fields::unread_born_ms,
+        hash::{Begun, Source},
+    },
     plan::Of,
     record::Record,
     snapshot::{Origin, Snapshot},
     state::State,
-    storage::Storage,
+    storage::{Storage, or_if_unreadable},
+    write::goes_on_after,
 };
 use crate::{client::Operation, error::Error, telemetry::events};
 
@@ -61,10 +66,7 @@ pub(super) async fn create(
         if !enter(&session, from, &mut plan).await? {
             return Ok(None);
         }
-        if let Some(copy) = session.copy() {
-            copy.write(state, plan.ttl_ms).await?;
-        }
-        let begun = session.begin(state, &plan).await;
+        let begun = session.begin(state, &plan, Source::State).await;
         match begun {
             Ok(Begun::Done | Begun::Before) => {
                 let owner = plan.details.owner;
@@ -83,64 +85,70 @@ pub(super) async fn create(
     }
 }
 
-/// Before a session is written: makes it one of ours, if it is the built-in store's, and lets
-/// its copy live on. `false` if that store has ended it.
+/// Before a session is written: makes it one of ours, if it is the built-in store's. `false` if it has
+/// ended.
 pub(super) async fn adopt(
     session: &Record<'_>,
     snapshot: Option<&Snapshot>,
-    ttl_ms: i64,
     terms: Terms<'_>,
 ) -> Result<bool, Error> {
-    let Some(copy) = session.copy() else {
+    let Some(Snapshot {
+        state,
+        origin: Origin::Copy(bytes),
+        ..
+    }) = snapshot
+    else {
         return Ok(true);
     };
-    let copy_lives = copy.prolong(ttl_ms).await?;
-    match snapshot {
-        Some(snapshot) if snapshot.origin == Origin::Copy => {
-            if copy_lives {
-                // If its key is taken, another request has adopted it.
-                begin_adopted(session, &snapshot.state, terms).await?;
-            }
-            Ok(copy_lives)
-        }
-        _ if copy_lives => Ok(true),
-        _ => {
-            let was_ended = session.known_copy().await?.is_some();
-            if was_ended {
-                end(session, None).await?;
-            }
-            Ok(!was_ended)
-        }
-    }
+    // If its key is taken, another request has adopted it.
+    let begun = begin_adopted(session, state, Source::Copy(bytes), terms).await?;
+    Ok(begun != Begun::Ended)
 }
 
-/// `false` if its key is taken.
+/// With this state, or with what the copy holds by now, if that is another one and matters.
 pub(super) async fn begin_adopted(
     session: &Record<'_>,
     state: &State,
+    source: Source<'_>,
     terms: Terms<'_>,
-) -> Result<bool, Error> {
+) -> Result<Begun, Error> {
+    let policy = &session.storage.rules.policy;
     // Who has a session there does not log in.
-    let user = session.storage.rules.policy.user(state);
     let terms = Terms::only(terms.ttl);
-    let none = Details::default();
-    let of = Of::New(&none);
-    let storage = session.storage;
-    let Some(mut plan) = storage.plan(session.op, of, user.as_ref(), state, terms)? else {
-        return Ok(false);
-    };
-    if !enter(session, None, &mut plan).await? {
-        end(session, None).await?;
-        return Ok(false);
+    let (mut latest, mut tries) = (None, 1);
+    loop {
+        let (state, source) = match &latest {
+            Some(Snapshot {
+                state,
+                origin: Origin::Copy(bytes),
+                ..
+            }) => (state, Source::Copy(bytes)),
+            _ => (state, source),
+        };
+        let user = policy.user(state);
+        let none = Details::default();
+        let of = Of::New(&none);
+        let plan = session
+            .storage
+            .plan(session.op, of, user.as_ref(), state, terms)?;
+        let Some(mut plan) = plan else {
+            return Ok(Begun::Ended);
+        };
+        if !enter(session, None, &mut plan).await? {
+            end(session, None).await?;
+            return Ok(Begun::Ended);
+        }
+        let begun = session.begin(state, &plan, source).await?;
+        if begun == Begun::Done {
+            events::adopted();
+        }
+        let (Begun::Changed, Some(copy)) = (begun, session.copy()) else {
+            return Ok(begun);
+        };
+        latest = or_if_unreadable(copy.read().await, None)?;
+        if latest.is_none() {
+            return Ok(Begun::Ended);
+        }
+        goes_on_after(session.op, &mut tries)?;
     }
-    let begun = session.begin(state, &plan).await?;
-    if let (Begun::Ended, Some(copy)) = (begun, session.copy())
-        && session.ended_ago().await?.is_some()
-    {
-        copy.remove().await?;
-    }
-    if begun == Begun::Done {
-        events::adopted();
-    }
-    Ok(matches!(begun, Begun::Done | Begun::Before))
 }

@@ -34,6 +34,20 @@ pub(super) async fn end(session: &Record<'_>, snapshot: Option<&Snapshot>) -> Re
     Ok(ended)
 }
 
+/// Ends a session that the store built into actix-session has ended. What has taken its place here, if something
+/// has, is none of that store's.
+pub(super) async fn end_as_there(session: &Record<'_>, snapshot: &Snapshot) -> Result<(), Error> {
+    let ending = Ending {
+        who: &draw_token(),
+        successor: None,
+        keep_last_state: None,
+        whose: None,
+    };
+    session.carry_out(&ending).await?;
+    session.leave(snapshot.details.owner.as_ref()).await;
+    Ok(())
+}
+
 /// Ends the session, or what has taken its place. `false` if nothing was left to end, for
 /// somebody else had done it, or it is not theirs whose it must be.
 async fn end_theirs(
@@ -84,9 +98,6 @@ pub(super) async fn end_together(
     ends: &[(Names, Whose<'_>)],
 ) -> Result<Vec<bool>, Error> {
     let who = &*draw_token();
-    if storage.keyspace.adopts() {
-        remove_copies(storage, op, ends).await?;
-    }
     let end = |redis: Arc<Connection>| {
         let ends = ends.iter().map(move |(names, whose)| {
             let redis = Arc::clone(&redis);
@@ -117,31 +128,6 @@ pub(super) async fn end_together(
         });
     }
     Ok(ended)
-}
-
-/// Of those that will be ended.
-async fn remove_copies(
-    storage: &Storage,
-    op: &Operation<'_>,
-    ends: &[(Names, Whose<'_>)],
-) -> Result<(), Error> {
-    let ids: Vec<_> = ends.iter().map(|(names, _)| &names.id).collect();
-    let found = details_of(storage, op, &ids).await?;
-    let theirs = ends.iter().zip(found).filter(|((_, whose), found)| {
-        let owner = found.as_ref().and_then(|(it, _)| it.owner.as_ref());
-        whose.is_pending || owner.is_some_and(|owner| whose.user.is(&owner.user))
-    });
-    let ids: Vec<_> = theirs.map(|((names, _), _)| &names.id).collect();
-    let copies = copies_of(storage, op, &ids).await?;
-    let copies: Vec<_> = copies.into_iter().flatten().collect();
-    let remove = |redis: Arc<Connection>| {
-        let removals = copies.iter().map(move |redis_key| {
-            let redis = Arc::clone(&redis);
-            Hash { redis, redis_key }.remove()
-        });
-        try_join_all(removals)
-    };
-    storage.client.run(op, remove).await.map(drop)
 }
 
 /// The Redis keys of the copies that these sessions have.

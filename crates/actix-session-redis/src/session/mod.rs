@@ -50,6 +50,7 @@ pub(crate) use self::{
     details::{Details, Policy, Terms},
     index::Limit,
     keyspace::{BuiltInNames, Keyspace, Names, User, draw_session_key, is_session_key},
+    read::Found,
     renewal::Renewal,
     rules::Rules,
     seal::Seals,
@@ -88,8 +89,15 @@ impl Sessions {
         Record::new(&self.storage, op, names)
     }
 
-    /// `may_refresh`: the session may be prolonged, so it pays to know how long it lives.
+    /// For a request of the session, which may have ended.
     ///
+    /// # Errors
+    ///
+    /// [`Error::Unreadable`] when something else is there than a session.
+    pub(crate) async fn find(&self, op: &Operation<'_>, names: &Names) -> Result<Found, Error> {
+        read::find(&self.record(op, names), true).await
+    }
+
     /// # Errors
     ///
     /// [`Error::Unreadable`] when something else is there than a session.
@@ -97,18 +105,9 @@ impl Sessions {
         &self,
         op: &Operation<'_>,
         names: &Names,
-        may_refresh: bool,
     ) -> Result<Option<Snapshot>, Error> {
-        read::read(&self.record(op, names), may_refresh).await
-    }
-
-    /// How long ago the session has ended, as far as that is remembered.
-    pub(crate) async fn ended_ago(
-        &self,
-        op: &Operation<'_>,
-        names: &Names,
-    ) -> Result<Option<Duration>, Error> {
-        self.record(op, names).ended_ago().await
+        let found = read::read(&self.record(op, names), false).await?;
+        Ok(found.session())
     }
 
     /// How long the session lives, if nobody uses it; `None` if it is gone.

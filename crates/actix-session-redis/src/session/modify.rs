@@ -9,7 +9,7 @@ use super::{
     layout::hash::{Replacement, Written},
     read::read,
     record::Record,
-    snapshot::{Origin, Snapshot},
+    snapshot::Snapshot,
     state::State,
     write::{Effect, enter_or_end, goes_on_after, plan, settle},
 };
@@ -23,7 +23,7 @@ pub(super) async fn modify<T>(
 ) -> Result<Option<T>, Error> {
     let (mut tries, mut turn) = (1, None);
     loop {
-        let Some(snapshot) = read(session, false).await? else {
+        let Some(snapshot) = read(session, false).await?.session() else {
             return Ok(None);
         };
         let mut ours = snapshot.state.clone();
@@ -65,9 +65,7 @@ async fn modify_to(
     let ttl_ms = ttl_left_ms.max(snapshot.details.ttl_ms.unwrap_or(1));
     let ttl = time::Duration::milliseconds(ttl_ms);
     let terms = Terms::only(&ttl);
-    if snapshot.origin == Origin::Copy
-        && !adopt(session, Some(snapshot), ttl_left_ms, terms).await?
-    {
+    if !adopt(session, Some(snapshot), terms).await? {
         return Ok(Written::Gone);
     }
     let Some(mut plan) = plan(session, snapshot, ours, terms).await? else {

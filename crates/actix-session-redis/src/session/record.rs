@@ -1,9 +1,10 @@
 //! What is done to one session in one step. Every step is safe to repeat; the stories that consist of
 //! them are in `begin`, `read`, `write`, `modify`, `renewal` and `end`.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use deadpool_redis::redis::Cmd;
+use futures_util::future::{FutureExt as _, OptionFuture, try_join};
 
 use super::{
     changes::Changes,
@@ -11,8 +12,9 @@ use super::{
     entry::{Entry, Owner},
     keyspace::{Names, User},
     layout::{
+        built_in::BuiltIn,
         copy::Copy,
-        hash::{Begun, Birth, Hash, Replacement, Written},
+        hash::{Begun, Birth, Hash, Replacement, Source, Written},
     },
     plan::Plan,
     seal::Seal,
@@ -46,13 +48,26 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// In one round trip what there is of the session, and whether it has a copy, while sessions are adopted.
+    ///
     /// # Errors
     ///
     /// [`Error::Unreadable`] when something else is there than a session.
-    pub(super) async fn read(&self, with_ttl: bool) -> Result<Option<Snapshot>, Error> {
+    pub(super) async fn read(&self, with_ttl: bool) -> Result<(Option<Snapshot>, bool), Error> {
         let layout = self.storage.keyspace.layout();
-        self.run(|redis| layout.read(redis, &self.redis_key, with_ttl, &self.seal))
-            .await
+        self.run(|redis| async {
+            let has_copy = self.copy_key().map(|redis_key| {
+                let redis = Arc::clone(&redis);
+                BuiltIn { redis, redis_key }.exists()
+            });
+            let has_copy = OptionFuture::from(has_copy).map(Option::transpose);
+            let found = layout.read(redis, &self.redis_key, with_ttl, &self.seal);
+            // In this order: who ends a session here takes both away at once, so one that is still there after its
+            // copy was gone has ended there.
+            let (has_copy, found) = try_join(has_copy, found).await?;
+            Ok((found, has_copy.unwrap_or_default()))
+        })
+        .await
     }
 
     /// How long ago the session has ended, as far as that is remembered.
@@ -61,7 +76,12 @@ impl<'a> Record<'a> {
         self.run(|redis| tombstone::age(redis, redis_key)).await
     }
 
-    pub(super) async fn begin(&self, state: &State, plan: &Plan) -> Result<Begun, Error> {
+    pub(super) async fn begin(
+        &self,
+        state: &State,
+        plan: &Plan,
+        source: Source<'_>,
+    ) -> Result<Begun, Error> {
         let keyspace = &self.storage.keyspace;
         let born_ms = plan.details.born_ms.unwrap_or_default().to_string();
         let birth = &Birth {
@@ -71,7 +91,8 @@ impl<'a> Record<'a> {
             details: &plan.details,
             ttl_ms: plan.ttl_ms,
             latest: plan.latest,
-            copy: keyspace.copy(self.names),
+            copy: self.copy_key(),
+            source,
         };
         let layout = keyspace.layout();
         self.run(|redis| layout.create(redis, &self.redis_key, birth, &self.seal))
@@ -80,7 +101,8 @@ impl<'a> Record<'a> {
 
     pub(super) async fn replace(&self, with: &Replacement<'_>) -> Result<Written, Error> {
         let layout = self.storage.keyspace.layout();
-        let replaced = self.run(|redis| layout.replace(redis, &self.redis_key, with, &self.seal));
+        let replaced = self
+            .run(|redis| layout.replace(redis, &self.redis_key, with, self.copy_key(), &self.seal));
         or_if_unreadable(replaced.await, Written::Gone)
     }
 
@@ -95,7 +117,7 @@ impl<'a> Record<'a> {
         let key = &is_guarded.then(draw);
         let write = |redis| {
             self.hash(redis)
-                .write(changes, ttl_ms, key.as_ref(), &self.seal)
+                .write(changes, ttl_ms, self.copy_key(), key.as_ref(), &self.seal)
         };
         let written = self.run(write);
         or_if_unreadable(written.await, Written::Gone)
@@ -107,13 +129,21 @@ impl<'a> Record<'a> {
             .await
     }
 
-    /// `false` if it is gone.
-    pub(super) async fn refresh(&self, ttl_ms: i64) -> Result<bool, Error> {
-        self.run(|redis| self.hash(redis).refresh(ttl_ms)).await
+    /// Whether it is there, and its copy, while sessions are adopted.
+    pub(super) async fn refresh(&self, ttl_ms: i64) -> Result<(bool, Option<bool>), Error> {
+        self.run(|redis| async {
+            let copy = self.copy_key().map(|redis_key| {
+                let redis = Arc::clone(&redis);
+                Hash { redis, redis_key }.refresh(ttl_ms)
+            });
+            let copy = OptionFuture::from(copy).map(Option::transpose);
+            let (copy, ours) = try_join(copy, self.hash(redis).refresh(ttl_ms)).await?;
+            Ok((ours, copy))
+        })
+        .await
     }
 
     pub(super) async fn carry_out(&self, ending: &Ending<'_>) -> Result<Ended, Error> {
-        self.remove_copy().await?;
         let keyspace = &self.storage.keyspace;
         self.run(|redis| ending.carry_out(redis, self.names, keyspace, &self.seal))
             .await
@@ -121,35 +151,38 @@ impl<'a> Record<'a> {
 
     /// Without a tombstone: nobody has known of it.
     pub(super) async fn remove(&self) -> Result<(), Error> {
-        self.remove_copy().await?;
-        self.run(|redis| self.hash(redis).remove()).await
+        let unlink = &Cmd::unlink((&self.redis_key, self.copy_key()));
+        self.run(|redis| async move { redis.query(unlink).await })
+            .await
     }
 
     /// While sessions are adopted.
     pub(super) fn copy(&self) -> Option<Copy<'a>> {
-        let redis_key = self.storage.keyspace.copy(self.names)?;
         Some(Copy {
             client: &self.storage.client,
             op: self.op,
-            redis_key,
+            redis_key: self.copy_key()?,
         })
+    }
+
+    /// Of a session that nobody knows of yet: after that, its copy is never written.
+    pub(super) async fn put_into_copy(&self, state: &State) -> Result<(), Error> {
+        let Some(redis_key) = self.copy_key() else {
+            return Ok(());
+        };
+        let put = &Replacement::of_state(state, None);
+        self.run(|redis| BuiltIn { redis, redis_key }.replace(put))
+            .await
+            .map(drop)
+    }
+
+    fn copy_key(&self) -> Option<&'a str> {
+        self.storage.keyspace.copy(self.names)
     }
 
     /// The Redis key of the copy that the session itself knows of.
     pub(super) async fn known_copy(&self) -> Result<Option<String>, Error> {
         self.run(|redis| self.hash(redis).copy()).await
-    }
-
-    /// Of a successor only the session knows where its copy is.
-    async fn remove_copy(&self) -> Result<(), Error> {
-        let mut names = Cow::Borrowed(self.names);
-        if self.storage.keyspace.adopts() && names.built_in.is_none() {
-            names.to_mut().built_in = or_if_unreadable(self.known_copy().await, None)?;
-        }
-        match Record::new(self.storage, self.op, &names).copy() {
-            Some(copy) => copy.remove().await,
-            None => Ok(()),
-        }
     }
 
     /// Its time is up, as if Redis had removed it.

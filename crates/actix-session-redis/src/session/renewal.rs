@@ -43,11 +43,7 @@ pub(super) async fn renew(
 ) -> Result<Renewal, Error> {
     let (storage, op, names) = (session.storage, session.op, session.names);
     // If the built-in store has ended the old one, it is gone like any other.
-    let as_it_is = Terms::only(terms.ttl);
-    let policy = &storage.rules.policy;
-    if let Some((_, ttl_ms)) = policy.details(&snapshot.details, ours, as_it_is)? {
-        adopt(session, Some(snapshot), ttl_ms, terms).await?;
-    }
+    adopt(session, Some(snapshot), terms).await?;
     let created = create(storage, op, ours, terms, Some((names, snapshot))).await?;
     let Some(Created { session_key, owner }) = created else {
         return Ok(Renewal::Undone);
@@ -109,10 +105,16 @@ async fn bring_along(
     let brought = match merged {
         Ok(own) if last_state.is_none() && own.is_empty() => return false,
         Ok(merged) if merged == *ours => return true,
-        Ok(merged) => replace(new, &merged, terms).await,
+        Ok(merged) => put(new, &merged, terms).await,
         Err(error) => Err(error),
     };
     // The old session has ended: what the user has is the new one, as it is.
     let brought = brought.inspect_err(events::late_changes_lost);
     brought.unwrap_or(Effect::Done) != Effect::Gone
+}
+
+/// Into a session that nobody knows of yet, and into its copy.
+async fn put(new: &Record<'_>, state: &State, terms: Terms<'_>) -> Result<Effect, Error> {
+    new.put_into_copy(state).await?;
+    replace(new, state, terms).await
 }

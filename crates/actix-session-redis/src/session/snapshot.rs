@@ -18,13 +18,13 @@ pub(crate) struct Snapshot {
     ttl_left_ms: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) enum Origin {
     Ours,
     /// With a copy in the layout of the store built into actix-session.
     Copied,
-    /// From that copy, which is all that there is of it.
-    Copy,
+    /// From that copy, which is all that there is of it, and holds these bytes.
+    Copy(Vec<u8>),
 }
 
 impl Snapshot {

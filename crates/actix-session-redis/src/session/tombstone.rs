@@ -57,13 +57,19 @@ impl Ending<'_> {
         seal: &Seal<'_>,
     ) -> Result<Ended, Failure> {
         let (session, id) = (keyspace.session(names), &names.id);
-        let redis_keys = [&*session, &keyspace.tombstone(id), &keyspace.late(id)];
+        let (tombstone, late) = (&*keyspace.tombstone(id), &*keyspace.late(id));
+        let redis_keys = [&*session, tombstone, late].into_iter();
+        let redis_keys: Vec<_> = redis_keys.chain(keyspace.copy(names)).collect();
         let milliseconds = |time: Duration| time.as_millis().to_string();
         let successor = self.successor.map(|it| keyspace.tell(it));
         let add_arguments = |command: &mut Cmd| {
             command.arg(self.who).arg(successor.unwrap_or_default());
             command.arg(milliseconds(LIFETIME));
             command.arg(self.keep_last_state.map(milliseconds).unwrap_or_default());
+            // Without more arguments than needed: Redis closes the connection of whoever sends many and no password.
+            if keyspace.adopts() || self.whose.is_some() {
+                command.arg(if keyspace.adopts() { "1" } else { "" });
+            }
             if let Some(Whose {
                 user, is_pending, ..
             }) = self.whose

@@ -8,9 +8,9 @@ use super::{
     details::{Details, Terms},
     end::end,
     enter::enter,
-    layout::hash::{Replacement, Written},
+    layout::hash::{Begun, Replacement, Source, Written},
     plan::{Of, Plan},
-    read::read,
+    read::{Found, read},
     record::Record,
     snapshot::Snapshot,
     state::{State, was_cleared},
@@ -70,7 +70,7 @@ async fn write_what_has_changed(
         // A request that only prolongs the session has not made it as large as it is.
         session.storage.rules.check_size(ours)?;
     }
-    if !adopt(session, Some(snapshot), plan.ttl_ms, terms).await?
+    if !adopt(session, Some(snapshot), terms).await?
         || !enter_or_end(session, snapshot, &mut plan).await?
     {
         return Ok(Effect::Gone);
@@ -201,16 +201,23 @@ pub(super) async fn replace(
     if session.storage.rules.policy.needs_details() {
         return replace_known(session, state, terms).await;
     }
-    if !adopt(session, None, ttl_ms, terms).await? {
-        return Ok(Effect::Gone);
-    }
     let put = Replacement::of_state(state, Some(ttl_ms));
-    let replaced = session.replace(&put).await?;
-    match session.copy() {
-        Some(copy) if matches!(replaced, Written::Gone) && copy.exists().await? => {
-            begin_adopted(session, state, terms).await.map(Effect::done)
+    let replace = async || {
+        Ok(Effect::done(matches!(
+            session.replace(&put).await?,
+            Written::Done
+        )))
+    };
+    match (replace().await?, session.copy()) {
+        (Effect::Gone, Some(_)) => {
+            match begin_adopted(session, state, Source::AnyCopy, terms).await? {
+                Begun::Done => Ok(Effect::Done),
+                // Another request has adopted it meanwhile.
+                Begun::Taken | Begun::Before => replace().await,
+                Begun::Ended | Begun::Changed => Ok(Effect::Gone),
+            }
         }
-        _ => Ok(Effect::done(matches!(replaced, Written::Done))),
+        (effect, _) => Ok(effect),
     }
 }
 
@@ -222,14 +229,14 @@ async fn replace_known(
 ) -> Result<Effect, Error> {
     let mut tries = 1;
     loop {
-        let found = read(session, false).await;
+        let found = read(session, false).await.map(Found::session);
         let Some(snapshot) = or_if_unreadable(found, None)? else {
             return Ok(Effect::Gone);
         };
         let Some(mut plan) = plan(session, &snapshot, state, terms).await? else {
             return Ok(Effect::Gone);
         };
-        if !adopt(session, Some(&snapshot), plan.ttl_ms, terms).await?
+        if !adopt(session, Some(&snapshot), terms).await?
             || !enter_or_end(session, &snapshot, &mut plan).await?
         {
             return Ok(Effect::Gone);
@@ -252,7 +259,8 @@ pub(super) async fn refresh(
     let found;
     let snapshot = match snapshot {
         None if session.storage.rules.policy.needs_details() => {
-            found = or_if_unreadable(read(session, true).await, None)?;
+            let read = read(session, true).await.map(Found::session);
+            found = or_if_unreadable(read, None)?;
             match &found {
                 Some(snapshot) => Some(snapshot),
                 None => return Ok(Effect::Gone),
@@ -279,20 +287,19 @@ async fn prolong(
     if snapshot.is_some_and(|snapshot| snapshot.is_fresh(ttl_ms)) {
         return Ok(Effect::Fresh);
     }
-    if !adopt(session, snapshot, ttl_ms, terms).await? {
+    if !adopt(session, snapshot, terms).await? {
         return Ok(Effect::Gone);
     }
-    let refreshed = session.refresh(ttl_ms).await?;
-    match session.copy() {
+    let (ours, has_copy) = session.refresh(ttl_ms).await?;
+    match (ours, has_copy, session.copy()) {
         // Only prolonged there, it would never become one of ours.
-        Some(copy) if !refreshed => match or_if_unreadable(copy.read().await, None)? {
-            Some(theirs) => {
-                let adopted = adopt(session, Some(&theirs), ttl_ms, terms).await;
-                adopted.map(Effect::done)
-            }
+        (false, Some(true), Some(copy)) => match or_if_unreadable(copy.read().await, None)? {
+            Some(theirs) => adopt(session, Some(&theirs), terms).await.map(Effect::done),
             None => Ok(Effect::Gone),
         },
-        _ => Ok(Effect::done(refreshed)),
+        // The built-in store has ended it.
+        (true, Some(false), _) => Ok(Effect::done(session.known_copy().await?.is_none())),
+        _ => Ok(Effect::done(ours)),
     }
 }
 

@@ -6,6 +6,8 @@ mod layout;
 mod orders;
 /// Whatever is done on one side while a request is under way on the other.
 mod overlaps;
+/// Any order of what both stores ask of Redis, one command after the other.
+mod turns;
 
 use actix_session::storage::RedisSessionStore as BuiltInStore;
 use actix_session_redis::RedisSessionStoreBuilder;

@@ -28,6 +28,15 @@ pub(crate) struct BuiltIn<'a> {
 
 impl BuiltIn<'_> {
     pub(crate) async fn read(self, with_ttl: bool) -> Result<Option<Snapshot>, Failure> {
+        let found = self.read_bytes(with_ttl).await?;
+        Ok(found.map(|(snapshot, _)| snapshot))
+    }
+
+    /// And the bytes that it was read from.
+    pub(crate) async fn read_bytes(
+        self,
+        with_ttl: bool,
+    ) -> Result<Option<(Snapshot, Vec<u8>)>, Failure> {
         let Self { redis, redis_key } = self;
         let get = Cmd::get(redis_key);
         let (bytes, ttl_left_ms) = if with_ttl {
@@ -36,12 +45,14 @@ impl BuiltIn<'_> {
         } else {
             (redis.query(&get).await?, -1)
         };
-        let state = match bytes {
+        let bytes = match bytes {
             Value::Nil => return Ok(None),
-            Value::BulkString(bytes) => decode(&bytes).map_err(Failure::Permanent)?,
+            Value::BulkString(bytes) => bytes,
             _ => return Err(out_of_step()),
         };
-        Ok(Some(Snapshot::now(state, ttl_left_ms.try_into().ok())))
+        let state = decode(&bytes).map_err(Failure::Permanent)?;
+        let snapshot = Snapshot::now(state, ttl_left_ms.try_into().ok());
+        Ok(Some((snapshot, bytes)))
     }
 
     /// By a script: a try that comes late must not begin anew what has ended since.
@@ -70,13 +81,6 @@ impl BuiltIn<'_> {
             Value::Okay => Ok(Written::Done),
             _ => Err(out_of_step()),
         }
-    }
-
-    /// Whatever is there.
-    pub(crate) async fn write(self, state: &State, ttl_ms: i64) -> Result<(), Failure> {
-        let mut set = cmd("SET");
-        set.arg(self.redis_key).arg(encode(state));
-        self.redis.query(set.arg("PX").arg(ttl_ms)).await
     }
 
     /// Whether it is there, as something that the built-in store can read or not.

@@ -6,10 +6,7 @@ use super::{built_in::BuiltIn, hash::Hash};
 use crate::{
     client::{Client, Operation},
     error::Error,
-    session::{
-        snapshot::{Origin, Snapshot},
-        state::State,
-    },
+    session::snapshot::{Origin, Snapshot},
 };
 
 /// The copy of a session.
@@ -25,31 +22,12 @@ impl Copy<'_> {
     /// [`Error::Unreadable`] when it is none of the built-in store's.
     pub(crate) async fn read(&self) -> Result<Option<Snapshot>, Error> {
         let redis_key = self.redis_key;
-        let read = |redis| BuiltIn { redis, redis_key }.read(true);
-        let mut snapshot = self.client.run(self.op, read).await?;
-        if let Some(snapshot) = &mut snapshot {
-            snapshot.origin = Origin::Copy;
-        }
-        Ok(snapshot)
-    }
-
-    pub(crate) async fn exists(&self) -> Result<bool, Error> {
-        let redis_key = self.redis_key;
-        let exists = |redis| BuiltIn { redis, redis_key }.exists();
-        self.client.run(self.op, exists).await
-    }
-
-    pub(crate) async fn write(&self, state: &State, ttl_ms: i64) -> Result<(), Error> {
-        let redis_key = self.redis_key;
-        let write = |redis| BuiltIn { redis, redis_key }.write(state, ttl_ms);
-        self.client.run(self.op, write).await
-    }
-
-    /// Lets it live for another TTL; `false` if it is gone.
-    pub(crate) async fn prolong(&self, ttl_ms: i64) -> Result<bool, Error> {
-        let redis_key = self.redis_key;
-        let prolong = |redis| Hash { redis, redis_key }.refresh(ttl_ms);
-        self.client.run(self.op, prolong).await
+        let read = |redis| BuiltIn { redis, redis_key }.read_bytes(true);
+        let found = self.client.run(self.op, read).await?;
+        Ok(found.map(|(mut snapshot, bytes)| {
+            snapshot.origin = Origin::Copy(bytes);
+            snapshot
+        }))
     }
 
     pub(crate) async fn remove(&self) -> Result<(), Error> {

@@ -9,9 +9,12 @@ use std::sync::Arc;
 use deadpool_redis::redis::{Cmd, Value, cmd, from_redis_value};
 use futures_util::future::{try_join, try_join_all};
 
-use super::fields::{
-    COPY, OwnFields, Understood, add_fields, add_guarded, add_own_fields, or_empty, removed_own,
-    understand, whose,
+use super::{
+    built_in::encode,
+    fields::{
+        COPY, OwnFields, Understood, add_fields, add_guarded, add_own_fields, or_empty,
+        removed_own, understand, whose,
+    },
 };
 use crate::{
     client::{Connection, Failure},
@@ -44,8 +47,20 @@ pub(crate) struct Birth<'a> {
     pub(crate) ttl_ms: i64,
     /// Until when it may begin, if that matters.
     pub(crate) latest: Option<i64>,
-    /// The Redis key of its copy.
+    /// The Redis key of its copy, while sessions are adopted.
     pub(crate) copy: Option<&'a str>,
+    pub(crate) source: Source<'a>,
+}
+
+/// What a session begins with.
+#[derive(Clone, Copy)]
+pub(crate) enum Source<'a> {
+    /// A state, of which its copy is made, too.
+    State,
+    /// What its copy holds: these bytes, still.
+    Copy(&'a [u8]),
+    /// A state in the place of what its copy holds, whatever that is.
+    AnyCopy,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,8 +70,10 @@ pub(crate) enum Begun {
     Before,
     /// Its key is that of another session.
     Taken,
-    /// It has ended already.
+    /// It has ended already, here or there.
     Ended,
+    /// Its copy holds something else.
+    Changed,
 }
 
 /// The state that a session gets in the place of the one that it has.
@@ -144,18 +161,23 @@ impl Hash<'_> {
         let add_arguments = |command: &mut Cmd| {
             command.arg(birth.born);
             command.arg(birth.ttl_ms).arg(or_empty(birth.latest));
-            if let Some(copy) = birth.copy {
-                command.arg(COPY).arg(copy);
-            }
+            match (birth.copy, birth.source) {
+                (None, _) => &mut *command,
+                (_, Source::State) => command.arg("new").arg(encode(birth.state)),
+                (_, Source::Copy(bytes)) => command.arg("as it was").arg(bytes),
+                (_, Source::AnyCopy) => command.arg("as it is").arg(""),
+            };
             add_own_fields(command, &own, seal);
             add_fields(command, fields(birth.state), seal);
         };
-        let redis_keys = [self.redis_key, birth.tombstone];
+        let redis_keys = [self.redis_key, birth.tombstone].into_iter();
+        let redis_keys: Vec<_> = redis_keys.chain(birth.copy).collect();
         match CREATE.run(&self.redis, &redis_keys, add_arguments).await? {
             Value::Int(0) => Ok(Begun::Taken),
             Value::Int(1) => Ok(Begun::Done),
             Value::Int(2) => Ok(Begun::Ended),
             Value::Int(3) => Ok(Begun::Before),
+            Value::Int(4) => Ok(Begun::Changed),
             _ => Err(out_of_step()),
         }
     }
@@ -163,10 +185,11 @@ impl Hash<'_> {
     pub(crate) async fn replace(
         self,
         with: &Replacement<'_>,
+        copy: Option<&str>,
         seal: &Seal<'_>,
     ) -> Result<Written, Failure> {
         let removed = removed_own(with.own);
-        let replaced = self.run(&REPLACE, |command| {
+        let replaced = self.run(&REPLACE, copy, |command| {
             command
                 .arg(or_empty(with.ttl_ms))
                 .arg(or_empty(with.latest));
@@ -203,11 +226,12 @@ impl Hash<'_> {
         self.redis.query(&Cmd::hget(self.redis_key, COPY)).await
     }
 
-    /// Without a `key` it may be carried out again. Without `ttl_ms` its TTL stays.
+    /// Without a `key` it may be carried out again. Without `ttl_ms` its TTL stays, and that of its copy.
     pub(crate) async fn write(
         self,
         changes: &Changes<'_>,
         ttl_ms: Option<i64>,
+        copy: Option<&str>,
         key: Option<&IdempotencyKey<'_>>,
         seal: &Seal<'_>,
     ) -> Result<Written, Failure> {
@@ -221,9 +245,9 @@ impl Hash<'_> {
                     && !is_reborn
                     && !self.redis.is_cluster() =>
             {
-                self.write_plainly(changes, ttl_ms, seal).await
+                self.write_plainly(changes, ttl_ms, copy, seal).await
             }
-            _ => self.write_by_script(changes, ttl_ms, key, seal).await,
+            _ => self.write_by_script(changes, ttl_ms, copy, key, seal).await,
         }
     }
 
@@ -233,6 +257,7 @@ impl Hash<'_> {
         self,
         changes: &Changes<'_>,
         ttl_ms: i64,
+        copy: Option<&str>,
         seal: &Seal<'_>,
     ) -> Result<Written, Failure> {
         let key = self.redis_key;
@@ -240,7 +265,7 @@ impl Hash<'_> {
             set, removed, own, ..
         } = changes;
         let removed_own = removed_own(own);
-        let mut transaction = Vec::with_capacity(4);
+        let mut transaction = Vec::with_capacity(5);
         if !set.is_empty() || removed_own.len() < own.len() {
             // redis-rs still says `HMSET`.
             let mut hset = cmd("HSET");
@@ -254,14 +279,20 @@ impl Hash<'_> {
             hdel.arg(&removed_own);
             transaction.push(hdel);
         }
+        transaction.extend(copy.map(|copy| Cmd::pexpire(copy, ttl_ms)));
         transaction.extend([Cmd::pexpire(key, ttl_ms), Cmd::hexists(key, BORN)]);
         let replies = self.redis.transaction(transaction).await?;
-        let last = replies.as_sequence().and_then(<[_]>::last);
-        if is_done(last.unwrap_or(&Value::Nil))? {
-            return Ok(Written::Done);
+        let replies = replies.as_sequence().unwrap_or_default();
+        let reply = |from_last| replies.iter().nth_back(from_last).unwrap_or(&Value::Nil);
+        if is_done(reply(0))? {
+            let may_have_ended = copy.is_some() && !is_done(reply(2))?;
+            return match may_have_ended && self.copy().await?.is_some() {
+                true => Ok(Written::Gone),
+                false => Ok(Written::Done),
+            };
         }
         // It came too late, and has left fields of no session.
-        self.run(&SWEEP, |_| ()).await?;
+        self.run(&SWEEP, None, |_| ()).await?;
         Ok(Written::Gone)
     }
 
@@ -269,6 +300,7 @@ impl Hash<'_> {
         self,
         changes: &Changes<'_>,
         ttl_ms: Option<i64>,
+        copy: Option<&str>,
         key: Option<&IdempotencyKey<'_>>,
         seal: &Seal<'_>,
     ) -> Result<Written, Failure> {
@@ -309,7 +341,7 @@ impl Hash<'_> {
                 add_guarded(command, field, guarded, seal);
             }
         };
-        Written::understand(self.run(&WRITE, add_arguments).await?, seal)
+        Written::understand(self.run(&WRITE, copy, add_arguments).await?, seal)
     }
 
     /// Lets a session live for another TTL; `false` if it is gone.
@@ -366,11 +398,12 @@ impl Hash<'_> {
     async fn run(
         &self,
         script: &Script,
+        copy: Option<&str>,
         add_arguments: impl Fn(&mut Cmd) + Sync,
     ) -> Result<Value, Failure> {
-        script
-            .run(&self.redis, &[self.redis_key], add_arguments)
-            .await
+        let redis_keys = [self.redis_key, copy.unwrap_or_default()];
+        let redis_keys = &redis_keys[..1 + usize::from(copy.is_some())];
+        script.run(&self.redis, redis_keys, add_arguments).await
     }
 }
 

@@ -87,10 +87,11 @@ impl Layout {
         redis: Arc<Connection>,
         redis_key: &str,
         with: &Replacement<'_>,
+        copy: Option<&str>,
         seal: &Seal<'_>,
     ) -> Result<Written, Failure> {
         match self {
-            Self::Hash => Hash { redis, redis_key }.replace(with, seal).await,
+            Self::Hash => Hash { redis, redis_key }.replace(with, copy, seal).await,
             Self::BuiltIn => BuiltIn { redis, redis_key }.replace(with).await,
         }
     }

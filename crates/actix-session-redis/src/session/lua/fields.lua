@@ -19,6 +19,16 @@ local function own_fields(key)
     return held[1], count
 end
 
+-- Whether the store built into actix-session has ended a session: the copy is gone that the session knows of.
+-- One that is there gets this TTL; with '', it keeps its own.
+local function has_ended_there(key, copy, ttl)
+    if not copy then
+        return false
+    end
+    local there = ttl ~= '' and redis.call('PEXPIRE', copy, ttl) or redis.call('EXISTS', copy)
+    return there == 0 and redis.call('HEXISTS', key, COPY) == 1
+end
+
 -- In milliseconds since 1970.
 local function now()
     local time = redis.call('TIME')

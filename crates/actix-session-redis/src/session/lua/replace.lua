@@ -1,10 +1,10 @@
 -- Gives a session another state.
--- KEYS: the session.
+-- KEYS: the session; and, while sessions are adopted, its copy.
 -- ARGV: its TTL, or '' if that stays; until when it may be written, or ''; whose it must be ('=' and what
 -- USER holds), or '' if that does not matter; how many arguments are fields of ours that go; how many
 -- are fields of the state, and their values; those that go; those of the state, and then fields of ours,
 -- with their values.
--- Returns 1; 0 if there is no such session; 2 if it is somebody else's.
+-- Returns 1; 0 if there is no such session, or it has ended there; 2 if it is somebody else's.
 local key, first = KEYS[1], 6 + ARGV[4]
 local born, ours = own_fields(key)
 if not born or is_too_late(ARGV[2]) then
@@ -35,4 +35,4 @@ end
 if ARGV[1] ~= '' then
     redis.call('PEXPIRE', key, ARGV[1])
 end
-return 1
+return has_ended_there(key, KEYS[2], ARGV[1]) and 0 or 1

@@ -1,5 +1,5 @@
 -- Writes changes of which some depend on what the session holds: all of them, or none.
--- KEYS: the session.
+-- KEYS: the session; and, while sessions are adopted, its copy.
 -- ARGV: its TTL, or '' if that stays, or '<' and what it may be at most to stay; until when it may be
 -- written, or ''; whose it must be ('=' and what USER holds), or '' if that does not matter; lane and number of this write, or '' twice if it may be carried
 -- out again; how many arguments are fields to set, and their values; how many are fields to remove;
@@ -11,7 +11,7 @@
 --   'keep', '', expected           not written, but has to hold that
 --   'reseal', value, expected      set if it holds that; if not, no matter
 -- (What is expected has a '=' before it, or is '' if the field has to be missing.)
--- Returns 1 when they are written, 0 when there is no such session, else the fields that do not hold
+-- Returns 1 when they are written, 0 when there is no such session or it has ended there, else the fields that do not hold
 -- what is expected, each with what they hold; none if it is their number that is another one, or USER, or
 -- the TTL that is to stay.
 local key, ttl, lane, number = KEYS[1], ARGV[1], ARGV[4], tonumber(ARGV[5])
@@ -110,4 +110,4 @@ end
 if ttl ~= '' then
     redis.call('PEXPIRE', key, ttl)
 end
-return 1
+return has_ended_there(key, KEYS[2], ttl) and 0 or 1

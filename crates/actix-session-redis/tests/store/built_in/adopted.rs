@@ -1,12 +1,15 @@
-use actix_session::{config::TtlExtensionPolicy, storage::SessionStore as _};
-use futures_util::future::join_all;
+use actix_session::config::TtlExtensionPolicy;
+use actix_session_redis::RedisSessionStore;
+use futures_util::future::{join, join_all};
 
 use super::{Both, session_key_of};
 use crate::support::{
     app::{Setup, TestApp},
+    eventually,
     log::Log,
-    redis::commands,
-    sessions::{HOUR, hash_of, session_key, state},
+    proxy::Proxy,
+    redis::{Commands, TestRedis, commands, pool_at},
+    sessions::{hash_of, session_key},
 };
 
 const LOGGED_IN: &str = "n=1 user=\"ada\"";
@@ -257,27 +260,135 @@ async fn modify_finds_a_session_that_is_still_there() {
     assert!((3_500_000..=3_600_000).contains(&ours), "{ours}");
 }
 
+/// What the same requests cost an application without the option, and one with it.
+async fn costs_of(both: &Both, paths: &[&str]) -> [Commands; 2] {
+    let without = both.redis.unsealed_store_with(|it| it.counter("n"));
+    let without = TestApp::with(without, &both.setup);
+    let mut costs = Vec::new();
+    for app in [&without, &both.ours] {
+        // The connection is there, and Redis knows the scripts.
+        let first = app.browser();
+        for path in [&["/set/name/Ada"], paths].concat() {
+            first.get(path).await.text();
+        }
+        let browser = app.browser();
+        browser.get("/set/name/Ada").await.text();
+        let requests = async {
+            for path in paths {
+                browser.get(path).await.text();
+            }
+        };
+        costs.push(both.redis.commands_during(requests).await.1);
+    }
+    costs.try_into().unwrap()
+}
+
+/// What the second costs more than the first, which costs nothing more.
+fn difference([less, more]: [Commands; 2]) -> Commands {
+    let mut difference = more.clone();
+    for (name, n) in &less {
+        let all = difference.entry(name.clone()).or_default();
+        *all = all
+            .checked_sub(*n)
+            .unwrap_or_else(|| panic!("{less:?}, and {more:?}"));
+    }
+    difference.retain(|_, n| *n > 0);
+    difference
+}
+
 #[actix_web::test]
-async fn it_costs_one_look_up_and_nothing_without_the_option() {
+async fn a_request_whose_session_is_nowhere_costs_one_look_up_more() {
+    for setup in [Setup::default(), Setup::consistent()] {
+        let both = Both::start_with(setup, |it| it.adopt_built_in_sessions("")).await;
+        let without = TestApp::with(both.redis.unsealed_store_with(|it| it), &both.setup);
+        let cookie = both.setup.signed_cookie(&"a".repeat(64));
+        let mut costs = Vec::new();
+        for app in [&without, &both.ours] {
+            let miss = || {
+                let stranger = app.browser_with_cookie(cookie.clone());
+                async move { drop(stranger.get("/read").await.text()) }
+            };
+            miss().await;
+            costs.push(both.redis.commands_during(miss()).await.1);
+        }
+        let more = difference(costs.try_into().unwrap());
+        assert_eq!(more, commands([("exists", 1)]));
+    }
+}
+
+#[actix_web::test]
+async fn a_request_with_a_session_costs_one_command_more_to_read_and_one_to_write() {
     let both = both().await;
-    let (without, with) = (
-        both.redis.unsealed_store_with(|it| it),
-        both.redis
-            .unsealed_store_with(|options| options.adopt_built_in_sessions("")),
-    );
-    let stranger = session_key(&"a".repeat(64));
-    // The connections are there.
-    assert_eq!(without.load(&stranger).await.unwrap(), None);
-    assert_eq!(with.load(&stranger).await.unwrap(), None);
-    let (_, alone) = both.redis.commands_during(without.load(&stranger)).await;
-    assert_eq!(alone, commands([("hgetall", 1)]));
-    let (_, adopting) = both.redis.commands_during(with.load(&stranger)).await;
-    assert_eq!(
-        adopting,
-        commands([("hgetall", 1), ("pttl", 2), ("get", 1)])
-    );
-    // Once it is ours, whether its copy is there.
-    let key = with.save(state("n", "1"), &HOUR).await.unwrap();
-    let (_, adopting) = both.redis.commands_during(with.load(&key)).await;
-    assert_eq!(adopting, commands([("hgetall", 1), ("exists", 1)]));
+    let more = async |path| difference(costs_of(&both, &[path]).await);
+    assert_eq!(more("/read").await, commands([("exists", 1)]));
+    for write in ["/set/name/Eve", "/remove/name", "/add/n/1"] {
+        let cost = commands([("exists", 1), ("pexpire", 1)]);
+        assert_eq!(more(write).await, cost, "{write}");
+    }
+    // To end one, where its copy is, and that it goes.
+    let cost = commands([("exists", 1), ("hget", 1), ("unlink", 1)]);
+    assert_eq!(more("/purge").await, cost);
+}
+
+/// It costs a copy: its name, its value, and nothing else.
+#[actix_web::test]
+async fn a_session_that_begins_costs_two_commands_more() {
+    let both = both().await;
+    let without = TestApp::with(both.redis.unsealed_store_with(|it| it), &both.setup);
+    let mut costs = Vec::new();
+    for app in [&without, &both.ours] {
+        app.browser().get("/count").await.text();
+        let newcomer = app.browser();
+        costs.push(both.redis.commands_during(newcomer.get("/count")).await.1);
+    }
+    let more = difference(costs.try_into().unwrap());
+    assert_eq!(more, commands([("hset", 1), ("set", 1)]));
+}
+
+#[actix_web::test]
+async fn a_session_that_is_not_adopted_yet_costs_four_look_ups_more_in_one_round_trip_more() {
+    let both = both().await;
+    let user = both.user().await;
+    let here = user.at(&both.ours);
+    // The connection is there.
+    both.ours.browser().get("/count").await.text();
+    let (answer, asked) = both.redis.commands_during(here.get("/read")).await;
+    assert_eq!(answer.text(), LOGGED_IN);
+    let cost = [("hgetall", 1), ("exists", 1), ("pttl", 2), ("get", 1)];
+    assert_eq!(asked, commands(cost));
+}
+
+/// While Redis answers nothing, all is asked for that a round trip more would wait with.
+#[actix_web::test]
+async fn neither_a_request_that_reads_nor_one_that_writes_waits_for_redis_once_more() {
+    let redis = TestRedis::start().await;
+    let proxy = Proxy::watching(&redis).await;
+    let store = RedisSessionStore::builder(pool_at(&proxy.url_as("")))
+        .adopt_built_in_sessions("")
+        .build();
+    let app = TestApp::consistent_on(store);
+    let browser = app.browser();
+    browser.get("/set/name/Ada").await.text();
+    for (path, last) in [("/read", "HGETALL"), ("/count", "EXEC")] {
+        browser.get(path).await.text();
+        let before = proxy.seen(last).len();
+        let asked = async {
+            if path == "/read" {
+                redis.pause();
+            } else {
+                // It has read, and is about to write.
+                app.arrival_at_the_desk().await;
+                redis.pause();
+                app.let_go();
+            }
+            eventually("it is asked for", || proxy.seen(last).len() > before).await;
+            redis.resume();
+        };
+        let path = match path {
+            "/read" => path.to_owned(),
+            write => format!("{write}?at-the-desk"),
+        };
+        let (answer, ()) = join(browser.get(&path), asked).await;
+        answer.text();
+    }
 }

@@ -40,7 +40,7 @@ impl TestRedis {
         self.server.run(command)
     }
 
-    fn query<T: FromRedisValue>(&self, command: &redis::Cmd) -> T {
+    pub(crate) fn query<T: FromRedisValue>(&self, command: &redis::Cmd) -> T {
         self.server.try_query(command).unwrap()
     }
 
