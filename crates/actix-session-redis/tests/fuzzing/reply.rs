@@ -112,7 +112,7 @@ pub(super) fn error_reply(data: &[u8]) {
         }),
         within(COPIED, data.len(), || Failure::of_connect(error)),
     ] {
-        let _ = (failure.is_answer(), failure.is_refusal("NOSCRIPT"));
+        let _ = failure.is_answer();
         let shown = match &failure {
             Failure::Transient(fault) => format!("{fault} {fault:?}"),
             Failure::Permanent(error) => format!("{error} {error:?}"),

@@ -6,6 +6,7 @@ use std::{
 
 use actix_session::storage::SessionStore;
 use actix_session_redis::{AtLimit, Error, RedisSessionStore, RedisSessionStoreBuilder};
+use actix_web::cookie::time;
 use futures_util::future::{join, join_all};
 
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
         log::Log,
         redis::{TestRedis, pool_at},
         scope::in_a_request,
-        sessions::{HOUR, Typed, assert_works, copy, hash_of, long_key, session_key, state},
+        sessions::{Typed, assert_works, copy, hash_of, long_key, session_key, state},
         tally::Tally,
         travel,
     },
@@ -25,7 +26,7 @@ use crate::{
 /// The errors of all that a store does, also of what would fail for another reason, or could do
 /// without Redis: with a TTL that is none, no session key, and a user where there are none.
 async fn errors_of_all(store: &RedisSessionStore) -> Vec<Error> {
-    let (key, n, ttl) = (long_key("any"), || state("n", "1"), HOUR * 0);
+    let (key, n, ttl) = (long_key("any"), || state("n", "1"), time::Duration::ZERO);
     let updated = store.update(copy(&key), n(), &ttl).await;
     let handle = hash_of(&key)["session:".len()..].parse().unwrap();
     let sessions = store.sessions_of("Ada");
