@@ -117,7 +117,8 @@ impl Lanes {
             let step = lane.send(&setup, &first, plan.what, number).await;
             waiting.insert(number, step);
         }
-        let mut story = String::new();
+        // Whatever has gone wrong, all requests end: the next run begins without them.
+        let (mut story, mut outcome) = (String::new(), Ok(()));
         while !waiting.is_empty() {
             let (index, lose_reply) = choose(waiting.len());
             let number = *waiting.keys().nth(index).unwrap();
@@ -148,13 +149,11 @@ impl Lanes {
                 command: &command,
             };
             requests[number].note(&turn, handled.as_ref());
-            turn.check(&requests[number], handled.as_ref())
-                .map_err(|why| {
-                    format!(
-                        "{why}: after{story}, {before:?} has become {after:?}",
-                        before = world
-                    )
-                })?;
+            if outcome.is_ok() {
+                let checked = turn.check(&requests[number], handled.as_ref());
+                outcome = checked
+                    .map_err(|why| format!("{why}: after{story}, {world:?} has become {after:?}"));
+            }
             world = after;
             match step {
                 Step::Ends(cookie) => {
@@ -164,6 +163,7 @@ impl Lanes {
                 waits => drop(waiting.insert(number, waits)),
             }
         }
+        outcome?;
         let end = End {
             first: &first,
             world: &world,
