@@ -1,10 +1,10 @@
-use std::{cell::RefCell, fmt, pin::Pin, rc::Rc};
+use std::{cell::RefCell, rc::Rc};
 
-use actix_session::{Session, SessionExt as _, SessionMiddleware, storage::SessionKey};
+use actix_session::{Session, SessionMiddleware, storage::SessionKey};
 use actix_web::{
-    Error, HttpMessage as _, HttpResponse,
+    HttpMessage as _,
     cookie::{Cookie, CookieJar, Key},
-    dev::{Service, ServiceRequest, ServiceResponse, Transform, always_ready},
+    dev::{Service, ServiceRequest, Transform},
     http::{
         StatusCode,
         header::{COOKIE, HeaderMap, SET_COOKIE},
@@ -13,40 +13,11 @@ use actix_web::{
 };
 use anyhow::{Context as _, anyhow, ensure};
 
-use crate::{harness::Harness, support::State};
-
-type LocalBoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
-
-/// What a request does with its session. Travels in the request.
-type Handler = Box<dyn FnOnce(Session) -> LocalBoxFuture<()>>;
-
-/// The application that visitors come to, inside of the session middleware. Each of its requests brings what
-/// is to be done.
-pub struct Application(());
-
-impl fmt::Debug for Application {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Application")
-    }
-}
-
-impl Service<ServiceRequest> for Application {
-    type Response = ServiceResponse;
-    type Error = Error;
-    type Future = LocalBoxFuture<Result<ServiceResponse, Error>>;
-
-    always_ready!();
-
-    fn call(&self, request: ServiceRequest) -> Self::Future {
-        let handler = request.extensions_mut().remove::<Handler>();
-        Box::pin(async move {
-            if let Some(handler) = handler {
-                handler(request.get_session()).await;
-            }
-            Ok(request.into_response(HttpResponse::Ok()))
-        })
-    }
-}
+use crate::{
+    application::{Application, Handler, LocalBoxFuture},
+    harness::Harness,
+    support::State,
+};
 
 /// Status and headers of the answer to a request.
 type Visit = dyn Fn(ServiceRequest) -> LocalBoxFuture<(StatusCode, HeaderMap)>;
@@ -65,7 +36,7 @@ impl Browser {
         let cookie_key = Key::generate();
         let sessions = SessionMiddleware::new(harness.store(), cookie_key.clone());
         let sessions = harness.middleware(sessions);
-        let service = sessions.new_transform(Application(())).await;
+        let service = sessions.new_transform(Application::new()).await;
         let service = Rc::new(service.map_err(|()| anyhow!("the middleware does not start"))?);
         Ok(Self {
             application: Rc::new(move |request| {

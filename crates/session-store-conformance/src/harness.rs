@@ -9,7 +9,7 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse, Transform},
 };
 
-use crate::browser::Application;
+use crate::application::Application;
 
 /// What the suite needs to be told of a store.
 ///

@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
-/// Visitors of an application with sessions, without a server between them.
+/// An application with sessions.
+mod application;
+/// Its visitors, without a server between them.
 mod browser;
 /// The checks, a file for each group.
 mod checks;
@@ -17,7 +19,7 @@ mod run;
 mod support;
 
 pub use self::{
-    browser::Application,
+    application::Application,
     harness::{Garbage, Harness},
     report::{Report, Verdict, markdown},
     rule::{Group, Level, Rule},

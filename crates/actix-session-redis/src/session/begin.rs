@@ -16,15 +16,14 @@ use super::{
     entry::Owner,
     keyspace::{Names, draw_session_key},
     layout::{
+        asked::{Begun, Source},
         fields::unread_born_ms,
-        hash::{Begun, Source},
     },
     plan::Of,
     record::Record,
     snapshot::{Origin, Snapshot},
     state::State,
-    storage::{Storage, or_if_unreadable},
-    write::goes_on_after,
+    storage::{Storage, goes_on_after, or_if_unreadable},
 };
 use crate::{client::Operation, error::Error, telemetry::events};
 

@@ -6,12 +6,13 @@ use super::{
     begin::adopt,
     changes::Changes,
     details::Terms,
-    layout::hash::{Replacement, Written},
+    layout::asked::{Replacement, Written},
     read::read,
     record::Record,
     snapshot::Snapshot,
     state::State,
-    write::{Effect, enter_or_end, goes_on_after, plan, settle},
+    storage::goes_on_after,
+    write::{Effect, enter_or_end, plan, settle},
 };
 use crate::error::Error;
 

@@ -12,9 +12,10 @@ use super::{
     entry::{Entry, Owner},
     keyspace::{Names, User},
     layout::{
+        asked::{Begun, Birth, Replacement, Source, Written},
         built_in::BuiltIn,
         copy::Copy,
-        hash::{Begun, Birth, Hash, Replacement, Source, Written},
+        hash::Hash,
     },
     plan::Plan,
     seal::Seal,

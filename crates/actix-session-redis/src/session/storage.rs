@@ -19,6 +19,7 @@ use super::{
 use crate::{
     client::{Client, Connection, Failure, Operation},
     error::Error,
+    telemetry::events,
 };
 
 #[derive(Debug)]
@@ -104,4 +105,14 @@ pub(super) fn or_if_unreadable<T>(done: Result<T, Error>, gone: T) -> Result<T, 
         Err(Error::Unreadable { .. }) => Ok(gone),
         done => done,
     }
+}
+
+/// After a try that others came in between of: whether there is time for another one.
+pub(super) fn goes_on_after(op: &Operation<'_>, tries: &mut u32) -> Result<(), Error> {
+    events::conflicted();
+    if !op.has_time_for_a_try() {
+        return Err(Error::Contended { tries: *tries });
+    }
+    *tries += 1;
+    Ok(())
 }

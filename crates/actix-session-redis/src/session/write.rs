@@ -8,16 +8,16 @@ use super::{
     details::{Details, Terms},
     end::end,
     enter::enter,
-    layout::hash::{Begun, Replacement, Source, Written},
+    layout::asked::{Begun, Replacement, Source, Written},
     plan::{Of, Plan},
     read::{Found, read},
     record::Record,
     snapshot::Snapshot,
     state::{State, was_cleared},
-    storage::or_if_unreadable,
+    storage::{goes_on_after, or_if_unreadable},
     ttl::whole_milliseconds,
 };
-use crate::{client::Operation, error::Error, telemetry::events};
+use crate::{error::Error, telemetry::events};
 
 /// What became of a session that was to be written or prolonged.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -301,13 +301,4 @@ async fn prolong(
         (true, Some(false), _) => Ok(Effect::done(session.known_copy().await?.is_none())),
         _ => Ok(Effect::done(ours)),
     }
-}
-
-pub(super) fn goes_on_after(op: &Operation<'_>, tries: &mut u32) -> Result<(), Error> {
-    events::conflicted();
-    if !op.has_time_for_a_try() {
-        return Err(Error::Contended { tries: *tries });
-    }
-    *tries += 1;
-    Ok(())
 }

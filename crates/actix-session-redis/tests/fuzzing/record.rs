@@ -23,9 +23,9 @@ use crate::{
         details::{BORN, Details, LABEL, MOST},
         entry::Owner,
         layout::{
+            asked::Written,
             built_in,
             fields::{OwnFields, Understood, understand},
-            hash::Written,
         },
         state::{load_field, size, was_cleared},
         tombstone::Ended,

@@ -9,7 +9,7 @@ use deadpool_redis::redis::{Cmd, Value, cmd, from_redis_value};
 use futures_util::future::{try_join, try_join_all};
 use serde_json::value::RawValue;
 
-use super::hash::{Begun, Birth, Replacement, Written, is_done};
+use super::asked::{Begun, Birth, Replacement, Written, is_done};
 use crate::{
     client::{Connection, Failure},
     error::Error,

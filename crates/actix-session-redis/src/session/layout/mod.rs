@@ -1,5 +1,6 @@
 //! How a session is laid out in Redis: as ours, or as that of the store built into actix-session.
 
+pub(super) mod asked;
 pub(super) mod built_in;
 pub(super) mod copy;
 pub(super) mod fields;
@@ -8,8 +9,9 @@ pub(super) mod hash;
 use std::sync::Arc;
 
 use self::{
+    asked::{Begun, Birth, Replacement, Written},
     built_in::BuiltIn,
-    hash::{Begun, Birth, Hash, Replacement, Written},
+    hash::Hash,
 };
 use deadpool_redis::redis::Value;
 
