@@ -78,7 +78,7 @@ impl Drop for Example {
 #[test]
 fn each_can_be_run_without_what_the_tests_need() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
-    let manifest = fs::read_to_string(folder.join("../../../examples/Cargo.toml")).unwrap();
+    let manifest = fs::read_to_string(folder.join("../../examples/Cargo.toml")).unwrap();
     for entry in fs::read_dir(folder).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let path = format!("/examples/{name}\"");
