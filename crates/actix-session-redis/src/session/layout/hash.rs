@@ -1,7 +1,7 @@
 //! A session is a Redis hash: a field for each field of its state, with the JSON text as its value,
 //! and a few of ours.
 //!
-//! It exists if it has the field [`BORN`], which only [`Hash::create`] writes. So a write that comes
+//! It exists if it has the field [`BORN`], which only [`Hash::create`] brings. So a write that comes
 //! too late can at worst leave a hash without it, which is no session.
 
 use std::sync::Arc;

@@ -33,6 +33,7 @@ use self::envelope::{Envelope, Place, Truncated};
 #[cfg(feature = "seal")]
 pub use self::key_ring::KeyRing;
 use self::nonces::Nonces;
+use self::secrets::Kind;
 #[cfg(feature = "seal")]
 use self::{cipher::Cipher, key_ring::MasterKey};
 pub(crate) use self::{secrets::Secrets, stored::Stored};
@@ -121,15 +122,6 @@ pub(crate) struct Seal<'a> {
     /// A value did not open that one connection has brought.
     was_broken: AtomicBool,
     nonces: Nonces,
-}
-
-/// What can be read.
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    /// With the session key.
-    Value,
-    /// With the session id.
-    Note,
 }
 
 pub(crate) struct Opened<'v> {

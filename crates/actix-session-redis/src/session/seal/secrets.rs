@@ -3,8 +3,17 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::{Cipher, Kind, envelope::KeyId};
+use super::{Cipher, envelope::KeyId};
 use crate::lock::lock;
+
+/// What can be read.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Kind {
+    /// With the session key.
+    Value,
+    /// With the session id.
+    Note,
+}
 
 /// By what one session is opened: its session key, if it is known, and the ciphers that were made so far.
 /// What a request has read with, it writes with.
