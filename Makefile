@@ -58,7 +58,7 @@ fuzz: ## what Redis or a cookie may bring, made up, FUZZ_SECONDS (60) for each t
 		echo "fuzz: rustup toolchain install nightly; cargo install --locked cargo-fuzz" >&2; exit 1; }
 	cd crates/actix-session-redis && for target in $$(cargo +nightly fuzz list); do \
 		mkdir -p "fuzz/target/corpus/$$target" && \
-		cargo +nightly fuzz run "$$target" "fuzz/target/corpus/$$target" "fuzz/corpus/$$target" -- \
+		RUSTFLAGS="$(RUSTFLAGS) --cfg actix_session_redis_fuzzing" cargo +nightly fuzz run "$$target" "fuzz/target/corpus/$$target" "fuzz/corpus/$$target" -- \
 			-max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 || exit; \
 	done
 

@@ -16,7 +16,10 @@ programs() {
     case "$what_for" in
         bench) echo wrk ;;
         test)
-            echo jq patch haproxy caddy promtool chromium chromedriver
+            echo jq patch
+            if [ -z "${SKIP_BROWSER-}" ]; then echo chromium chromedriver; fi
+            if [ -n "${SKIP_DEPLOY_TOOLS-}" ]; then return; fi
+            echo haproxy caddy promtool
             # Only where there may be a systemd.
             if command -v apt-get >/dev/null || command -v dnf >/dev/null; then echo systemd-analyze; fi
             ;;

@@ -92,7 +92,7 @@ mod users;
 
 pub use deadpool_redis;
 
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, actix_session_redis_fuzzing))]
 pub use self::session::fuzzing;
 
 #[cfg(feature = "seal")]

@@ -13,7 +13,8 @@ mod details;
 mod end;
 mod enter;
 mod entry;
-#[cfg(any(test, fuzzing))]
+// Not the `fuzzing` that cargo-fuzz sets: applications that fuzz themselves have the package, which has no tests.
+#[cfg(any(test, actix_session_redis_fuzzing))]
 #[path = "../../tests/fuzzing/mod.rs"]
 pub mod fuzzing;
 mod idempotency;
