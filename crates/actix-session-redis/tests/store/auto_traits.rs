@@ -62,7 +62,7 @@ fn public_types_go_wherever_an_application_keeps_them() {
     shared::<InvalidSessionId>();
     shared::<AtLimit>();
     shared::<Login>();
-    sent::<UserSessions>();
+    sent::<UserSessions<'static>>();
     sent::<UserSession>();
     sent::<PreviousCookieKey>();
     #[cfg(feature = "seal")]
