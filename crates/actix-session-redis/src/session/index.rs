@@ -6,7 +6,7 @@
 //! There is one for each name of the user. Sessions are entered under the current name only, so those of
 //! former names become empty. No session is in two of them but while it moves.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use deadpool_redis::redis::{Cmd, FromRedisValue, Value, from_redis_value};
 
@@ -153,12 +153,13 @@ impl<'a> Index<'a> {
         let add_arguments = |command: &mut Cmd| {
             command.arg(id).arg(counted);
         };
-        // Who moves meanwhile moves to the current name.
-        let mut found = VecDeque::with_capacity(self.redis_keys.len());
+        // The current name last: who moves meanwhile moves there.
+        let mut found = Vec::with_capacity(self.redis_keys.len());
         for name in (0..self.redis_keys.len()).rev() {
             let reply = self.run(name, &ENTRIES, 4, add_arguments, understand);
-            found.push_front(reply.await?);
+            found.push(reply.await?);
         }
+        found.reverse();
         Ok(Entries::of(found))
     }
 

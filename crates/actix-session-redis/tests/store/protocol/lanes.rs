@@ -11,6 +11,7 @@ use super::{
 };
 use crate::support::{
     app::Setup,
+    orders::Orders,
     proxy::{Fate, script_called},
     sealing,
     servers::Servers,
@@ -159,24 +160,14 @@ impl Lanes {
 
     /// In every order in which the requests' commands can be carried out.
     pub(super) async fn in_every_order(&mut self, plans: &[Plan]) {
-        // The turns taken so far, each one of how many.
-        let mut turns: Vec<(usize, usize)> = Vec::new();
+        let mut orders = Orders::default();
         loop {
-            let mut number = 0;
-            let choose = |waiting| {
-                if number == turns.len() {
-                    turns.push((0, waiting));
-                }
-                number += 1;
-                (turns[number - 1].0, false)
-            };
+            let choose = |waiting| (orders.choose(waiting), false);
             if let Err(why) = self.run(plans, &[], choose).await.check() {
-                panic!("{why}\nafter {plans:?} in the order {turns:?}");
+                panic!("{why}\nafter {plans:?} in the order {orders:?}");
             }
-            while turns.pop_if(|(turn, of)| *turn + 1 == *of).is_some() {}
-            match turns.last_mut() {
-                Some((turn, _)) => *turn += 1,
-                None => break,
+            if !orders.go_on() {
+                break;
             }
         }
     }

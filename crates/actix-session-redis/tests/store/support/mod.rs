@@ -2,6 +2,7 @@ pub(crate) mod app;
 pub(crate) mod browser;
 pub(crate) mod line;
 pub(crate) mod log;
+pub(crate) mod orders;
 pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod rights;
