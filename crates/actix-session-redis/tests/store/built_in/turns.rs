@@ -98,7 +98,7 @@ fn a_random_order_of_random_requests(adopts: bool) {
     ] {
         let lanes = RefCell::new(system.block_on(Lanes::new(MOST, adopts, policy)));
         let mut runner = TestRunner::new(ProptestConfig {
-            cases: 256,
+            cases: 64,
             failure_persistence: None,
             ..ProptestConfig::default()
         });
