@@ -190,12 +190,18 @@ pub(crate) struct Proxy {
     connections: Rc<Cell<usize>>,
     /// So many of the connections lead nowhere.
     swallowed: Rc<Cell<usize>>,
+    cluster: Rc<ClusterProxies>,
     accepting: JoinHandle<()>,
 }
 
-/// Where a server's replies name other servers, and itself: the ports of those, and the ports of the
-/// proxies before them.
-pub(crate) type Ports = Rc<RefCell<BTreeMap<u16, u16>>>;
+/// The proxies before the nodes of a cluster, whose replies name other nodes, and themselves.
+#[derive(Default)]
+pub(crate) struct ClusterProxies {
+    /// The port of each node, and the port of the proxy before it.
+    pub(crate) ports: RefCell<BTreeMap<u16, u16>>,
+    /// How many commands came to a node that does not have the slot.
+    moved: Cell<usize>,
+}
 
 impl Proxy {
     /// Asks `fate` about every command before Redis gets it.
@@ -203,14 +209,14 @@ impl Proxy {
         redis: &TestRedis,
         fate: impl FnMut(&Command) -> Fate + 'static,
     ) -> Self {
-        Self::before_server(redis.tcp_address(), Ports::default(), fate).await
+        Self::before_server(redis.tcp_address(), Rc::default(), fate).await
     }
 
     /// The same for the server at this address. Clients that it sends to other servers are led to the
     /// proxies before those.
     pub(crate) async fn before_server(
         redis: String,
-        ports: Ports,
+        cluster: Rc<ClusterProxies>,
         mut fate: impl FnMut(&Command) -> Fate + 'static,
     ) -> Self {
         let seen = Rc::new(RefCell::new(Vec::new()));
@@ -227,12 +233,13 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let made = Rc::clone(&connections);
+        let of_relays = Rc::clone(&cluster);
         let accepting = spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let redis = TcpStream::connect(&redis).await.unwrap();
                 // A broken connection is what some of the tests are about.
-                let (fate, ports) = (Rc::clone(&fate), Rc::clone(&ports));
-                spawn(relay(client, redis, made.get(), fate, ports));
+                let (fate, cluster) = (Rc::clone(&fate), Rc::clone(&of_relays));
+                spawn(relay(client, redis, made.get(), fate, cluster));
                 made.set(made.get() + 1);
             }
         });
@@ -241,6 +248,7 @@ impl Proxy {
             seen,
             connections,
             swallowed,
+            cluster,
             accepting,
         }
     }
@@ -264,6 +272,11 @@ impl Proxy {
     /// How many connections were made so far.
     pub(crate) fn connections(&self) -> usize {
         self.connections.get()
+    }
+
+    /// How many commands came to the wrong node of the cluster so far: to this one or another.
+    pub(crate) fn moved(&self) -> usize {
+        self.cluster.moved.get()
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -327,7 +340,7 @@ async fn relay(
     mut redis: TcpStream,
     number: usize,
     fate: Rc<RefCell<impl FnMut(Command, usize) -> Fate>>,
-    ports: Ports,
+    cluster: Rc<ClusterProxies>,
 ) -> io::Result<()> {
     for stream in [&client, &redis] {
         stream.set_nodelay(true)?;
@@ -362,7 +375,7 @@ async fn relay(
                     client.write_all(&bytes).await?;
                     continue;
                 }
-                _ => lead_to_proxies(replies.next().await?, &ports.borrow()),
+                _ => cluster.lead_to_proxies(replies.next().await?),
             };
             match fate {
                 Fate::ForwardAndTell(somebody) => drop(somebody.send(())),
@@ -393,19 +406,24 @@ async fn relay(
     select(pin!(forward), pin!(answer)).await.factor_first().0
 }
 
-/// `MOVED` and the reply to `CLUSTER SLOTS`, which alone is an array of arrays, name other servers.
-fn lead_to_proxies(reply: Vec<u8>, ports: &BTreeMap<u16, u16>) -> Vec<u8> {
-    let mut lines = reply.split(|&byte| byte == b'\n');
-    let [first, second] = [lines.next(), lines.next()].map(Option::unwrap_or_default);
-    let is_nested = [first, second].iter().all(|line| line.starts_with(b"*"));
-    if ports.is_empty() || !(is_nested || first.starts_with(b"-MOVED ")) {
-        return reply;
+impl ClusterProxies {
+    /// `MOVED` and the reply to `CLUSTER SLOTS`, which alone is an array of arrays, name other nodes.
+    fn lead_to_proxies(&self, reply: Vec<u8>) -> Vec<u8> {
+        let mut lines = reply.split(|&byte| byte == b'\n');
+        let [first, second] = [lines.next(), lines.next()].map(Option::unwrap_or_default);
+        let is_nested = [first, second].iter().all(|line| line.starts_with(b"*"));
+        let is_moved = first.starts_with(b"-MOVED ");
+        self.moved.update(|moved| moved + usize::from(is_moved));
+        let ports = self.ports.borrow();
+        if ports.is_empty() || !(is_nested || is_moved) {
+            return reply;
+        }
+        let mut reply = String::from_utf8(reply).unwrap();
+        for (node, proxy) in &*ports {
+            reply = reply.replace(&format!(":{node}\r\n"), &format!(":{proxy}\r\n"));
+        }
+        reply.into_bytes()
     }
-    let mut reply = String::from_utf8(reply).unwrap();
-    for (server, proxy) in ports {
-        reply = reply.replace(&format!(":{server}\r\n"), &format!(":{proxy}\r\n"));
-    }
-    reply.into_bytes()
 }
 
 /// Cuts what comes in on a connection into commands or replies.

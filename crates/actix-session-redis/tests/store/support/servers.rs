@@ -1,6 +1,6 @@
 //! One server or a cluster: what a test drives with its requests by turns.
 
-use std::{collections::BTreeMap, slice};
+use std::{collections::BTreeMap, rc::Rc, slice};
 
 #[cfg(feature = "cluster")]
 use actix_session_redis::deadpool_redis::{Runtime, cluster::Config};
@@ -13,7 +13,7 @@ use testbed::Cluster;
 use testbed::Server;
 
 use super::{
-    proxy::{Command, Fate, Ports, Proxy},
+    proxy::{ClusterProxies, Command, Fate, Proxy},
     redis::{pool_at, state_in},
     rights, sealing,
     sessions::State,
@@ -62,11 +62,13 @@ impl Servers {
         &self,
         fate: impl FnMut(&Command) -> Fate + Clone + 'static,
     ) -> (Vec<Proxy>, RedisSessionStoreBuilder) {
-        let (mut proxies, ports) = (Vec::new(), Ports::default());
+        let (mut proxies, cluster) = (Vec::new(), Rc::<ClusterProxies>::default());
         for server in self.all() {
             let (address, fate) = (server.address(), fate.clone());
-            let proxy = Proxy::before_server(address.to_string(), Ports::clone(&ports), fate).await;
-            ports.borrow_mut().insert(address.port(), proxy.port());
+            let (server, of_proxy) = (address.to_string(), Rc::clone(&cluster));
+            let proxy = Proxy::before_server(server, of_proxy, fate).await;
+            let mut ports = cluster.ports.borrow_mut();
+            ports.insert(address.port(), proxy.port());
             proxies.push(proxy);
         }
         let urls = proxies.iter().map(|proxy| proxy.store_url());

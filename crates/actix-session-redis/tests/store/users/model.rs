@@ -336,3 +336,18 @@ async fn who_is_refused_while_sessions_end_and_a_reply_is_lost_leaves_the_index_
     };
     lanes.run(&plans, choose).await.check().unwrap();
 }
+
+#[cfg(feature = "cluster")]
+#[actix_web::test]
+async fn a_login_that_is_sent_on_to_another_server_counts_from_when_it_gets_there() {
+    let mut lanes = Lanes::new(2, Rc::new(Servers::cluster()), None, &[]).await;
+    lanes.slot_moves = [(0, Ada)].into();
+    let plans = [
+        by(Newcomer, What::LogIn(Ada, Renewing)),
+        by(Newcomer, What::EndAll(Ada)),
+    ];
+    // The login is sent on; all sessions of the user end; the login gets there.
+    let mut turns = [0, 1, 1, 1, 1].into_iter();
+    let choose = |waiting: usize| (turns.next().unwrap_or(0).min(waiting - 1), false);
+    lanes.run(&plans, choose).await.check().unwrap();
+}

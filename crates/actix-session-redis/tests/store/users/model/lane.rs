@@ -40,7 +40,7 @@ pub(super) struct Lane {
     service: BoxService,
     steps: mpsc::UnboundedReceiver<Step>,
     answers: mpsc::UnboundedSender<Step>,
-    _proxies: Vec<Proxy>,
+    proxies: Vec<Proxy>,
 }
 
 type BoxService = Box<dyn Fn(ServiceRequest) -> LocalBoxFuture<'static, ServiceResponse>>;
@@ -109,7 +109,7 @@ impl Lane {
             }),
             steps,
             answers,
-            _proxies: proxies,
+            proxies,
         }
     }
 
@@ -223,6 +223,11 @@ impl Lane {
             }
         };
         done.boxed_local()
+    }
+
+    /// How many commands came to a node that did not have the slot any more.
+    pub(super) fn moved(&self) -> usize {
+        self.proxies[0].moved()
     }
 
     pub(super) async fn next_step(&mut self) -> Step {

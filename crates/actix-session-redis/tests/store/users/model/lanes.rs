@@ -161,10 +161,8 @@ impl Lanes {
         let Some(Step::Waits { command, turn }) = course.waiting.remove(&number) else {
             panic!("it ended without a command");
         };
-        let times = &mut course.times[number];
-        times.note(&command, course.now);
         if command == "end_all" && course.plans[number].ends_all_of().is_some() {
-            times.world_then = World::of(self.redis.all());
+            course.times[number].world_then = World::of(self.redis.all());
         }
         let lose_reply = lose_reply && SCRIPTS.contains(&&*command);
         course.replies_were_lost |= lose_reply;
@@ -174,7 +172,13 @@ impl Lanes {
         } else {
             Fate::Forward
         });
-        let step = self.lanes[number].next_step().await;
+        let lane = &mut self.lanes[number];
+        let moved = lane.moved();
+        let step = lane.next_step().await;
+        // A node that does not have the slot any more has carried out nothing.
+        if lane.moved() == moved {
+            course.times[number].note(&command, course.now);
+        }
         course.waiting.insert(number, step);
     }
 
