@@ -2,11 +2,16 @@
 //! then, the oldest end.
 
 use super::{
+    details::{Details, Terms},
+    end::end,
     entry::Entries,
     index::{Entered, Entering},
     keyspace::{SessionId, User},
-    plan::Plan,
+    plan::{Of, Plan},
+    read::read,
     record::Record,
+    snapshot::Snapshot,
+    state::State,
     storage::Storage,
     user_sessions::{end_entries, gone_among},
 };
@@ -86,4 +91,61 @@ async fn make_room(
     end_entries(storage, op, user, &entries, &[])
         .await
         .map(drop)
+}
+
+/// What becomes of its details; `None` if it has come to its end.
+pub(super) async fn plan(
+    session: &Record<'_>,
+    snapshot: &Snapshot,
+    ours: &State,
+    terms: Terms<'_>,
+) -> Result<Option<Plan>, Error> {
+    plan_from(session, &snapshot.state, &snapshot.details, ours, terms).await
+}
+
+async fn plan_from(
+    session: &Record<'_>,
+    base: &State,
+    details: &Details,
+    ours: &State,
+    terms: Terms<'_>,
+) -> Result<Option<Plan>, Error> {
+    let (storage, op) = (session.storage, session.op);
+    let user = storage.rules.policy.user(base);
+    let plan = storage.plan(op, Of::Known(details), user.as_ref(), ours, terms)?;
+    if plan.is_none() {
+        session.expire(details.owner.as_ref()).await?;
+    }
+    Ok(plan)
+}
+
+/// `false` if all sessions of the user were ended, and this one is one of them.
+pub(super) async fn enter_or_end(
+    session: &Record<'_>,
+    snapshot: &Snapshot,
+    plan: &mut Plan,
+) -> Result<bool, Error> {
+    let is_entered = enter(session, None, plan).await?;
+    if !is_entered {
+        end(session, Some(snapshot)).await?;
+    }
+    Ok(is_entered)
+}
+
+/// Whose the session is has changed since the snapshot. `None` if it is gone, or ends.
+pub(super) async fn enter_anew(
+    session: &Record<'_>,
+    snapshot: &Snapshot,
+    ours: &State,
+    terms: Terms<'_>,
+) -> Result<Option<Plan>, Error> {
+    let Some(now) = read(session, false).await?.session() else {
+        return Ok(None);
+    };
+    let plan = plan_from(session, &snapshot.state, &now.details, ours, terms).await?;
+    let Some(mut plan) = plan else {
+        return Ok(None);
+    };
+    let is_entered = enter_or_end(session, &now, &mut plan).await?;
+    Ok(is_entered.then_some(plan))
 }

@@ -6,13 +6,14 @@ use super::{
     begin::adopt,
     changes::Changes,
     details::Terms,
+    enter::{enter_or_end, plan},
     layout::asked::{Replacement, Written},
     read::read,
     record::Record,
     snapshot::Snapshot,
     state::State,
     storage::goes_on_after,
-    write::{Effect, enter_or_end, plan, settle},
+    write::{Effect, settle},
 };
 use crate::error::Error;
 
@@ -83,7 +84,8 @@ async fn modify_to(
         changes.ttl_at_most = Some(plan.ttl_ms.saturating_mul(2));
     }
     let written = session.write(&changes, None).await?;
-    let effect = Effect::done(matches!(written, Written::Done));
-    settle(session, &plan, Some(effect)).await;
+    if let Written::Done = written {
+        settle(session, &plan, Some(Effect::Done)).await;
+    }
     Ok(written)
 }

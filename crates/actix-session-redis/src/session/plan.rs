@@ -18,8 +18,10 @@ pub(super) struct Plan {
     pub(super) latest: Option<i64>,
     /// If it has to be entered into the index first.
     pub(super) enters: Option<Enters>,
-    /// By its state, it was theirs before: nobody's, too.
-    stays_theirs: bool,
+    /// By its state, it becomes somebody else's, or nobody's.
+    pub(super) changes_hands: bool,
+    /// Whose it is by then.
+    owner_matters: bool,
 }
 
 /// For what a session is entered.
@@ -65,15 +67,10 @@ impl Plan {
         let owner = known.filter(current).cloned();
         let entered = known.map(|known| known.entered);
         let is_entered = owner.as_ref().is_some_and(|it| it.is_entered_for(ttl_ms));
-        let stays_theirs = policy.user_field.is_some() && base == user.as_ref();
+        let changes_hands = base != user.as_ref();
         let enters = match user {
             Some(user) if is_new || !is_entered || terms.login.is_some() => Some(Enters {
-                since: match (terms.login, entered) {
-                    (Some(login), _) => Some(login.since(&user).ok_or(Error::Overtaken)?),
-                    (None, Some(entered)) => Some(entered),
-                    // It was theirs already, and nobody knows since when.
-                    (None, None) => (base == Some(&user)).then_some(1),
-                },
+                since: under_way_since(terms, &user, entered, base)?,
                 stays: owner.is_some() && !is_new,
                 is_login: terms.login.is_some(),
                 limit: policy.limit.filter(|_| base != Some(&user)),
@@ -83,13 +80,19 @@ impl Plan {
             _ => None,
         };
         details.owner = owner.filter(|_| !is_new);
+        // Whoever makes it somebody else's meanwhile takes it out of the index that it was in: that of this
+        // request's user, too, if it was there in between. It enters it into theirs, for as long as other
+        // sessions live.
+        let owner_matters = changes_hands || enters.is_some() || details.lifetime_ms.is_some();
+        let owner_matters = owner_matters && policy.user_field.is_some() && !before.owner_is_junk;
         Ok(Some(Self {
             before,
             details,
             ttl_ms,
             latest: None,
             enters,
-            stays_theirs,
+            changes_hands,
+            owner_matters,
         }))
     }
 
@@ -124,10 +127,22 @@ impl Plan {
     /// Adds the changes of details to those of the state.
     pub(super) fn add_to(&self, changes: &mut Changes<'_>) {
         (changes.own, changes.latest) = (self.own_changes(), self.latest);
-        // Whoever makes it somebody else's meanwhile takes it out of this index, and enters it into theirs
-        // for as long as other sessions live.
-        let matters = self.enters.is_some() || self.details.lifetime_ms.is_some();
-        let matters = matters && self.stays_theirs && !self.before.owner_is_junk;
-        changes.owner = matters.then(|| self.before.owner.clone());
+        changes.owner = self.owner_matters.then(|| self.before.owner.clone());
+    }
+}
+
+/// Since when what makes it the user's has been under way, if it matters that all sessions of the user may have
+/// been ended meanwhile.
+fn under_way_since(
+    terms: Terms<'_>,
+    user: &User,
+    entered: Option<i64>,
+    base: Option<&User>,
+) -> Result<Option<i64>, Error> {
+    match (terms.login, entered) {
+        (Some(login), _) => login.since(user).ok_or(Error::Overtaken).map(Some),
+        (None, Some(entered)) => Ok(Some(entered)),
+        // It was theirs already, and nobody knows since when.
+        (None, None) => Ok((base == Some(user)).then_some(1)),
     }
 }

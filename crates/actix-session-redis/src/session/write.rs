@@ -6,10 +6,9 @@ use super::{
     begin::{adopt, begin_adopted},
     changes::Changes,
     details::{Details, Terms},
-    end::end,
-    enter::enter,
+    enter::{enter_anew, enter_or_end, plan},
     layout::asked::{Begun, Replacement, Source, Written},
-    plan::{Of, Plan},
+    plan::Plan,
     read::{Found, read},
     record::Record,
     snapshot::Snapshot,
@@ -82,7 +81,7 @@ async fn write_what_has_changed(
     } else {
         changes.expect(&snapshot.stored, &snapshot.state);
         plan.add_to(&mut changes);
-        write(session, snapshot, ours, changes, plan.ttl_ms).await?
+        write(session, snapshot, ours, changes, &mut plan, terms).await?
     };
     settle(session, &plan, written).await;
     match written {
@@ -91,45 +90,16 @@ async fn write_what_has_changed(
     }
 }
 
-/// What becomes of its details; `None` if it has come to its end.
-pub(super) async fn plan(
-    session: &Record<'_>,
-    snapshot: &Snapshot,
-    ours: &State,
-    terms: Terms<'_>,
-) -> Result<Option<Plan>, Error> {
-    let user = session.storage.rules.policy.user(&snapshot.state);
-    let of = Of::Known(&snapshot.details);
-    let storage = session.storage;
-    let plan = storage.plan(session.op, of, user.as_ref(), ours, terms)?;
-    if plan.is_none() {
-        session.expire(snapshot.details.owner.as_ref()).await?;
-    }
-    Ok(plan)
-}
-
-/// `false` if all sessions of the user were ended, and this one is one of them.
-pub(super) async fn enter_or_end(
-    session: &Record<'_>,
-    snapshot: &Snapshot,
-    plan: &mut Plan,
-) -> Result<bool, Error> {
-    let is_entered = enter(session, None, plan).await?;
-    if !is_entered {
-        end(session, Some(snapshot)).await?;
-    }
-    Ok(is_entered)
-}
-
 /// Writes changes, and if others have changed the same meanwhile, what comes of both.
 async fn write(
     session: &Record<'_>,
     snapshot: &Snapshot,
     ours: &State,
     mut changes: Changes<'_>,
-    ttl_ms: i64,
+    plan: &mut Plan,
+    terms: Terms<'_>,
 ) -> Result<Option<Effect>, Error> {
-    let (mut ttl_ms, mut tries, mut turn) = (Some(ttl_ms), 1, None);
+    let (mut ttl_ms, mut tries, mut turn) = (Some(plan.ttl_ms), 1, None);
     loop {
         let theirs = match session.write(&changes, ttl_ms).await? {
             Written::Done => break,
@@ -141,7 +111,16 @@ async fn write(
             let turns = &session.storage.turns;
             turn = turns.turn(session.op, &session.names.id).await;
         }
-        if theirs.is_empty() {
+        if theirs.is_empty() && plan.changes_hands {
+            settle(session, plan, None).await;
+            // In the index where this request has entered it, it may be no more.
+            match enter_anew(session, snapshot, ours, terms).await? {
+                Some(anew) => *plan = anew,
+                None => return Ok(Some(Effect::Gone)),
+            }
+            plan.add_to(&mut changes);
+            ttl_ms = Some(plan.ttl_ms);
+        } else if theirs.is_empty() {
             // It lives as long as it is entered for where it is now.
             Details::without_owner(&mut changes.own);
             (changes.owner, ttl_ms) = (None, None);
@@ -182,10 +161,11 @@ async fn put(
     })
 }
 
-/// After a write: takes the session out of the index that it is in no more. What was entered for a
-/// write that came to nothing stays: somebody else may have entered the same, and written it.
+/// After a write: takes the session out of the index that it is in no more; if it is somebody else's by now
+/// (`None`), out of the one that it was in. What was entered for a write that came to nothing stays: somebody else
+/// may have entered the same, and written it.
 pub(super) async fn settle(session: &Record<'_>, plan: &Plan, written: Option<Effect>) {
-    if written == Some(Effect::Done) {
+    if written != Some(Effect::Gone) {
         session.leave(plan.left()).await;
     }
 }

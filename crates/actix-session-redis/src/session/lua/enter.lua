@@ -41,7 +41,7 @@ end
 if not known or ARGV[5] ~= '1' then
     -- No login is older than one before it, even if clocks of servers differ, or it is the same millisecond.
     local newest = redis.call('ZRANGE', entered, -1, -1, 'WITHSCORES')
-    time = math.max(time, tonumber(newest[2] or 0) + (newest[1] == id and 0 or 1))
+    time = math.max(time, tonumber(newest[2] or 0) + 1)
 end
 redis.call('ZADD', entered, time, id)
 redis.call('ZADD', untils, 'GT', until_when, id)

@@ -351,3 +351,24 @@ async fn a_login_that_is_sent_on_to_another_server_counts_from_when_it_gets_ther
     let choose = |waiting: usize| (turns.next().unwrap_or(0).min(waiting - 1), false);
     lanes.run(&plans, choose).await.check().unwrap();
 }
+
+/// Another order that chance once found: a session is made Ada's by two requests and Bob's by a third, which takes
+/// it out of the index where the second has entered it, just before the first one writes.
+#[actix_web::test]
+async fn two_that_make_a_session_hers_and_one_that_makes_it_his_leave_it_in_the_index() {
+    let at_first = &[Phone, Laptop, Desk, Guest];
+    let limit = Some((2, AtLimit::EndOldest));
+    let mut lanes = Lanes::new(MOST, Rc::new(Servers::one()), limit, at_first).await;
+    let plans = [
+        by(Desk, What::LogInWithPassword(Ada, InPlace)),
+        by(Phone, What::LogIn(Bob, Renewing)),
+        by(Desk, What::LogInWithPassword(Bob, InPlace)),
+        by(Desk, What::Update(Ada)),
+    ];
+    let mut turns = [
+        5, 0, 5, 1, 5, 3, 0, 0, 4, 5, 0, 2, 2, 0, 1, 1, 0, 0, 2, 1, 1,
+    ]
+    .into_iter();
+    let choose = |waiting: usize| (turns.next().unwrap_or(0) % waiting, false);
+    lanes.run(&plans, choose).await.check().unwrap();
+}
