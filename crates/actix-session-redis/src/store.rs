@@ -6,11 +6,8 @@ use actix_web::cookie::time::Duration;
 use crate::{
     client::{Client, Operation},
     error::Error,
-    middleware::{CookieFate, CurrentKey, Loaded, LoadedSession, RequestScope, cookie_asked_for},
-    session::{
-        Effect, Found, Names, Renewal, Sessions, Snapshot, State, Terms, draw_session_key,
-        is_session_key,
-    },
+    middleware::{RequestScope, RequestSession, cookie_asked_for},
+    session::{Effect, SessionId, Sessions, State, Terms, is_session_key},
     telemetry::{events, outcome::Outcome},
 };
 
@@ -154,242 +151,11 @@ impl RedisSessionStore {
         op.of(modified).await
     }
 
-    async fn load_in(
-        &self,
-        op: &Operation<'_>,
-        session_key: &SessionKey,
-    ) -> Result<Option<State>, Error> {
-        if !is_session_key(session_key) {
-            return Ok(None);
-        }
-        let scope = RequestScope::of_middleware(&self.sessions);
-        let names = self.sessions.names(session_key);
-        match self.find(op, &names, scope.is_some()).await {
-            Ok(Found::Session(snapshot)) => Ok(Some(match scope {
-                Some(scope) => {
-                    self.warn_if(scope.is_nested);
-                    remember(&scope, session_key, names, snapshot)
-                }
-                None => snapshot.state,
-            })),
-            Ok(Found::Nothing) => Ok(None),
-            Ok(Found::Tombstone { age }) => {
-                if let Some(scope) = scope {
-                    scope.has_loaded(Loaded::Ended { late: age < LATE });
-                }
-                // Not `None`: the middleware would forget the key, and a logout could not end what
-                // has taken the place of this session.
-                Ok(Some(State::new()))
-            }
-            Err(error) => match scope {
-                Some(scope) if is_outage(&error) => {
-                    op.observation.turns_out(Outcome::of(&error));
-                    scope.set_cookie(CookieFate::Stays);
-                    let is_anonymous = self.anonymous_during_outage;
-                    scope.has_loaded(Loaded::Unavailable {
-                        error,
-                        is_anonymous,
-                    });
-                    Ok(Some(State::new()))
-                }
-                _ => Err(error),
-            },
-        }
-    }
-
-    async fn find(
-        &self,
-        op: &Operation<'_>,
-        names: &Names,
-        in_scope: bool,
-    ) -> Result<Found, Error> {
-        let found = match in_scope {
-            true => self.sessions.find(op, names).await,
-            false => {
-                let found = self.sessions.read(op, names).await;
-                found.map(|found| found.map_or(Found::Nothing, Found::Session))
-            }
-        };
-        match &found {
-            Ok(Found::Session(_)) => {}
-            Ok(Found::Tombstone { .. }) => op.observation.turns_out(Outcome::Ended),
-            Ok(Found::Nothing) => op.observation.turns_out(Outcome::Missing),
-            Err(Error::Unreadable { reason }) => {
-                events::unreadable(&names.id, reason);
-                op.observation.turns_out(Outcome::Unreadable);
-                return Ok(Found::Nothing);
-            }
-            Err(_) => {}
-        }
-        found
-    }
-
-    async fn save_in(
-        &self,
-        op: &Operation<'_>,
-        state: &State,
-        ttl: &Duration,
-    ) -> Result<SessionKey, Error> {
-        let Some(scope) = RequestScope::of_middleware(&self.sessions) else {
-            let created = self.sessions.create(op, state, Terms::only(ttl));
-            return created.await?.ok_or(Error::Gone);
-        };
-        self.warn_if(scope.is_nested);
-        let wishes = scope.wishes();
-        let terms = wishes.terms(ttl);
-        let saved = match scope.loaded() {
-            Loaded::Unavailable { error, .. } => Err(error),
-            Loaded::Session(loaded) if scope.renews() => {
-                let LoadedSession {
-                    names, snapshot, ..
-                } = &*loaded;
-                if self.sessions.is_login(snapshot, state, terms) {
-                    scope.logs_in();
-                }
-                self.sessions.renew(op, names, snapshot, state, terms).await
-            }
-            // It has come too late, and brings nothing of its own.
-            Loaded::Ended { late: true } if state.is_empty() => Ok(Renewal::Undone),
-            _ => {
-                let created = self.sessions.create(op, state, terms).await;
-                created.map(|created| created.map_or(Renewal::Undone, Renewal::Done))
-            }
-        };
-        match saved {
-            Ok(Renewal::Done(session_key)) => Ok(session_key),
-            Ok(Renewal::Undone) => {
-                drop_write(op, &scope);
-                Ok(draw_session_key())
-            }
-            Ok(Renewal::InDoubt(session_key, error)) => {
-                leave_to_middleware(op, &scope, error)?;
-                // The old session may be there or not: the new one is.
-                scope.set_cookie(CookieFate::Goes);
-                Ok(session_key)
-            }
-            Err(error) => leave_to_middleware(op, &scope, error).map(|()| draw_session_key()),
-        }
-    }
-
-    /// The session key if it has become another one.
-    async fn update_in(
-        &self,
-        op: &Operation<'_>,
-        session_key: &SessionKey,
-        state: &State,
-        ttl: &Duration,
-    ) -> Result<Option<SessionKey>, Error> {
-        let names = self.sessions.names(session_key);
-        let Some(scope) = RequestScope::of_middleware(&self.sessions) else {
-            self.warn_if(RequestScope::is_around(&self.sessions, &names.id));
-            let terms = Terms::only(ttl);
-            if self.sessions.replace(op, &names, state, terms).await? == Effect::Gone {
-                events::write_dropped();
-                op.observation.turns_out(Outcome::Ended);
-            }
-            return Ok(None);
-        };
-        let wishes = scope.wishes();
-        let terms = wishes.terms(ttl);
-        let written = match scope.loaded_as(&names.id) {
-            Loaded::Session(loaded) => {
-                // The same names, with what reading has made of them.
-                let LoadedSession {
-                    names, snapshot, ..
-                } = &*loaded;
-                self.sessions
-                    .update(op, names, snapshot, state, terms)
-                    .await
-            }
-            Loaded::Ended { late: true } => Ok(Effect::Gone),
-            Loaded::Ended { late: false } => {
-                let created = self.sessions.create(op, state, terms).await;
-                return match created {
-                    Ok(Some(session_key)) => Ok(Some(session_key)),
-                    Ok(None) => {
-                        drop_write(op, &scope);
-                        Ok(None)
-                    }
-                    Err(error) => leave_to_middleware(op, &scope, error).map(|()| None),
-                };
-            }
-            Loaded::Unavailable { error, .. } => Err(error),
-            Loaded::Nothing => self.sessions.replace(op, &names, state, terms).await,
-        };
-        match written {
-            Ok(Effect::Done) => scope.set_cookie(CookieFate::Repeats),
-            // Whoever set the TTL a moment ago has set the cookie as well.
-            Ok(Effect::Fresh) => scope.set_cookie(CookieFate::Stays),
-            Ok(Effect::Gone) => drop_write(op, &scope),
-            Err(error) => leave_to_middleware(op, &scope, error)?,
-        }
-        Ok(None)
-    }
-
-    async fn update_ttl_in(
-        &self,
-        op: &Operation<'_>,
-        session_key: &SessionKey,
-        ttl: &Duration,
-    ) -> Result<(), Error> {
-        let names = self.sessions.names(session_key);
-        let scope = RequestScope::of_middleware(&self.sessions);
-        let loaded = scope.as_ref().map(|scope| scope.loaded_as(&names.id));
-        let snapshot = match &loaded {
-            Some(Loaded::Session(loaded)) => Some(&loaded.snapshot),
-            Some(Loaded::Nothing) | None => None,
-            // There is nothing to prolong, and the request has only read.
-            Some(Loaded::Ended { .. } | Loaded::Unavailable { .. }) => {
-                scope.inspect(|scope| scope.set_cookie(CookieFate::Stays));
-                return Ok(());
-            }
-        };
-        let wishes = scope.as_ref().map(|scope| scope.wishes());
-        let terms = wishes
-            .as_ref()
-            .map_or(Terms::only(ttl), |wishes| wishes.terms(ttl));
-        let refreshed = self.sessions.refresh(op, &names, snapshot, terms).await;
-        if let Ok(Effect::Gone) = refreshed {
-            op.observation.turns_out(Outcome::Missing);
-        }
-        match (scope, refreshed) {
-            (None, refreshed) => refreshed.map(drop),
-            (Some(_), Ok(Effect::Done)) => Ok(()),
-            (Some(scope), Ok(_)) => {
-                scope.set_cookie(CookieFate::Stays);
-                Ok(())
-            }
-            (Some(scope), Err(error)) => leave_to_middleware(op, &scope, error),
-        }
-    }
-
-    async fn delete_in(&self, op: &Operation<'_>, session_key: &SessionKey) -> Result<(), Error> {
-        let names = self.sessions.names(session_key);
-        let scope = RequestScope::of_middleware(&self.sessions);
-        let ended = match &scope {
-            // `save` follows, and ends it when the new one is there.
-            Some(scope) if scope.renews() => return Ok(()),
-            Some(scope) => match scope.loaded() {
-                Loaded::Unavailable { error, .. } => Err(error),
-                Loaded::Session(loaded) => {
-                    self.sessions.end(op, &names, Some(&loaded.snapshot)).await
-                }
-                _ => self.sessions.end(op, &names, None).await,
-            },
-            None => self.sessions.end(op, &names, None).await,
-        };
-        if let Ok(false) = ended {
-            op.observation.turns_out(Outcome::Ended);
-        }
-        match (scope, ended) {
-            (None, ended) => ended.map(drop),
-            (Some(_), Ok(true)) => Ok(()),
-            (Some(scope), Ok(false)) => {
-                scope.set_cookie(CookieFate::Stays);
-                Ok(())
-            }
-            (Some(scope), Err(error)) => leave_to_middleware(op, &scope, error),
-        }
+    /// If it is the session middleware of a request that asks.
+    fn request_session<'a>(&'a self, op: &'a Operation<'a>) -> Option<RequestSession<'a>> {
+        let session = RequestSession::of_middleware(&self.sessions, op)?;
+        self.warn_if(session.is_nested());
+        Some(session)
     }
 
     /// Of two session middlewares around one handler, the outer one takes what the inner one has
@@ -401,13 +167,35 @@ impl RedisSessionStore {
     }
 }
 
-/// A browser that sends a request within so long after a session has ended may not know yet.
-const LATE: std::time::Duration = std::time::Duration::from_secs(10);
-
+/// Each asks for the session of a request, or for that of whoever calls the store by hand.
 impl SessionStore for RedisSessionStore {
     async fn load(&self, session_key: &SessionKey) -> Result<Option<State>, LoadError> {
-        let op = self.client.operation("load");
-        let loaded = op.of(self.load_in(&op, session_key)).await;
+        let op = &self.client.operation("load");
+        let loaded = async {
+            if !is_session_key(session_key) {
+                return Ok(None);
+            }
+            let loaded = match self.request_session(op) {
+                Some(session) => {
+                    session
+                        .load(session_key, self.anonymous_during_outage)
+                        .await
+                }
+                None => self.load_by_hand(op, session_key).await,
+            };
+            match &loaded {
+                Ok(Some(_)) => {}
+                Ok(None) => op.observation.turns_out(Outcome::Missing),
+                Err(Error::Unreadable { reason }) => {
+                    events::unreadable(&SessionId::of(session_key), reason);
+                    op.observation.turns_out(Outcome::Unreadable);
+                    return Ok(None);
+                }
+                Err(_) => {}
+            }
+            loaded
+        };
+        let loaded = op.of(loaded).await;
         loaded.map_err(|error| LoadError::Other(error.into()))
     }
 
@@ -416,8 +204,17 @@ impl SessionStore for RedisSessionStore {
         if let Some(session_key) = cookie_asked_for() {
             return Ok(session_key);
         }
-        let op = self.client.operation("save");
-        let saved = op.of(self.save_in(&op, &state, ttl)).await;
+        let op = &self.client.operation("save");
+        let saved = async {
+            match self.request_session(op) {
+                Some(session) => session.save(&state, ttl).await,
+                None => {
+                    let created = self.sessions.create(op, &state, Terms::only(ttl));
+                    created.await?.ok_or(Error::Gone)
+                }
+            }
+        };
+        let saved = op.of(saved).await;
         saved.map_err(|error| SaveError::Other(error.into()))
     }
 
@@ -427,8 +224,16 @@ impl SessionStore for RedisSessionStore {
         state: State,
         ttl: &Duration,
     ) -> Result<SessionKey, UpdateError> {
-        let op = self.client.operation("update");
-        let updated = self.update_in(&op, &session_key, &state, ttl);
+        let op = &self.client.operation("update");
+        let updated = async {
+            match self.request_session(op) {
+                Some(session) => session.update(&session_key, &state, ttl).await,
+                None => {
+                    let replaced = self.replace_by_hand(op, &session_key, &state, ttl);
+                    replaced.await.map(|()| None)
+                }
+            }
+        };
         match op.of(updated).await {
             Ok(new_session_key) => Ok(new_session_key.unwrap_or(session_key)),
             Err(error) => Err(UpdateError::Other(error.into())),
@@ -436,56 +241,76 @@ impl SessionStore for RedisSessionStore {
     }
 
     async fn update_ttl(&self, session_key: &SessionKey, ttl: &Duration) -> anyhow::Result<()> {
-        let op = self.client.operation("update_ttl");
-        let updated = self.update_ttl_in(&op, session_key, ttl);
-        Ok(op.of(updated).await?)
+        let op = &self.client.operation("update_ttl");
+        let refreshed = async {
+            match self.request_session(op) {
+                Some(session) => session.refresh(session_key, ttl).await,
+                None => self.refresh_by_hand(op, session_key, ttl).await,
+            }
+        };
+        Ok(op.of(refreshed).await?)
     }
 
     async fn delete(&self, session_key: &SessionKey) -> anyhow::Result<()> {
-        let op = self.client.operation("delete");
-        Ok(op.of(self.delete_in(&op, session_key)).await?)
+        let op = &self.client.operation("delete");
+        let ended = async {
+            match self.request_session(op) {
+                Some(session) => session.end(session_key).await,
+                None => self.end_by_hand(op, session_key).await,
+            }
+        };
+        Ok(op.of(ended).await?)
     }
 }
 
-/// The state as it was loaded; what stays in the scope is a copy, whose fields do not show it.
-fn remember(
-    scope: &RequestScope,
-    session_key: &SessionKey,
-    names: Names,
-    mut snapshot: Snapshot,
-) -> State {
-    let copy = snapshot.state.clone();
-    let state = std::mem::replace(&mut snapshot.state, copy);
-    let session_key = CurrentKey::copy(session_key);
-    scope.has_loaded(Loaded::Session(Arc::new(LoadedSession {
-        session_key,
-        names,
-        snapshot,
-    })));
-    state
-}
-
-/// Its session is gone, so there is nothing to write to, and the browser may have a better cookie.
-fn drop_write(op: &Operation<'_>, scope: &RequestScope) {
-    events::write_dropped();
-    op.observation.turns_out(Outcome::Ended);
-    scope.set_cookie(CookieFate::Stays);
-}
-
-/// The middleware answers in the place of an error that actix-session would make a 500 of.
-fn leave_to_middleware(
-    op: &Operation<'_>,
-    scope: &RequestScope,
-    error: Error,
-) -> Result<(), Error> {
-    if !is_outage(&error) && !error.is_refused_login() {
-        return Err(error);
+/// By hand: whatever the requests of the session do.
+impl RedisSessionStore {
+    async fn load_by_hand(
+        &self,
+        op: &Operation<'_>,
+        session_key: &SessionKey,
+    ) -> Result<Option<State>, Error> {
+        let names = self.sessions.names(session_key);
+        let found = self.sessions.read(op, &names).await?;
+        Ok(found.map(|snapshot| snapshot.state))
     }
-    op.observation.turns_out(Outcome::of(&error));
-    scope.fail(error);
-    Ok(())
-}
 
-fn is_outage(error: &Error) -> bool {
-    matches!(error, Error::Unavailable { .. })
+    async fn replace_by_hand(
+        &self,
+        op: &Operation<'_>,
+        session_key: &SessionKey,
+        state: &State,
+        ttl: &Duration,
+    ) -> Result<(), Error> {
+        let names = self.sessions.names(session_key);
+        self.warn_if(RequestScope::is_around(&self.sessions, &names.id));
+        let replaced = self.sessions.replace(op, &names, state, Terms::only(ttl));
+        if replaced.await? == Effect::Gone {
+            events::write_dropped();
+            op.observation.turns_out(Outcome::Ended);
+        }
+        Ok(())
+    }
+
+    async fn refresh_by_hand(
+        &self,
+        op: &Operation<'_>,
+        session_key: &SessionKey,
+        ttl: &Duration,
+    ) -> Result<(), Error> {
+        let names = self.sessions.names(session_key);
+        let refreshed = self.sessions.refresh(op, &names, None, Terms::only(ttl));
+        if refreshed.await? == Effect::Gone {
+            op.observation.turns_out(Outcome::Missing);
+        }
+        Ok(())
+    }
+
+    async fn end_by_hand(&self, op: &Operation<'_>, session_key: &SessionKey) -> Result<(), Error> {
+        let names = self.sessions.names(session_key);
+        if !self.sessions.end(op, &names, None).await? {
+            op.observation.turns_out(Outcome::Ended);
+        }
+        Ok(())
+    }
 }

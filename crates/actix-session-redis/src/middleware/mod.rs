@@ -7,6 +7,7 @@ mod current_key;
 mod current_session;
 mod options;
 mod request_scope;
+mod request_session;
 mod session_cookie;
 
 pub use self::{
@@ -14,6 +15,5 @@ pub use self::{
     current_session::CurrentSession,
 };
 pub(crate) use self::{
-    cookie_keys::cookie_asked_for,
-    request_scope::{CookieFate, Loaded, LoadedSession, RequestScope},
+    cookie_keys::cookie_asked_for, request_scope::RequestScope, request_session::RequestSession,
 };
