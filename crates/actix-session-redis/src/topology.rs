@@ -4,11 +4,14 @@ use std::fmt;
 
 #[cfg(feature = "cluster")]
 use deadpool_redis::cluster;
-#[cfg(feature = "sentinel")]
-use deadpool_redis::sentinel;
 use deadpool_redis::{
     Manager, Pool, Runtime,
     redis::{AsyncConnectionConfig, IntoConnectionInfo as _, io::tcp::TcpSettings},
+};
+#[cfg(feature = "sentinel")]
+use deadpool_redis::{
+    redis::{ConnectionAddr, RedisConnectionInfo},
+    sentinel::{self, TlsMode},
 };
 
 use crate::error::Error;
@@ -97,11 +100,7 @@ fn at_cluster(_: &str, _: &str) -> Result<Topology, Error> {
 
 #[cfg(feature = "sentinel")]
 fn at_sentinels(scheme: &str, rest: &str) -> Result<Topology, Error> {
-    use deadpool_redis::{
-        ConnectionInfo as Sentinel, RedisConnectionInfo,
-        redis::ConnectionAddr,
-        sentinel::{Config, SentinelNodeConnectionInfo, SentinelServerType, TlsMode},
-    };
+    use deadpool_redis::sentinel::{Config, SentinelNodeConnectionInfo, SentinelServerType};
 
     let nodes = Nodes::of(scheme, rest);
     let asked = Asked::of(nodes.rest)?;
@@ -110,28 +109,9 @@ fn at_sentinels(scheme: &str, rest: &str) -> Result<Topology, Error> {
         let info = node
             .into_connection_info()
             .map_err(|error| invalid(&error))?;
-        master.tls_mode = match info.addr() {
-            ConnectionAddr::TcpTls { insecure: true, .. } => Some(TlsMode::Insecure),
-            ConnectionAddr::TcpTls { .. } => Some(TlsMode::Secure),
-            _ => None,
-        };
-        // What a URL says of user, password and database is meant for the master: Sentinels have no
-        // database, and seldom a password.
-        let settings = info.redis_settings();
-        master.redis_connection_info = Some(RedisConnectionInfo {
-            db: settings.db(),
-            username: settings.username().map(str::to_owned),
-            password: settings.password().map(str::to_owned),
-            ..RedisConnectionInfo::default()
-        });
-        sentinels.push(Sentinel {
-            addr: info.addr().clone().into(),
-            redis: RedisConnectionInfo {
-                username: asked.sentinel_user.clone(),
-                password: asked.sentinel_password.clone(),
-                ..RedisConnectionInfo::default()
-            },
-        });
+        master.tls_mode = tls_mode(info.addr());
+        master.redis_connection_info = Some(of_master(info.redis_settings()));
+        sentinels.push(asked.sentinel_at(info.addr()));
     }
     let config = Config {
         urls: None,
@@ -144,6 +124,27 @@ fn at_sentinels(scheme: &str, rest: &str) -> Result<Topology, Error> {
     let pool = config.create_pool(Some(Runtime::Tokio1));
     pool.map(Topology::Sentinel)
         .map_err(|error| invalid(&error))
+}
+
+#[cfg(feature = "sentinel")]
+fn tls_mode(address: &ConnectionAddr) -> Option<TlsMode> {
+    match address {
+        ConnectionAddr::TcpTls { insecure: true, .. } => Some(TlsMode::Insecure),
+        ConnectionAddr::TcpTls { .. } => Some(TlsMode::Secure),
+        _ => None,
+    }
+}
+
+/// What a URL says of user, password and database is meant for the master: Sentinels have no
+/// database, and seldom a password.
+#[cfg(feature = "sentinel")]
+fn of_master(settings: &RedisConnectionInfo) -> deadpool_redis::RedisConnectionInfo {
+    deadpool_redis::RedisConnectionInfo {
+        db: settings.db(),
+        username: settings.username().map(str::to_owned),
+        password: settings.password().map(str::to_owned),
+        ..deadpool_redis::RedisConnectionInfo::default()
+    }
 }
 
 #[cfg(not(feature = "sentinel"))]
@@ -225,6 +226,17 @@ impl Asked {
             sentinel_user,
             sentinel_password,
         })
+    }
+
+    fn sentinel_at(&self, address: &ConnectionAddr) -> deadpool_redis::ConnectionInfo {
+        deadpool_redis::ConnectionInfo {
+            addr: address.clone().into(),
+            redis: deadpool_redis::RedisConnectionInfo {
+                username: self.sentinel_user.clone(),
+                password: self.sentinel_password.clone(),
+                ..deadpool_redis::RedisConnectionInfo::default()
+            },
+        }
     }
 }
 

@@ -44,14 +44,15 @@ pub(super) async fn create(
 ) -> Result<Option<Created>, Error> {
     let base = from.and_then(|(_, snapshot)| storage.rules.policy.user(&snapshot.state));
     let is_login = storage.rules.policy.is_login(base.as_ref(), state, terms);
-    let mut before = from.map_or_else(Details::default, |(_, it)| it.details.clone());
-    if is_login {
-        (before.born_ms, before.lifetime_ms) = (None, None);
-    } else if let Some((names, snapshot)) = from {
-        let unread = unread_born_ms(&snapshot.stored, &names.seal(storage.seals()));
-        let unread = unread.inspect_err(|it| op.observation.failed_to_open(&names.id, it))?;
-        before.born_ms = before.born_ms.or(unread);
-    }
+    let before = match from {
+        Some((names, snapshot)) if !is_login => brought_along(storage, op, names, snapshot)?,
+        Some((_, snapshot)) => Details {
+            born_ms: None,
+            lifetime_ms: None,
+            ..snapshot.details.clone()
+        },
+        None => Details::default(),
+    };
     storage.rules.check_size(state)?;
     loop {
         let of = Of::New(&before);
@@ -82,6 +83,20 @@ pub(super) async fn create(
             return terms.login.map_or(Ok(None), |_| Err(Error::Overtaken));
         }
     }
+}
+
+/// What is noted of a session that goes on under another key.
+fn brought_along(
+    storage: &Storage,
+    op: &Operation<'_>,
+    names: &Names,
+    snapshot: &Snapshot,
+) -> Result<Details, Error> {
+    let unread = unread_born_ms(&snapshot.stored, &names.seal(storage.seals()));
+    let unread = unread.inspect_err(|it| op.observation.failed_to_open(&names.id, it))?;
+    let mut details = snapshot.details.clone();
+    details.born_ms = details.born_ms.or(unread);
+    Ok(details)
 }
 
 /// Before a session is written: makes it one of ours, if it is the built-in store's. `false` if it has

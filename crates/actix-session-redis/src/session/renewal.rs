@@ -50,29 +50,11 @@ pub(super) async fn renew(
     };
     let names = storage.keyspace.names(&session_key);
     let new = Record::new(storage, op, &names);
-    let cleared = was_cleared(&snapshot.state, ours);
-    let ending = Ending {
-        who: &draw_token(),
-        successor: Some(&names),
-        keep_last_state: (!cleared).then_some(storage.client.deadline + RETRY_SLACK),
-        whose: None,
-    };
-    let lives = match session.carry_out(&ending).await {
-        Ok(Ended::ByUs(_)) if cleared => Ok(true),
-        Ok(Ended::ByUs(last_state)) => {
-            let brought_along = bring_along(&new, snapshot, ours, last_state, terms);
-            Ok(brought_along.await)
-        }
-        // It goes on as this request knew it.
-        Ok(Ended::ByUsUnread(error)) => {
-            events::late_changes_lost(&error);
-            Ok(true)
-        }
-        Ok(Ended::BySomebodyElse(_) | Ended::NotTheirs) => Ok(false),
+    let lives = match hand_over(session, &new, snapshot, ours, terms).await {
         Err(error @ Error::Unavailable { .. }) => {
             return Ok(Renewal::InDoubt(session_key, error));
         }
-        Err(error) => Err(error),
+        lives => lives,
     };
     if let Ok(true) = lives {
         session.leave(snapshot.details.owner.as_ref()).await;
@@ -85,6 +67,34 @@ pub(super) async fn renew(
     match (lives, terms.login) {
         (Ok(_), Some(_)) => Err(Error::Overtaken),
         (lives, _) => lives.map(|_| Renewal::Undone),
+    }
+}
+
+/// Ends the old session, and brings along what others have made of it. `false` if the new one is not to live.
+async fn hand_over(
+    session: &Record<'_>,
+    new: &Record<'_>,
+    snapshot: &Snapshot,
+    ours: &State,
+    terms: Terms<'_>,
+) -> Result<bool, Error> {
+    let cleared = was_cleared(&snapshot.state, ours);
+    let deadline = session.storage.client.deadline;
+    let ending = Ending {
+        who: &draw_token(),
+        successor: Some(new.names),
+        keep_last_state: (!cleared).then_some(deadline + RETRY_SLACK),
+        whose: None,
+    };
+    match session.carry_out(&ending).await? {
+        Ended::ByUs(_) if cleared => Ok(true),
+        Ended::ByUs(last_state) => Ok(bring_along(new, snapshot, ours, last_state, terms).await),
+        // It goes on as this request knew it.
+        Ended::ByUsUnread(error) => {
+            events::late_changes_lost(&error);
+            Ok(true)
+        }
+        Ended::BySomebodyElse(_) | Ended::NotTheirs => Ok(false),
     }
 }
 
