@@ -69,7 +69,7 @@ pub(crate) struct Connection {
     /// When it is old enough for another to take over, if it may grow old.
     retires: Option<Instant>,
     /// After so long without any answer, it is silent.
-    patience: Duration,
+    silent_after: Duration,
     /// How many there were so far: while there are more, it is not silent.
     answers: AtomicU64,
 }
@@ -95,7 +95,7 @@ impl Connection {
             place: Mutex::new(Some(place)),
             made,
             retires: connector.max_age.map(retires),
-            patience: connector.deadline / 8 * eighths,
+            silent_after: connector.deadline / 8 * eighths,
             answers: AtomicU64::new(0),
         }
     }
@@ -185,7 +185,7 @@ impl Connection {
         let mut answer = pin!(answer);
         loop {
             let answers = self.answers.load(Relaxed);
-            let outcome = deadline.wait(self.patience, answer.as_mut()).await;
+            let outcome = deadline.wait(self.silent_after, answer.as_mut()).await;
             // Of a cluster, one server is asked, and that others answer says nothing of that one.
             let is_silent = self.is_cluster() || self.answers.load(Relaxed) == answers;
             if outcome.is_some() || deadline.left().is_zero() {
@@ -225,7 +225,9 @@ impl Connection {
     pub(crate) async fn look(&self, other: &Self) -> Result<bool, Fault> {
         match (&self.link, &other.link) {
             #[cfg(feature = "cluster")]
-            (Link::Cluster(this), Link::Cluster(other)) => this.look(other, self.patience).await,
+            (Link::Cluster(this), Link::Cluster(other)) => {
+                this.look(other, self.silent_after).await
+            }
             _ => Ok(true),
         }
     }

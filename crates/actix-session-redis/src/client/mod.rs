@@ -130,7 +130,7 @@ impl Client {
         command: impl Fn(Arc<Connection>) -> F + Sync,
     ) -> Result<T, Failure> {
         let attempt = async {
-            let connection = self.slots.lease(deadline, alone).await?;
+            let connection = self.slots.connection(deadline, alone).await?;
             let answer = command(Arc::clone(&connection));
             let heard = connection.listen(deadline, answer).await;
             let outcome = heard.ok_or_else(Failure::no_answer)?;

@@ -1,7 +1,7 @@
 //! The calling thread's connection.
 //!
 //! A checkout from the pool costs a round trip, and one connection carries any number of commands
-//! at once. So each thread leases one connection on first use and keeps it; unless the application
+//! at once. So each thread takes one connection on first use and keeps it; unless the application
 //! had made it before, its driver runs on that thread's own runtime, and a command crosses no
 //! thread.
 
@@ -47,7 +47,7 @@ pub(crate) struct Slots {
     threads: ThreadLocal<Mutex<Slot>>,
 }
 
-type Leased = Result<Arc<Connection>, Failure>;
+type Connected = Result<Arc<Connection>, Failure>;
 
 impl Slots {
     pub(crate) fn new(connector: Connector) -> Arc<Self> {
@@ -59,7 +59,11 @@ impl Slots {
     /// another thread's meanwhile, if there is one.
     ///
     /// `alone`: the others come last, since they may have what has just failed.
-    pub(crate) async fn lease(self: &Arc<Self>, deadline: &Deadline, alone: bool) -> Leased {
+    pub(crate) async fn connection(
+        self: &Arc<Self>,
+        deadline: &Deadline,
+        alone: bool,
+    ) -> Connected {
         let ready = lock(self.threads.get_or_default()).connection();
         let Some(connection) = ready else {
             return Box::pin(self.own_or_shared(deadline, alone)).await;
@@ -70,10 +74,10 @@ impl Slots {
         Ok(connection)
     }
 
-    async fn own_or_shared(self: &Arc<Self>, deadline: &Deadline, alone: bool) -> Leased {
-        let (patience, a_moment) = (deadline.total / 4, Duration::from_millis(20));
-        for patience in [patience * u32::from(alone), a_moment, patience] {
-            match (self.own(deadline, patience).await, self.least_shared()) {
+    async fn own_or_shared(self: &Arc<Self>, deadline: &Deadline, alone: bool) -> Connected {
+        let (a_while, a_moment) = (deadline.total / 4, Duration::from_millis(20));
+        for limit in [a_while * u32::from(alone), a_moment, a_while] {
+            match (self.own(deadline, limit).await, self.least_shared()) {
                 (Some(Ok(connection)), _) | (_, Some(connection)) => return Ok(connection),
                 (Some(failed), None) => return failed,
                 (None, None) => {}
@@ -84,7 +88,7 @@ impl Slots {
 
     /// What comes of the thread's own attempt to connect, which begins now if none is under way.
     /// `None`: nothing in this time.
-    async fn own(self: &Arc<Self>, deadline: &Deadline, limit: Duration) -> Option<Leased> {
+    async fn own(self: &Arc<Self>, deadline: &Deadline, limit: Duration) -> Option<Connected> {
         let slot = self.threads.get_or_default();
         let ended = self.connect(&mut lock(slot));
         if let Some(mut ended) = ended {
