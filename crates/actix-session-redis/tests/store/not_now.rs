@@ -1,4 +1,9 @@
-use std::{cell::Cell, iter::repeat, rc::Rc, time::Duration};
+use std::{
+    cell::Cell,
+    iter::repeat,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use actix_session::storage::SessionStore;
 use actix_session_redis::{Error, RedisSessionStore, RedisSessionStoreBuilder};
@@ -243,6 +248,12 @@ fn most_tries() -> usize {
     1 + in_time.count()
 }
 
+/// For such a reply a connection is given up once it is 100 ms old. On a busy machine, what takes 400 ms of the
+/// deadline takes longer by the clock, in which connections grow old.
+fn most_connections(begun: Instant) -> usize {
+    2 + begun.elapsed().as_millis() as usize / 100
+}
+
 /// One that says it for ever.
 async fn proxy_saying(redis: &TestRedis, code: &'static str) -> Proxy {
     Proxy::before(redis, move |command| {
@@ -262,7 +273,7 @@ async fn whoever_is_told_until_the_deadline_fails_then_and_has_not_asked_too_oft
         let redis = TestRedis::start().await;
         let proxy = proxy_saying(&redis, code).await;
         let store = proxy.store_with(|options| options.deadline(DEADLINE));
-        let before = redis.connections_made();
+        let (before, begun) = (redis.connections_made(), Instant::now());
         let loaded = tally.send(store.load(&long_key("any"))).await;
         let error = loaded.unwrap_err().typed();
         // The deadline may cut the last try.
@@ -278,9 +289,9 @@ async fn whoever_is_told_until_the_deadline_fails_then_and_has_not_asked_too_oft
 
         let tries = proxy.seen("HGETALL").len();
         assert!((4..=most_tries()).contains(&tries), "{code}: {tries} tries");
-        // For such a reply a connection is given up once it is 100 ms old.
         let made = redis.connections_made() - before;
-        assert!((2..=5).contains(&made), "{code}: {made} connections");
+        let most = most_connections(begun);
+        assert!((2..=most).contains(&made), "{code}: {made} connections");
         report(format!(
             "told {code} for 400 ms: {tries} tries on {made} connections"
         ));
@@ -294,7 +305,7 @@ async fn fifty_who_are_told_until_the_deadline_are_no_storm_and_those_who_follow
     let proxy = proxy_saying(&redis, "LOADING").await;
     let store = proxy.store_with(|options| options.deadline(DEADLINE));
     let key = long_key("any");
-    let before = redis.connections_made();
+    let (before, begun) = (redis.connections_made(), Instant::now());
     let loads = join_all((0..50).map(|_| tally.send(store.load(&key)))).await;
     assert!(loads.into_iter().all(|loaded| loaded.is_err()));
     let (tries, made) = (
@@ -302,7 +313,7 @@ async fn fifty_who_are_told_until_the_deadline_are_no_storm_and_those_who_follow
         redis.connections_made() - before,
     );
     assert!(tries <= 50 * most_tries(), "{tries} tries");
-    assert!(made <= 5, "{made} connections");
+    assert!(made <= most_connections(begun), "{made} connections");
 
     let saves = (0..50).map(|_| tally.send(store.save(state("n", "1"), &HOUR)));
     assert!(
