@@ -1,34 +1,15 @@
 #!/bin/sh
-# Where the CPU time of a request on the counter route goes: ours beside the floor, by perf. Run by
-# `make profile`; writes to the terminal and to target/profile/. With SEALED=yes, sealed sessions beside
-# clear ones.
+# Where the CPU time of a request goes, in µs: ours beside the store built into actix-session and the floor, by
+# perf. Run by `make profile`; writes the tables to the terminal, and what they are made from to target/profile/.
+# With SEALED=yes, sealed sessions beside clear ones.
 set -eu
 
 command -v perf > /dev/null || { echo "This needs perf: on Debian, apt-get install linux-perf" >&2; exit 1; }
-case "${SEALED:-}" in
-    "") only="Counter route" contenders="ours consistent floor" ;;
-    *) only="Sealed" contenders="consistent sealed" ;;
-esac
 out=target/profile
 mkdir -p "$out"
 
 export CARGO_PROFILE_RELEASE_DEBUG=line-tables-only CARGO_TARGET_DIR="$out/build"
 RUSTFLAGS="-C force-frame-pointers=yes" cargo build --locked --release --package bench
-
-"$out/build/release/bench" run --only "$only" --output "$out" > "$out/bench.log" 2>&1 &
-bench=$!
-# The first one: that of the counter route.
-server() { pgrep --oldest --parent $bench --full "contender $1 "; }
-for contender in $contenders; do
-    until server "$contender" > /dev/null; do
-        kill -0 $bench 2> /dev/null || { cat "$out/bench.log" >&2; exit 1; }
-        sleep 0.1
-    done
-    # It ends when the server does.
-    perf record --quiet --freq 1999 --event cpu-clock --call-graph fp \
-        --pid "$(server "$contender")" --output "$out/$contender.data" > /dev/null 2>&1 &
-done
-wait
 
 # A sample counts for the innermost function that belongs to somebody, and apart if it was taken in
 # the kernel; but all that sealing calls is its own.
@@ -54,12 +35,72 @@ attribute() {
         NF == 0 { count(); next }
         /session::seal::/ { sealing = 1 }
         { if (!depth++) in_kernel = /\[kernel/; if (who == "") who = owner($0) }
-        END { count(); for (who in of) printf "%s\t%.1f %%\n", who, 100 * of[who] / samples }
-    ' | sort
+        END { count(); for (who in of) printf "%s\t%.4f\n", who, of[who] / samples }
+    '
 }
 
-grep '^| ' "$out/bench.log" | sed -n '/^| to reach/q; 1,/^| no session/p' | cut -d '|' -f 2,3,7
-for contender in $contenders; do
-    printf '\n%s\n' "$contender"
-    attribute "$out/$contender.data"
-done
+# profile ROUTE CONTENDER…: those that run first on the first route that is called so.
+profile() {
+    route="$1"
+    shift
+    "$out/build/release/bench" run --only "$route" --output "$out" > "$out/bench.log" 2>&1 &
+    bench=$!
+    server() { pgrep --oldest --parent $bench --full "contender $1 "; }
+    for contender in "$@"; do
+        until server "$contender" > /dev/null; do
+            kill -0 $bench 2> /dev/null || { cat "$out/bench.log" >&2; exit 1; }
+            sleep 0.1
+        done
+        # It ends when the server does.
+        perf record --quiet --freq 1999 --event cpu-clock --call-graph fp \
+            --pid "$(server "$contender")" --output "$out/$contender.data" > /dev/null 2>&1 &
+    done
+    wait
+    for contender in "$@"; do
+        attribute "$out/$contender.data" | sed "s/^/$contender\t/"
+    done > "$out/shares"
+    # The CPU time of each is in the seventh column of its first line in the report; they come in this order.
+    echo "$route:"
+    awk -F '\t' -v contenders="$*" '
+        BEGIN { n = split(contenders, names, " ") }
+        FILENAME ~ /bench.log/ {
+            if (split($0, cell, "|") > 7 && !/contender/) {
+                gsub(/^ +| +$/, "", cell[2])
+                if (!(cell[2] in time)) time[cell[2]] = cell[7] + 0
+            }
+            next
+        }
+        { share[$2, $1] = $3 }
+        END {
+            m = split("kernel;actix-web;session middleware, cookie (the floor: its handler);the store;" \
+                "sealing;sealing: nonces;redis-rs;tokio;allocator and others", parts, ";")
+            title["ours"] = "ours"
+            title["consistent"] = "ours, ConsistentSessions"
+            title["counter"] = "ours, ConsistentSessions, counter"
+            title["sealed"] = "ours, ConsistentSessions, sealed"
+            title["single"] = "built-in, one connection"
+            title["floor"] = "floor: by hand"
+            printf "\n| µs a request |"
+            for (i = 1; i <= n; i++) printf " %s |", title[names[i]]
+            printf "\n| --- |"
+            for (i = 1; i <= n; i++) printf " --: |"
+            printf "\n"
+            for (p = 1; p <= m; p++) {
+                printf "| %s |", parts[p]
+                for (i = 1; i <= n; i++) printf " %.1f |", share[parts[p], names[i]] * time[title[names[i]]]
+                printf "\n"
+            }
+            printf "| **all** |"
+            for (i = 1; i <= n; i++) printf " **%.1f** |", time[title[names[i]]]
+            printf "\n\n"
+        }
+    ' "$out/bench.log" "$out/shares"
+}
+
+case "${SEALED:-}" in
+    "")
+        profile "Counter route" ours consistent counter single floor
+        profile "Read-only route" consistent single floor
+        ;;
+    *) profile "Sealed" consistent sealed ;;
+esac
