@@ -250,8 +250,8 @@ fn most_tries() -> usize {
 
 /// For such a reply a connection is given up once it is 100 ms old. On a busy machine, what takes 400 ms of the
 /// deadline takes longer by the clock, in which connections grow old.
-fn most_connections(begun: Instant) -> usize {
-    2 + begun.elapsed().as_millis() as usize / 100
+fn most_connections(begun: Instant) -> u64 {
+    2 + begun.elapsed().as_millis() as u64 / 100
 }
 
 /// One that says it for ever.
