@@ -7,9 +7,10 @@ help: ## this list
 demo: deps ## the demo on http://127.0.0.1:8080: nginx, three instances, Redis (INSTANCES, PORT, REDIS_URL and more in README.md change that)
 	cargo run --locked --release --package demo -- up
 
-# Tests of the store that sealing cannot touch, or that never seal.
+# Tests of the store that sealing cannot touch, or that never seal; and those for which it makes no difference how
+# many servers there are.
 UNSEALED := auto_traits:: black_hole:: built_in:: check:: cookies:: examples:: http:: http2:: \
-	lost_connection:: options:: other_servers:: outage:: pool:: slow_line::
+	lost_connection:: options:: other_servers:: outage:: pool:: slow_line:: users::model::on_a_cluster::
 
 test: deps-test ## every test, documentation examples included; those of the store with sealed sessions, too
 	cargo test --locked --workspace --all-features
