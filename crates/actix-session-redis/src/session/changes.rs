@@ -13,7 +13,6 @@ use serde_json::Value;
 
 use super::{
     details::OwnChanges,
-    entry::Owner,
     seal::Stored,
     state::{State, field, fields, is_same, is_unchanged, set_field},
 };
@@ -49,8 +48,8 @@ pub(crate) struct Changes<'a> {
     /// How many fields there must be, if that matters.
     pub(crate) seen: Option<usize>,
     pub(crate) own: OwnChanges,
-    /// Whose it must be, if that matters: nobody's, too.
-    pub(crate) owner: Option<Option<Owner>>,
+    /// How the session must say whose it is, if that matters.
+    pub(crate) whose: Option<Vec<u8>>,
     /// Until when they may be written, in milliseconds since 1970, if that matters.
     pub(crate) latest: Option<i64>,
     /// How long it may have left to live, if its TTL stays and that matters.

@@ -37,8 +37,9 @@ pub(crate) struct Details {
     pub(crate) born_ms: Option<i64>,
     /// Whose it is, as far as the index knows.
     pub(crate) owner: Option<Owner>,
-    /// Nobody can read whose it is.
-    pub(crate) owner_is_junk: bool,
+    /// How the session says so; of one that was somebody's, how it says that it is nobody's. It never says the same
+    /// again after it has said something else.
+    pub(crate) whose: Vec<u8>,
     /// The TTL that it was given the last time, if it is somebody's: it tells when that was.
     pub(crate) ttl_ms: Option<i64>,
     /// The TTL that it was asked to have instead of the session middleware's.
@@ -65,6 +66,21 @@ impl Details {
         Some(Duration::from_millis(ms))
     }
 
+    pub(crate) fn give_to(&mut self, owner: Option<Owner>) {
+        match (&owner, &self.owner) {
+            (Some(owner), _) => self.whose = owner.to_string().into(),
+            (None, Some(old)) => self.whose = format!("- {}", old.entered).into(),
+            (None, None) => {}
+        }
+        self.owner = owner;
+    }
+
+    /// Of a session that is to begin.
+    pub(crate) fn without_past(mut self) -> Self {
+        (self.owner, self.whose) = (None, Vec::new());
+        self
+    }
+
     /// It is somebody else's by now.
     pub(crate) fn without_owner(changes: &mut OwnChanges) {
         changes.retain(|(field, _)| *field != USER);
@@ -75,10 +91,7 @@ impl Details {
         let text = str::from_utf8(value).unwrap_or_default();
         let number = || text.parse().ok().filter(|&number| number > 0);
         match field {
-            USER => {
-                self.owner = Owner::parse(text);
-                self.owner_is_junk = self.owner.is_none();
-            }
+            USER => (self.owner, self.whose) = (Owner::parse(text), value.to_owned()),
             TTL => self.ttl_ms = number(),
             // More than that, Redis refuses, and nobody has asked for it.
             LIFETIME => self.lifetime_ms = number().filter(|&ms| ms <= milliseconds(MOST)),
@@ -104,7 +117,10 @@ impl Details {
     fn fields(&self) -> [(&'static [u8], Option<String>); 4] {
         let text = |number: &i64| number.to_string();
         [
-            (USER, self.owner.as_ref().map(Owner::to_string)),
+            (
+                USER,
+                (!self.whose.is_empty()).then(|| String::from_utf8_lossy(&self.whose).into()),
+            ),
             (TTL, self.ttl_ms.as_ref().map(text)),
             (LIFETIME, self.lifetime_ms.as_ref().map(text)),
             (LABEL, self.label.clone()),

@@ -79,12 +79,15 @@ impl Plan {
             None if terms.login.is_some() => return Err(Error::Overtaken),
             _ => None,
         };
-        details.owner = owner.filter(|_| !is_new);
+        match is_new {
+            true => details = details.without_past(),
+            false => details.give_to(owner),
+        }
         // Whoever makes it somebody else's meanwhile takes it out of the index that it was in: that of this
         // request's user, too, if it was there in between. It enters it into theirs, for as long as other
         // sessions live.
         let owner_matters = changes_hands || enters.is_some() || details.lifetime_ms.is_some();
-        let owner_matters = owner_matters && policy.user_field.is_some() && !before.owner_is_junk;
+        let owner_matters = owner_matters && policy.user_field.is_some();
         Ok(Some(Self {
             before,
             details,
@@ -101,7 +104,7 @@ impl Plan {
         if self.enters.as_ref().is_some_and(|enters| !enters.stays) {
             self.latest = Some(owner.latest_write());
         }
-        self.details.owner = Some(owner);
+        self.details.give_to(Some(owner));
     }
 
     /// The session is not given a TTL by this write.
@@ -127,7 +130,7 @@ impl Plan {
     /// Adds the changes of details to those of the state.
     pub(super) fn add_to(&self, changes: &mut Changes<'_>) {
         (changes.own, changes.latest) = (self.own_changes(), self.latest);
-        changes.owner = self.owner_matters.then(|| self.before.owner.clone());
+        changes.whose = self.owner_matters.then(|| self.before.whose.clone());
     }
 }
 

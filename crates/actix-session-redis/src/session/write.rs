@@ -123,7 +123,7 @@ async fn write(
         } else if theirs.is_empty() {
             // It lives as long as it is entered for where it is now.
             Details::without_owner(&mut changes.own);
-            (changes.owner, ttl_ms) = (None, None);
+            (changes.whose, ttl_ms) = (None, None);
         }
         session
             .storage
@@ -145,14 +145,13 @@ async fn put(
     plan: &Plan,
 ) -> Result<Option<Effect>, Error> {
     let (details, policy) = (&snapshot.details, &session.storage.rules.policy);
-    let owner_matters = policy.user_field.is_some() && !details.owner_is_junk;
-    let owner = owner_matters.then_some(&details.owner);
+    let has_users = policy.user_field.is_some();
     let put = Replacement {
         state,
         own: &plan.own_changes(),
         ttl_ms: Some(plan.ttl_ms),
         latest: plan.latest,
-        owner,
+        whose: has_users.then_some(&details.whose),
     };
     Ok(match session.replace(&put).await? {
         Written::Done => Some(Effect::Done),

@@ -384,7 +384,7 @@ fn with_details(store: &Store, details: &Details, number: i64) {
     }
     again.born_ms = details.born_ms;
     again.is_stale = details.is_stale;
-    again.owner_is_junk = details.owner_is_junk;
+    again.whose.clone_from(&details.whose);
     assert_eq!(again, *details);
 }
 

@@ -8,7 +8,6 @@ use crate::{
     session::{
         changes::Other,
         details::{Details, OwnChanges},
-        entry::Owner,
         script::out_of_step,
         seal::Seal,
         state::{NOT_UTF8, State},
@@ -63,7 +62,7 @@ pub(crate) struct Replacement<'a> {
     /// Until when it may be written, if that matters.
     pub(crate) latest: Option<i64>,
     /// Whose it must be: nobody's, too. Without, that does not matter.
-    pub(crate) owner: Option<&'a Option<Owner>>,
+    pub(crate) whose: Option<&'a [u8]>,
 }
 
 impl<'a> Replacement<'a> {
@@ -74,7 +73,7 @@ impl<'a> Replacement<'a> {
             own: NOTHING,
             ttl_ms,
             latest: None,
-            owner: None,
+            whose: None,
         }
     }
 }

@@ -10,7 +10,6 @@ use crate::{
     session::{
         changes::Guarded,
         details::{BORN, Details, LABEL, OwnChanges},
-        entry::Owner,
         script::out_of_step,
         seal::{Opened, Seal, Stored},
         state::{State, load_field},
@@ -187,9 +186,11 @@ pub(super) fn or_empty(number: Option<impl ToString>) -> String {
     number.map(|number| number.to_string()).unwrap_or_default()
 }
 
-/// Whose a session must be.
-pub(super) fn whose(owner: &Option<Owner>) -> String {
-    format!("={}", or_empty(owner.as_ref()))
+/// How a session must say whose it is, if that matters.
+pub(super) fn expected(whose: Option<&[u8]>) -> Vec<u8> {
+    whose
+        .map(|whose| [b"=", whose].concat())
+        .unwrap_or_default()
 }
 
 /// As `write.lua` has it.

@@ -12,10 +12,10 @@ local id, from, since, limit = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[6])
 local time = forget_those_gone(entered, untils)
 local until_when = time + ARGV[4]
 remove_entries(entered, untils, ARGV, 8)
-local last, exempt = last_ended(ended)
+local last, before, left_out = last_ended(ended)
 time = math.max(time, last + 1)
-local is_exempt = string.find(exempt, id, 1, true) or from ~= '' and string.find(exempt, from, 1, true)
-if since ~= '' and tonumber(since) <= last and not is_exempt then
+local is_left_out = string.find(left_out, id, 1, true) or from ~= '' and string.find(left_out, from, 1, true)
+if since ~= '' and tonumber(since) <= (is_left_out and before or last) then
     return {-1, time, {}}
 end
 

@@ -49,8 +49,9 @@ local function entries_but(entered, left_out)
     return some
 end
 
--- When all sessions were ended the last time, and but for which ones.
+-- When all sessions were ended the last time; when the last time before, and which ones that is for, since they were
+-- left out afterwards.
 local function last_ended(ended)
-    local last, exempt = string.match(redis.call('GET', ended) or '', '^(%d+) (.*)$')
-    return tonumber(last or 0), exempt or ''
+    local last, before, left_out = string.match(redis.call('GET', ended) or '', '^(%d+) (%d+) (.*)$')
+    return tonumber(last or 0), tonumber(before or 0), left_out or ''
 end
