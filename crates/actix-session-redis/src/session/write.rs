@@ -112,7 +112,6 @@ async fn write(
             turn = turns.turn(session.op, &session.names.id).await;
         }
         if theirs.is_empty() && plan.changes_hands {
-            settle(session, plan, None).await;
             // In the index where this request has entered it, it may be no more.
             match enter_anew(session, snapshot, ours, terms).await? {
                 Some(anew) => *plan = anew,
@@ -160,11 +159,10 @@ async fn put(
     })
 }
 
-/// After a write: takes the session out of the index that it is in no more; if it is somebody else's by now
-/// (`None`), out of the one that it was in. What was entered for a write that came to nothing stays: somebody else
-/// may have entered the same, and written it.
+/// After a write: takes the session out of the index that it is in no more. What was entered for a
+/// write that came to nothing stays: somebody else may have entered the same, and written it.
 pub(super) async fn settle(session: &Record<'_>, plan: &Plan, written: Option<Effect>) {
-    if written != Some(Effect::Gone) {
+    if written == Some(Effect::Done) {
         session.leave(plan.left()).await;
     }
 }
