@@ -12,6 +12,8 @@ mod faults;
 mod lane;
 /// Requests at once, and whose turn it is.
 mod lanes;
+/// Which requests meet which.
+mod meetings;
 /// What requests do.
 mod plan;
 /// What came of a request.
@@ -34,8 +36,9 @@ use proptest::{
 
 use self::{
     lanes::{Lanes, Limit},
+    meetings::{any_plan, pairs, threes},
     plan::{
-        How::{self, Cleared, InPlace, Renewing},
+        How::{InPlace, Renewing},
         Plan, USERS,
         User::{Ada, Bob},
         What,
@@ -171,74 +174,6 @@ async fn a_renewal_and_logins_at_a_limit(redis: Servers) {
     }
 }
 
-/// What the phone's session may be asked for.
-const OF_THE_PHONE: [What; 13] = [
-    What::LogIn(Bob, Renewing),
-    What::LogIn(Bob, InPlace),
-    What::LogIn(Bob, Cleared),
-    What::LogInWithPassword(Ada, InPlace),
-    What::LogInWithPassword(Bob, Renewing),
-    What::Lose,
-    What::WriteSomethingElse,
-    What::Remember,
-    What::Renew,
-    What::Purge,
-    What::Modify(Bob),
-    What::Update(Bob),
-    What::EndOthers(Ada),
-];
-
-/// Which requests meet which.
-fn pairs() -> Vec<[Plan; 2]> {
-    let of_phone = |what| by(Phone, what);
-    let all = OF_THE_PHONE.map(of_phone);
-    let to_bob: Vec<_> = all
-        .into_iter()
-        .filter(|it| it.makes_it_theirs() == Some(Bob))
-        .collect();
-    let in_place = of_phone(What::LogIn(Bob, InPlace));
-    let meets = |one: Plan, others: &[Plan]| -> Vec<_> {
-        others.iter().map(|other| [one, *other]).collect()
-    };
-    let elsewhere = |what| by(Newcomer, what);
-    [
-        meets(elsewhere(What::EndAll(Ada)), &all),
-        meets(elsewhere(What::EndAll(Bob)), &to_bob),
-        meets(
-            elsewhere(What::End(Ada, Phone)),
-            &[What::Renew, What::Purge].map(of_phone),
-        ),
-        meets(elsewhere(What::End(Ada, Phone)), &to_bob[..2]),
-        meets(
-            elsewhere(What::List(Ada)),
-            &[What::Renew, What::Lose].map(of_phone),
-        ),
-        meets(elsewhere(What::List(Ada)), &to_bob[..2]),
-        meets(
-            in_place,
-            &[InPlace, Cleared].map(|how| of_phone(What::LogIn(Ada, how))),
-        ),
-        meets(in_place, &to_bob[1..]),
-        meets(
-            in_place,
-            &[What::Lose, What::WriteSomethingElse].map(of_phone),
-        ),
-        meets(
-            of_phone(What::Renew),
-            &[What::Renew, What::Lose, What::EndOthers(Ada)].map(of_phone),
-        ),
-        meets(
-            elsewhere(What::EndAll(Ada)),
-            &[
-                elsewhere(What::LogInWithPassword(Ada, Renewing)),
-                by(Guest, What::LogIn(Ada, InPlace)),
-                by(Guest, What::LogInWithPassword(Ada, InPlace)),
-            ],
-        ),
-    ]
-    .concat()
-}
-
 async fn every_order_of<const N: usize>(redis: Servers, plans: [Plan; N]) {
     let at_first = &[Phone, Guest, Veteran];
     let mut lanes = Lanes::new(N, Rc::new(redis), None, at_first).await;
@@ -252,36 +187,20 @@ async fn every_order_of_two_requests(redis: Servers) {
     }
 }
 
-/// Before each of its commands in turn.
+/// Before each of its commands in turn, and before another one between the two.
 async fn a_request_that_waits_while_two_others_come_and_go(redis: Servers) {
-    let at_first = &[Phone, Desk, Guest];
-    let mut lanes = Lanes::new(3, Rc::new(redis), None, at_first).await;
-    for plans in [
-        // Each takes the session out of an index where the first one has entered it.
-        [What::LogIn(Ada, InPlace), What::Update(Ada), What::Lose].map(|what| by(Guest, what)),
-        [
-            What::LogIn(Ada, InPlace),
-            What::Update(Ada),
-            What::LogIn(Bob, InPlace),
-        ]
-        .map(|what| by(Desk, what)),
-        // Only the last of them leaves out the session that the login goes on with.
-        [
-            by(Guest, What::LogInWithPassword(Bob, Renewing)),
-            by(Newcomer, What::EndAll(Bob)),
-            by(Guest, What::EndOthers(Bob)),
-        ],
-        [
-            by(Desk, What::LogInWithPassword(Bob, Renewing)),
-            by(Desk, What::EndOthers(Bob)),
-            by(Newcomer, What::EndAll(Bob)),
-        ],
-    ] {
-        for before in 0..10 {
-            let mut now = 0;
+    let mut lanes = Lanes::new(3, Rc::new(redis), None, &[Phone, Desk, Guest]).await;
+    for plans in threes() {
+        for turns in 0..30 {
+            let (mut at_first, mut between) = (turns / 3, turns % 3);
             let choose = |waiting: usize| {
-                now += 1;
-                (usize::from(now > before && waiting > 1), false)
+                let turns = match waiting {
+                    3 => &mut at_first,
+                    _ => &mut between,
+                };
+                let is_first = *turns > 0;
+                *turns -= usize::from(is_first);
+                (usize::from(!is_first && waiting > 1), false)
             };
             lanes.run(&plans, choose).await.check().unwrap();
         }
@@ -300,30 +219,6 @@ async fn every_order_of_three_requests(redis: Servers) {
         let mut lanes = Lanes::new(2, Rc::clone(&redis), Some((1, at_limit)), &[]).await;
         lanes.in_every_order(&[log_in; 2]).await;
     }
-}
-
-fn any_plan() -> impl Strategy<Value = Plan> {
-    let who = || select(&[Phone, Laptop, Desk, Guest, Newcomer][..]);
-    let user = || select(&USERS[..]);
-    let how = || select(&[Renewing, InPlace, Cleared][..]);
-    let log_in = |what: fn(_, How) -> What| (user(), how()).prop_map(move |(u, h)| what(u, h));
-    let owner = select(&[Phone, Laptop, Desk][..]);
-    let what = prop_oneof![
-        4 => log_in(What::LogIn),
-        2 => log_in(What::LogInWithPassword),
-        1 => Just(What::Lose),
-        1 => Just(What::WriteSomethingElse),
-        1 => Just(What::Remember),
-        2 => Just(What::Renew),
-        1 => Just(What::Purge),
-        1 => user().prop_map(What::Modify),
-        1 => user().prop_map(What::Update),
-        1 => user().prop_map(What::List),
-        1 => (user(), owner).prop_map(|(user, who)| What::End(user, who)),
-        2 => user().prop_map(What::EndAll),
-        1 => user().prop_map(What::EndOthers),
-    ];
-    (who(), what).prop_map(|(who, what)| Plan { who, what })
 }
 
 /// Requests at once.

@@ -237,6 +237,11 @@ impl End<'_> {
         ends: usize,
     ) -> Result<(), String> {
         let (has_loaded, what) = (request.has_loaded(), request.plan.what);
+        // Also by a logout that has come too late: it ends what has taken the place of the session.
+        let is_purged = self
+            .requests
+            .iter()
+            .any(|it| it.is_here() && it.plan.what == What::Purge);
         ensure!(
             !(has_loaded && request.comes_too_late == Some(true)),
             "it has read what had ended"
@@ -249,7 +254,7 @@ impl End<'_> {
                 return Ok(());
             }
             _ => {
-                ensure!(what != What::Renew, "a login in vain");
+                ensure!(what != What::Renew || is_purged, "a login in vain");
                 return Ok(());
             }
         };
@@ -259,10 +264,6 @@ impl End<'_> {
         );
         let here = self.lanes.load_here(successor).await;
         let there = self.lanes.load_there(successor).await;
-        let is_purged = self
-            .requests
-            .iter()
-            .any(|it| it.is_here() && it.plan.what == What::Purge);
         ensure!(here.is_some() == there.is_some(), "{here:?}, {there:?}");
         let (Some(here), Some(there)) = (here, there) else {
             ensure!(is_purged, "its new session is gone");

@@ -216,13 +216,17 @@ impl Run {
         Ok(())
     }
 
-    /// How many sessions there would be if all who log in anew may do so, and nobody ended any.
+    /// How many sessions there would be if all who log in anew may do so, and nobody ended any. (Who logs in
+    /// in the place of a session that has ended by then is too late.)
     fn sessions_but_for_limit(&self, user: User) -> usize {
         let is_theirs = |(who, whose): &&(Who, Option<User>)| {
             *whose == Some(user) && self.at_first.contains_key(who)
         };
         let at_first = AT_FIRST.iter().filter(is_theirs).count();
-        let logs_in = |record: &&Record| record.plan.makes_it_theirs() == Some(user);
+        let logs_in = |record: &&Record| {
+            let is_late = record.answer.outcome == Outcome::Untouched;
+            record.plan.makes_it_theirs() == Some(user) && !is_late
+        };
         at_first + self.records.iter().filter(logs_in).count()
     }
 
