@@ -1,15 +1,14 @@
 use std::collections::BTreeSet;
 
 use demo::Instances;
-use support::Stack;
-use testbed::{StackOptions, eventually_holds};
+use testbed::{Stack, StackOptions, eventually_holds};
 use thirtyfour::By;
 
 use crate::chromium::{Chromium, Person};
 
 const NOBODY: &str = "NULL";
 
-pub(crate) fn start() -> Stack {
+pub(crate) fn start() -> Stack<Instances> {
     let demo = Instances::of(env!("CARGO_BIN_EXE_demo-under-test"));
     Stack::start(StackOptions::new(demo)).unwrap()
 }

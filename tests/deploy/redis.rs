@@ -1,9 +1,8 @@
 use std::{net::SocketAddr, process::Command};
 
 use deadpool_redis::redis::{Client, Connection, RedisError, cmd};
-use support::browser::{Browser, request};
 use tempfile::TempDir;
-use testbed::{Process, Program, ReservedPort, eventually};
+use testbed::{Browser, Process, Program, ReservedPort, eventually};
 
 use crate::{
     files::{deploy, read, root, text},
@@ -76,9 +75,8 @@ impl Configured {
 fn sessions_are_served_with_these_rights_and_outlive_a_restart_of_redis() {
     let mut redis = Configured::start();
     let instance = Instance::start("one", &redis.url(SHOP));
-    let health = request(&format!("{}/healthz", instance.url()), None);
-    assert_eq!(health.status(), 200);
     let browser = Browser::new(&instance.url());
+    assert_eq!(browser.get("/healthz").status, 200);
     assert_eq!(browser.refresh(), 0);
     redis.stop();
     redis.start_again();

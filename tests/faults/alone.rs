@@ -4,8 +4,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::browser::Browser;
-use testbed::Server;
+use testbed::{Browser, Server};
 
 use crate::{
     figures::{Request, Requests},
