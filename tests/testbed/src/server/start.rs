@@ -1,4 +1,4 @@
-use std::{ffi::OsString, fs, sync::Mutex};
+use std::{ffi::OsString, fs, path::Path, sync::Mutex};
 
 use super::Server;
 use crate::{certificates::Certificates, control::Control, log::Log, port::ReservedPort};
@@ -52,6 +52,15 @@ impl Server {
         server
     }
 
+    /// With this configuration file as it stands, and arguments for what is elsewhere here. The commands of
+    /// the test are those of this user.
+    pub fn start_with_file(file: &Path, arguments: &[&str], [name, password]: [&str; 2]) -> Self {
+        let include = format!("include {}\n", file.display());
+        let mut server = Self::new(&include).with_arguments(arguments);
+        server.control.log_in(name, password);
+        server.started()
+    }
+
     /// With lines for the configuration file, which `CONFIG REWRITE` keeps up to date.
     pub(crate) fn configured(configuration: &str, arguments: &[&str]) -> Self {
         // What has been written survives the process, with or without an fsync.
@@ -75,11 +84,12 @@ impl Server {
 
     fn new(configuration: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("redis-").tempdir().unwrap();
+        let configuration = format!("bind 127.0.0.1\n{configuration}");
         fs::write(folder.path().join("redis.conf"), configuration).unwrap();
         Self {
             process: Mutex::new(None),
             log: Log::default(),
-            control: Control::at(folder.path().join("control")),
+            control: Control::at(&folder.path().join("control")),
             arguments: Vec::new(),
             commands_at_start: &[],
             url_scheme: "redis",
