@@ -1,7 +1,8 @@
 //! What the demo and the tests start, on loopback: real Redis topologies (a [`Server`], a [`Cluster`]
 //! with replicas, a master watched by [`Sentinels`], and [`Certificates`] for a server on TLS), an
 //! [`Nginx`], any other [`Process`]; for the demo and its tests, the whole [`Stack`]; and a visitor's
-//! [`Cookies`], with which, if the feature `browser` is on, `Browser` asks for pages.
+//! [`Cookies`], with which, if the feature `browser` is on, `Browser` asks for pages. The feature
+//! `chromium` brings `Chromium`, and each `Person` in front of it.
 //!
 //! Everything ends its processes when it is dropped. What is for tests alone blocks until it is done
 //! and panics when it cannot be done; if the test has failed, the end of every log is on stderr then.
@@ -25,6 +26,8 @@
 #[cfg(feature = "browser")]
 mod browser;
 mod certificates;
+#[cfg(feature = "chromium")]
+mod chromium;
 mod cluster;
 mod control;
 mod cookies;
@@ -45,6 +48,8 @@ mod topology;
 
 #[cfg(feature = "browser")]
 pub use self::browser::{Browser, Page};
+#[cfg(feature = "chromium")]
+pub use self::chromium::{By, Chromium, Person, WindowHandle};
 pub use self::{
     certificates::{Certificates, Identity, PemFile},
     cluster::Cluster,
