@@ -229,6 +229,20 @@ pub(crate) fn pass_by(browser: &Browser) -> Request {
     }
 }
 
+/// Does something while somebody passes by. Returns what comes of it, and for how long the machine may have held it
+/// up: the time in which who passes by did not rest.
+pub(crate) fn while_passing_by<T>(passer_by: &Browser, act: impl FnOnce() -> T) -> (T, Duration) {
+    let (begun, over) = (Instant::now(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let over_at_last = SetOnDrop(&over);
+        let passing = scope.spawn(|| repeat(|| pass_by(passer_by), PASSING, &over));
+        let outcome = act();
+        drop(over_at_last);
+        let rests = passing.join().unwrap().len() as u32;
+        (outcome, begun.elapsed().saturating_sub(PASSING * rests))
+    })
+}
+
 /// Ends the load also when the trouble panics: a scope waits for its threads.
 struct SetOnDrop<'a>(&'a AtomicBool);
 
