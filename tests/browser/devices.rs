@@ -1,9 +1,8 @@
 use std::process::Command;
 
-use testbed::{Process, Program, ReservedPort, Server};
-use thirtyfour::By;
+use testbed::{By, Chromium, Person, Process, Program, ReservedPort, Server};
 
-use crate::chromium::{Chromium, Person};
+use crate::pictures::picture;
 
 /// The example, running.
 struct Devices {
@@ -32,22 +31,21 @@ impl Devices {
     }
 }
 
-impl Person {
-    fn logs_in(&self, url: &str, name: &str, device: &str) {
-        self.opens(url);
-        self.types(name, By::Name("name"));
-        self.types(device, By::Name("device"));
-        self.clicks(By::Css("form[action='/login'] button"));
-    }
+fn log_in(person: &Person, url: &str, name: &str, device: &str) {
+    person.opens(url);
+    person.types(name, By::Name("name"));
+    person.types(device, By::Name("device"));
+    person.clicks(By::Css("form[action='/login'] button"));
+}
 
-    fn sees_devices(&self) -> Vec<String> {
-        self.reads_all(By::Css("[data-handle]"))
-    }
+/// What stands on the page for each.
+fn devices_seen_by(person: &Person) -> Vec<String> {
+    person.reads_all(By::Css("[data-handle]"))
+}
 
-    fn is_logged_in(&self) -> bool {
-        self.refreshes();
-        self.reads(By::Tag("h1")) == "Your devices"
-    }
+fn is_logged_in(person: &Person) -> bool {
+    person.refreshes();
+    person.reads(By::Tag("h1")) == "Your devices"
 }
 
 #[test]
@@ -58,13 +56,13 @@ fn a_user_sees_where_they_are_logged_in_and_ends_that_there() {
     let redis = Server::start();
     let site = Devices::start(&redis);
     let (laptop, phone, other) = (chromium.person(), chromium.person(), chromium.person());
-    laptop.logs_in(&site.url(), "Ada", "Laptop at home");
-    phone.logs_in(&site.url(), "Ada", "Phone");
-    other.logs_in(&site.url(), "Bob", "Computer of Bob");
+    log_in(&laptop, &site.url(), "Ada", "Laptop at home");
+    log_in(&phone, &site.url(), "Ada", "Phone");
+    log_in(&other, &site.url(), "Bob", "Computer of Bob");
 
-    assert!(laptop.is_logged_in());
-    laptop.takes_a_picture("devices");
-    let devices = laptop.sees_devices();
+    assert!(is_logged_in(&laptop));
+    laptop.takes_a_picture(&picture("devices"));
+    let devices = devices_seen_by(&laptop);
     assert_eq!(devices.len(), 2, "{devices:?}");
     let is_this = |it: &&String| it.contains("this one");
     let this: Vec<_> = devices.iter().filter(is_this).collect();
@@ -75,17 +73,17 @@ fn a_user_sees_where_they_are_logged_in_and_ends_that_there() {
 
     let end = "//*[@data-handle][contains(., 'Phone')]//button";
     laptop.clicks(By::XPath(end));
-    assert_eq!(laptop.sees_devices().len(), 1);
-    assert!(!phone.is_logged_in());
-    assert!(other.is_logged_in());
+    assert_eq!(devices_seen_by(&laptop).len(), 1);
+    assert!(!is_logged_in(&phone));
+    assert!(is_logged_in(&other));
 
-    phone.logs_in(&site.url(), "Ada", "Phone");
+    log_in(&phone, &site.url(), "Ada", "Phone");
     phone.clicks(By::Css("form[action='/end-others'] button"));
-    assert!(!laptop.is_logged_in());
-    assert!(phone.is_logged_in());
+    assert!(!is_logged_in(&laptop));
+    assert!(is_logged_in(&phone));
     phone.clicks(By::Css("form[action='/logout'] button"));
-    assert!(!phone.is_logged_in());
+    assert!(!is_logged_in(&phone));
     phone.goes_back();
-    assert!(!phone.is_logged_in());
-    assert!(other.is_logged_in());
+    assert!(!is_logged_in(&phone));
+    assert!(is_logged_in(&other));
 }

@@ -1,10 +1,6 @@
-use serde_json::json;
-use thirtyfour::By;
+use testbed::{By, Chromium};
 
-use crate::{
-    chromium::{Chromium, Person},
-    counter::start,
-};
+use crate::{counter::start, pictures::picture};
 
 /// What normal text needs at least: <https://www.w3.org/TR/WCAG22/#contrast-minimum>.
 const LEAST_CONTRAST: f64 = 4.5;
@@ -43,21 +39,6 @@ fn contrast(ink: &str, paper: &str) -> f64 {
     (ink / paper).max(paper / ink)
 }
 
-impl Person {
-    fn prefers(&self, scheme: &str) {
-        let feature = json!({"name": "prefers-color-scheme", "value": scheme});
-        self.sets("Emulation.setEmulatedMedia", json!({"features": [feature]}));
-    }
-
-    /// As a telephone of this width is.
-    fn holds_a_screen_of(&self, width: u32) {
-        let screen = json!({
-            "width": width, "height": 640, "deviceScaleFactor": 2, "mobile": true
-        });
-        self.sets("Emulation.setDeviceMetricsOverride", screen);
-    }
-}
-
 #[test]
 fn text_can_be_read_in_light_and_in_dark() {
     let Some(chromium) = Chromium::start() else {
@@ -68,7 +49,7 @@ fn text_can_be_read_in_light_and_in_dark() {
     let papers = ["light", "dark"].map(|scheme| {
         ada.prefers(scheme);
         ada.opens(&stack.url());
-        ada.takes_a_picture(&format!("counter-{scheme}"));
+        ada.takes_a_picture(&picture(&format!("counter-{scheme}")));
         let colours: Vec<(String, String)> = ada.finds_out(COLOURS);
         assert!(colours.len() > 5, "{colours:?}");
         for (ink, paper) in &colours {
@@ -89,7 +70,7 @@ fn a_narrow_screen_shows_the_longest_name_without_scrolling_sideways() {
     let ada = chromium.person();
     ada.holds_a_screen_of(320);
     ada.opens(&format!("{}/dbset/{}", stack.url(), "x".repeat(256)));
-    ada.takes_a_picture("counter-narrow");
+    ada.takes_a_picture(&picture("counter-narrow"));
     assert!(ada.reads(By::Tag("code")).contains(&"x".repeat(256)));
     let (needed, there): (f64, f64) =
         ada.finds_out("return [document.documentElement.scrollWidth, innerWidth]");

@@ -10,5 +10,5 @@ mod devices;
 /// Light and dark, wide and narrow.
 mod looks;
 
-/// Chromium, and the people in front of it.
-mod chromium;
+/// What the pages look like, as files.
+mod pictures;

@@ -8,5 +8,5 @@ mod chapter;
 mod moves;
 /// Processes behind nginx are replaced one after the other while people count, log in and log out.
 mod rolling_deploy;
-/// A browser.
+/// Who visits them.
 mod visitor;

@@ -1,6 +1,5 @@
 use std::sync::LazyLock;
 
-use reqwest::StatusCode;
 use testbed::Server;
 
 use crate::{
@@ -111,12 +110,12 @@ fn both_serve_every_session(redis: &Server, built_in: &Build, canary: &Build) {
 
 #[track_caller]
 fn log_out(visitor: &Visitor, instance: &Instance) {
-    assert_eq!(visitor.log_out(&instance.url()), StatusCode::NO_CONTENT);
+    assert_eq!(visitor.at(&instance.url()).log_out(), 204);
 }
 
 #[track_caller]
 fn assert_page(visitor: &Visitor, instance: &Instance, expected: &str) {
-    let page = visitor.refresh(&instance.url());
+    let page = visitor.at(&instance.url()).refresh();
     // Another count may follow.
     let start = page.strip_prefix(expected);
     assert!(
@@ -127,5 +126,5 @@ fn assert_page(visitor: &Visitor, instance: &Instance, expected: &str) {
 
 #[track_caller]
 fn assert_nobody(visitor: &Visitor, instance: &Instance) {
-    assert_eq!(visitor.refresh(&instance.url()), "nobody");
+    assert_eq!(visitor.at(&instance.url()).refresh(), "nobody");
 }

@@ -1,74 +1,64 @@
-use std::{cell::RefCell, sync::LazyLock};
+use testbed::Browser;
 
-use reqwest::{
-    Method, StatusCode,
-    blocking::{Client, Response},
-    header::{COOKIE, SET_COOKIE},
-};
-
-/// One for all, as it has a thread.
-static CLIENT: LazyLock<Client> = LazyLock::new(|| Client::builder().no_proxy().build().unwrap());
-
-/// A browser: it has the cookie that it was given last, whichever instance gave it.
-///
-/// (A cookie jar would keep it from plain HTTP, for which actix-session does not mean it.)
-///
-/// `site` is the address of an instance, or of what is in front of some.
-#[derive(Debug, Default)]
+/// Somebody who logs in and out at a site: an instance, or what is in front of some.
+#[derive(Debug)]
 pub(crate) struct Visitor {
-    cookie: RefCell<Option<String>>,
+    browser: Browser,
+    site: String,
 }
 
 impl Visitor {
-    /// One that has just logged in.
+    /// Who has not been there yet.
+    pub(crate) fn new(site: &str) -> Self {
+        Self {
+            browser: Browser::new(site),
+            site: site.to_owned(),
+        }
+    }
+
+    /// Who has this cookie.
+    pub(crate) fn with_cookie(site: &str, cookie: &str) -> Self {
+        Self {
+            browser: Browser::with_cookie(site, cookie),
+            site: site.to_owned(),
+        }
+    }
+
+    /// Who has just logged in.
     pub(crate) fn logged_in(name: &str, site: &str) -> Self {
-        let visitor = Self::default();
-        assert_eq!(visitor.log_in(name, site), StatusCode::NO_CONTENT);
+        let visitor = Self::new(site);
+        assert_eq!(visitor.log_in(name), 204);
         visitor
     }
 
-    /// Another one with this cookie.
-    pub(crate) fn with_cookie(cookie: Option<String>) -> Self {
+    /// The same one at another site.
+    pub(crate) fn at(&self, site: &str) -> Self {
         Self {
-            cookie: RefCell::new(cookie),
+            browser: self.browser.at(site),
+            site: site.to_owned(),
         }
     }
 
-    pub(crate) fn cookie(&self) -> Option<String> {
-        self.cookie.borrow().clone()
+    /// Of whom has logged in.
+    pub(crate) fn cookie(&self) -> String {
+        self.browser.cookie().expect("the site has set one")
     }
 
     /// What the page that counts says.
-    pub(crate) fn refresh(&self, site: &str) -> String {
-        let response = self.send(Method::GET, site, "/");
-        assert!(!response.status().is_server_error(), "{response:?}");
-        response.text().unwrap()
+    pub(crate) fn refresh(&self) -> String {
+        let page = self.browser.get("/");
+        assert!(page.status < 500, "{page:?}");
+        page.body
     }
 
-    pub(crate) fn log_in(&self, name: &str, site: &str) -> StatusCode {
-        let path = format!("/login/{name}");
-        self.send(Method::POST, site, &path).status()
+    /// Returns the status of the answer.
+    pub(crate) fn log_in(&self, name: &str) -> u16 {
+        self.browser.post(&format!("/login/{name}"), "").status
     }
 
-    /// Its cookie stays: it is the server that must know.
-    pub(crate) fn log_out(&self, site: &str) -> StatusCode {
-        let cookie = self.cookie();
-        let response = self.send(Method::POST, site, "/logout");
-        self.cookie.replace(cookie);
-        response.status()
-    }
-
-    fn send(&self, method: Method, site: &str, path: &str) -> Response {
-        let request = CLIENT.request(method, format!("{site}{path}"));
-        let request = match &*self.cookie.borrow() {
-            Some(cookie) => request.header(COOKIE, cookie),
-            None => request,
-        };
-        let response = request.send().unwrap();
-        if let Some(cookie) = response.headers().get(SET_COOKIE) {
-            let cookie = cookie.to_str().unwrap().split(';').next().unwrap();
-            self.cookie.replace(Some(cookie.to_owned()));
-        }
-        response
+    /// The same. Its cookie stays: it is the server that must know.
+    pub(crate) fn log_out(&self) -> u16 {
+        let copy = Browser::with_cookie(&self.site, &self.cookie());
+        copy.post("/logout", "").status
     }
 }

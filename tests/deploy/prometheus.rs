@@ -5,9 +5,8 @@ use std::{
 };
 
 use serde_json::Value;
-use support::browser::{Browser, request};
 use tempfile::TempDir;
-use testbed::{Server, eventually_holds};
+use testbed::{Browser, Server, eventually_holds};
 
 use crate::{
     files::{deploy, read, replaced, root, text},
@@ -168,8 +167,8 @@ fn alerts_and_dashboard_ask_for_what_an_instance_serves_and_leave_nothing_out() 
     let redis = Server::start();
     let instance = Instance::start("one", &redis.url());
     Browser::new(&instance.url()).refresh();
-    let metrics = format!("http://{}/metrics", instance.metrics_address());
-    let served = request(&metrics, None).text().unwrap();
+    let metrics = format!("http://{}", instance.metrics_address());
+    let served = Browser::new(&metrics).get("/metrics").body;
     let served: Vec<_> = served
         .lines()
         .filter(|line| !line.starts_with('#'))

@@ -1,9 +1,5 @@
-use std::{net::SocketAddr, process::Command};
-
-use deadpool_redis::redis::{Client, Connection, RedisError, cmd};
-use support::browser::{Browser, request};
-use tempfile::TempDir;
-use testbed::{Process, Program, ReservedPort, eventually};
+use deadpool_redis::redis::{Client, RedisError, cmd};
+use testbed::{Browser, Server};
 
 use crate::{
     files::{deploy, read, root, text},
@@ -11,74 +7,30 @@ use crate::{
 };
 
 /// As the comment in `compose.yaml` says to replace them.
-const ADMIN: &str = "admin:another-secret@";
+const ADMIN: [&str; 2] = ["admin", "another-secret"];
 const SHOP: &str = "shop:secret@";
 
-/// A server with the two files, at another address and in a folder of its own.
-struct Configured {
-    process: Option<Process>,
-    port: ReservedPort,
-    folder: TempDir,
+/// A server with the two files.
+fn configured() -> Server {
+    let users = deploy("users.acl").display().to_string();
+    Server::start_with_file(&deploy("redis.conf"), &["--aclfile", &users], ADMIN)
 }
 
-impl Configured {
-    fn start() -> Self {
-        let mut server = Self {
-            process: None,
-            port: ReservedPort::any().unwrap(),
-            folder: tempfile::Builder::new().prefix("redis-").tempdir().unwrap(),
-        };
-        server.start_again();
-        server
-    }
+fn url(redis: &Server, user: &str) -> String {
+    format!("redis://{user}{}", redis.address())
+}
 
-    fn start_again(&mut self) {
-        let mut command = Command::new("redis-server");
-        command
-            .arg(deploy("redis.conf"))
-            .args(["--port", &self.port.address().port().to_string()])
-            .arg("--aclfile")
-            .arg(deploy("users.acl"))
-            .arg("--dir")
-            .arg(self.folder.path());
-        let program = Program::new("redis-server", command);
-        self.process = Some(Process::spawn(program).unwrap());
-        eventually("redis-server is ready", || {
-            let process = self.process.as_mut().unwrap();
-            if let Some(status) = process.exit_status().unwrap() {
-                panic!("it ended with {status}:{}", process.log());
-            }
-            Ok(self.connect(ADMIN)?)
-        });
-    }
-
-    fn stop(&mut self) {
-        self.process.take().unwrap().stop().unwrap();
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.port.address()
-    }
-
-    /// As this user.
-    fn url(&self, user: &str) -> String {
-        format!("redis://{user}{}", self.address())
-    }
-
-    fn connect(&self, user: &str) -> Result<Connection, RedisError> {
-        let mut connection = Client::open(self.url(user))?.get_connection()?;
-        cmd("PING").query::<()>(&mut connection)?;
-        Ok(connection)
-    }
+fn ping(redis: &Server, user: &str) -> Result<(), RedisError> {
+    let mut connection = Client::open(url(redis, user))?.get_connection()?;
+    cmd("PING").query(&mut connection)
 }
 
 #[test]
 fn sessions_are_served_with_these_rights_and_outlive_a_restart_of_redis() {
-    let mut redis = Configured::start();
-    let instance = Instance::start("one", &redis.url(SHOP));
-    let health = request(&format!("{}/healthz", instance.url()), None);
-    assert_eq!(health.status(), 200);
+    let redis = configured();
+    let instance = Instance::start("one", &url(&redis, SHOP));
     let browser = Browser::new(&instance.url());
+    assert_eq!(browser.get("/healthz").status, 200);
     assert_eq!(browser.refresh(), 0);
     redis.stop();
     redis.start_again();
@@ -87,15 +39,15 @@ fn sessions_are_served_with_these_rights_and_outlive_a_restart_of_redis() {
 
 #[test]
 fn without_a_password_nobody_is_let_in() {
-    let redis = Configured::start();
-    assert!(redis.connect("").is_err());
-    assert!(redis.connect("shop:wrong@").is_err());
+    let redis = configured();
+    assert!(ping(&redis, SHOP).is_ok());
+    assert!(ping(&redis, "").is_err());
+    assert!(ping(&redis, "shop:wrong@").is_err());
 }
 
 #[test]
 fn redis_takes_every_setting_as_it_stands_in_the_file() {
-    let redis = Configured::start();
-    let mut admin = redis.connect(ADMIN).unwrap();
+    let redis = configured();
     let elsewhere = ["port", "aclfile"];
     let mut seen = 0;
     for line in text("redis.conf").lines() {
@@ -110,11 +62,7 @@ fn redis_takes_every_setting_as_it_stands_in_the_file() {
             "\"\"" => String::new(),
             value => value.to_owned(),
         };
-        let (_, found): (String, String) = cmd("CONFIG")
-            .arg("GET")
-            .arg(name)
-            .query(&mut admin)
-            .unwrap();
+        let (_, found): (String, String) = redis.run(&format!("CONFIG GET {name}"));
         assert!(
             found.starts_with(&expected),
             "{name}: {found}, not {expected}"

@@ -1,9 +1,8 @@
 use std::fs;
 
 use serde_json::Value;
-use support::browser::request;
 use tempfile::TempDir;
-use testbed::{Process, Program, ReservedPort};
+use testbed::{Browser, Process, Program, ReservedPort};
 
 use crate::{files::deploy, instances::Instance, tools::tool};
 
@@ -62,11 +61,11 @@ impl Scraper {
     fn ask(&self, what: &str) -> Option<Value> {
         let address = self.port.address();
         std::net::TcpStream::connect(address).ok()?;
-        let answer = request(&format!("http://{address}/api/v1/{what}"), None);
-        if answer.status() == 503 {
+        let answer = Browser::new(&format!("http://{address}/api/v1/")).get(what);
+        if answer.status == 503 {
             return None;
         }
-        let answer: Value = serde_json::from_str(&answer.text().unwrap()).unwrap();
+        let answer: Value = serde_json::from_str(&answer.body).unwrap();
         assert_eq!(answer["status"], "success", "{what}: {answer}");
         Some(answer)
     }

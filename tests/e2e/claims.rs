@@ -1,12 +1,9 @@
 use std::{collections::HashMap, thread};
 
 use deadpool_redis::redis::Commands as _;
-use testbed::eventually_holds;
+use testbed::{Browser, eventually_holds};
 
-use crate::{
-    browser::{cookie_of, request},
-    stack::{browser, redis, sessions, start, start_with},
-};
+use crate::stack::{browser, sessions, start, start_with};
 
 #[test]
 fn the_tabs_of_one_browser_share_the_session() {
@@ -16,7 +13,7 @@ fn the_tabs_of_one_browser_share_the_session() {
     for count in 1..=20 {
         assert_eq!(browser.refresh(), count);
     }
-    assert_eq!(sessions(&mut redis(&stack)).len(), 1);
+    assert_eq!(sessions(&mut stack.redis()).len(), 1);
 }
 
 #[test]
@@ -40,7 +37,7 @@ fn the_requests_of_a_browser_go_to_all_instances_and_the_count_goes_on() {
     for count in 0..60 {
         let page = browser.open("/");
         assert_eq!(page.refreshed(), count);
-        *served.entry(page.instance).or_default() += 1;
+        *served.entry(page.instance().to_owned()).or_default() += 1;
     }
     let mut names: Vec<_> = served.keys().map(String::as_str).collect();
     names.sort();
@@ -67,29 +64,29 @@ fn many_browsers_at_once_never_see_each_others_session() {
             });
         }
     });
-    assert_eq!(sessions(&mut redis(&stack)).len(), 16);
+    assert_eq!(sessions(&mut stack.redis()).len(), 16);
 }
 
 #[test]
 fn kill_ends_the_session_on_both_sides() {
     let stack = start();
-    let first_visit = request(&stack.url(), None);
-    let cookie = cookie_of(&first_visit);
-    let session = sessions(&mut redis(&stack));
+    let browser = browser(&stack);
+    browser.open("/");
+    let cookie = browser.cookie().unwrap();
+    let session = sessions(&mut stack.redis());
     assert_eq!(session.len(), 1);
 
-    let killed = request(&format!("{}/kill", stack.url()), Some(&cookie));
-    assert_eq!(killed.status(), 302);
-    assert_eq!(killed.headers()["location"], "/");
-    let removal = killed.headers()["set-cookie"].to_str().unwrap();
-    assert!(removal.contains("Max-Age=0"), "{removal}");
-    assert!(sessions(&mut redis(&stack)).is_empty());
+    let killed = browser.get("/kill");
+    assert_eq!(killed.status, 302);
+    assert_eq!(killed.header("location"), Some("/"));
+    assert_eq!(browser.cookie(), None);
+    assert!(sessions(&mut stack.redis()).is_empty());
 
     // Whoever still sends the old cookie is a stranger, and sent it before he knew.
-    let again = request(&stack.url(), Some(&cookie));
-    assert!(!again.headers().contains_key("set-cookie"));
-    assert!(again.text().unwrap().contains("the page 0 times"));
-    assert!(sessions(&mut redis(&stack)).is_empty());
+    let again = Browser::with_cookie(&stack.url(), &cookie).open("/");
+    assert_eq!(again.header("set-cookie"), None);
+    assert_eq!(again.refreshed(), 0);
+    assert!(sessions(&mut stack.redis()).is_empty());
 }
 
 #[test]
@@ -110,7 +107,7 @@ fn a_session_expires_by_itself() {
     });
     let browser = browser(&stack);
     browser.open("/dbset/redis");
-    let mut redis = redis(&stack);
+    let mut redis = stack.redis();
     eventually_holds("the session expires", || sessions(&mut redis).is_empty());
 
     let page = browser.open("/");
@@ -132,7 +129,7 @@ fn every_request_gives_the_session_another_hour() {
     let stack = start();
     let browser = browser(&stack);
     browser.refresh();
-    let mut redis = redis(&stack);
+    let mut redis = stack.redis();
     let session = sessions(&mut redis).remove(0);
 
     // As if most of the hour had passed.
@@ -145,10 +142,12 @@ fn every_request_gives_the_session_another_hour() {
 #[test]
 fn the_cookie_is_for_the_browser_session_and_out_of_reach_of_scripts() {
     let stack = start();
-    let response = request(&stack.url(), None);
-    let cookie = response.headers()["set-cookie"].to_str().unwrap();
+    let page = browser(&stack).open("/");
+    let cookie = page.header("set-cookie").unwrap();
     assert!(cookie.contains("HttpOnly"), "{cookie}");
     assert!(cookie.contains("SameSite=Lax"), "{cookie}");
     assert!(!cookie.contains("Max-Age"), "{cookie}");
     assert!(!cookie.contains("Expires"), "{cookie}");
+    // The demo is on plain HTTP, where a browser would not send it.
+    assert!(!cookie.contains("Secure"), "{cookie}");
 }

@@ -1,11 +1,9 @@
 use std::{fs, io, net::TcpListener, process::Stdio};
 
 use nix::sys::signal::Signal;
+use testbed::Browser;
 
-use crate::{
-    browser::{Browser, request},
-    running::{KEY, Running, SEAL_KEY_A, Up, demo, refusal},
-};
+use crate::running::{KEY, Running, SEAL_KEY_A, Up, demo, refusal};
 
 #[test]
 fn up_ends_in_good_order_on_ctrl_c_and_on_sigterm() {
@@ -39,7 +37,7 @@ fn up_says_when_an_instance_dies_and_whether_another_carries_on() {
     for count in 1..10 {
         let page = browser.open("/");
         assert_eq!(page.refreshed(), count);
-        assert_ne!(page.instance, dead);
+        assert_ne!(page.instance(), dead);
     }
 
     let last = up.kill_part(2).to_owned();
@@ -49,7 +47,7 @@ fn up_says_when_an_instance_dies_and_whether_another_carries_on() {
         line.ends_with("none is left, so nginx answers 502"),
         "{line}"
     );
-    assert_eq!(request(&up.url, None).status(), 502);
+    assert_eq!(browser.get("/").status, 502);
 }
 
 #[test]
@@ -80,7 +78,7 @@ fn an_instance_serves_on_when_nobody_reads_its_stderr() {
         Running::start(demo(&["serve", "--listen", "127.0.0.1:0"], &variables).stderr(stderr));
     let line = instance.next_line();
     let url = line.strip_prefix("listening on ").unwrap();
-    assert_eq!(request(&format!("{url}/healthz"), None).status(), 503);
+    assert_eq!(Browser::new(url).get("/healthz").status, 503);
 }
 
 #[test]
@@ -259,10 +257,9 @@ fn an_instance_starts_before_redis_and_says_what_it_is_waiting_for() {
     let line = instance.next_line();
     let url = line.strip_prefix("listening on ").unwrap();
 
-    let response = request(&format!("{url}/healthz"), None);
-    assert_eq!(response.status(), 503);
-    let reason = response.text().unwrap();
-    assert!(reason.contains("Redis is unavailable"), "{reason}");
+    let answer = Browser::new(url).get("/healthz");
+    assert_eq!(answer.status, 503);
+    assert!(answer.body.contains("Redis is unavailable"), "{answer:?}");
 
     instance.signal(Signal::SIGTERM);
     assert!(instance.wait().success());

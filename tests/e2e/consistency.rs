@@ -3,12 +3,9 @@ use std::{
     thread,
 };
 
-use testbed::{Server, eventually_holds};
+use testbed::{Browser, Server, eventually_holds};
 
-use crate::{
-    browser::{Browser, cookie_of, request},
-    stack::{Stack, redis, sessions, start_with},
-};
+use crate::stack::{Stack, browser, sessions, start_with};
 
 const TABS: usize = 64;
 const REFRESHES: u64 = 10_000;
@@ -23,7 +20,9 @@ fn start_four(redis: &Server) -> Stack {
 /// Refreshes `REFRESHES` times, in as many tabs of one browser at once, while something else goes
 /// on, which is told how many refreshes have begun. Every refresh is answered with the page.
 fn refresh_in_many_tabs(stack: &Stack, meanwhile: impl FnOnce(&AtomicU64)) -> u64 {
-    let cookie = cookie_of(&request(&stack.url(), None));
+    let browser = browser(stack);
+    assert_eq!(browser.refresh(), 0);
+    let cookie = browser.cookie().unwrap();
     let begun = AtomicU64::new(0);
     thread::scope(|scope| {
         for _ in 0..TABS {
@@ -37,7 +36,7 @@ fn refresh_in_many_tabs(stack: &Stack, meanwhile: impl FnOnce(&AtomicU64)) -> u6
         }
         meanwhile(&begun);
     });
-    Browser::with_cookie(&stack.url(), &cookie).refresh() - 1
+    browser.refresh() - 1
 }
 
 #[test]
@@ -45,7 +44,7 @@ fn ten_thousand_refreshes_in_many_tabs_at_once_count_ten_thousand() {
     let server = Server::start();
     let stack = start_four(&server);
     assert_eq!(refresh_in_many_tabs(&stack, |_| ()), REFRESHES);
-    assert_eq!(sessions(&mut redis(&stack)).len(), 1);
+    assert_eq!(sessions(&mut stack.redis()).len(), 1);
 }
 
 #[test]

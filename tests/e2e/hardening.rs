@@ -2,13 +2,9 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 use deadpool_redis::redis::{Client, cmd};
 use nix::sys::signal::Signal;
-use testbed::Server;
+use testbed::{Browser, Server};
 
-use crate::{
-    browser::{Browser, header, request},
-    running::Up,
-    stack::start_with,
-};
+use crate::{running::Up, stack::start_with};
 
 fn folder(up: &Up) -> PathBuf {
     let mut entries = fs::read_dir(up.files.path()).unwrap();
@@ -64,11 +60,11 @@ fn whoever_gets_no_page_is_told_why_on_one() {
 }
 
 fn assert_problem(url: &str, path: &str, status: u16, title: &str) {
-    let page = request(&[url, path].concat(), None);
-    assert_eq!(page.status(), status);
-    assert!(header(&page, "content-type").starts_with("text/html"));
-    assert_eq!(header(&page, "cache-control"), "no-store");
-    assert_eq!(header(&page, "x-content-type-options"), "nosniff");
-    let text = page.text().unwrap();
-    assert!(text.contains(&format!("<h1>{title}</h1>")), "{text}");
+    let page = Browser::new(url).get(path);
+    assert_eq!(page.status, status);
+    let content_type = page.header("content-type").unwrap();
+    assert!(content_type.starts_with("text/html"), "{content_type}");
+    assert_eq!(page.header("cache-control"), Some("no-store"));
+    assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+    assert!(page.body.contains(&format!("<h1>{title}</h1>")), "{page:?}");
 }

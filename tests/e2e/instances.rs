@@ -3,10 +3,9 @@ use std::{
     thread,
 };
 
-use crate::{
-    browser::Browser,
-    stack::{Stack, browser, redis, sessions, start},
-};
+use testbed::Browser;
+
+use crate::stack::{Stack, browser, sessions, start};
 
 pub(crate) const VISITORS: usize = 8;
 
@@ -50,10 +49,10 @@ fn no_session_is_lost_when_an_instance_is_killed_in_the_middle_of_it() {
         // another by nginx and counts again, so the numbers may skip, but never go back.
         |browser, over| assert!(counts(browser, over).is_sorted_by(|a, b| a < b)),
     );
-    assert_eq!(sessions(&mut redis(&stack)).len(), VISITORS);
+    assert_eq!(sessions(&mut stack.redis()).len(), VISITORS);
 
     let browser = browser(&stack);
-    assert!((0..20).all(|_| browser.open("/").instance != "instance-1"));
+    assert!((0..20).all(|_| browser.open("/").instance() != "instance-1"));
 }
 
 #[test]
@@ -62,7 +61,7 @@ fn a_killed_instance_serves_again_once_it_is_back() {
     stack.kill_instance(1).unwrap();
     stack.restart_instance(1).unwrap();
     let browser = browser(&stack);
-    assert!((0..20).any(|_| browser.open("/").instance == "instance-1"));
+    assert!((0..20).any(|_| browser.open("/").instance() == "instance-1"));
 }
 
 #[test]
@@ -79,5 +78,5 @@ fn a_rolling_restart_fails_no_request_and_loses_no_count() {
             );
         },
     );
-    assert_eq!(sessions(&mut redis(&stack)).len(), VISITORS);
+    assert_eq!(sessions(&mut stack.redis()).len(), VISITORS);
 }

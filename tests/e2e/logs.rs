@@ -43,7 +43,7 @@ fn neither_the_log_at_its_loudest_nor_the_metrics_give_a_secret_away() {
     wait_until_served(&crowd);
     all_open(&crowd, "/kill", 200);
 
-    let said = instance.log() + &instance.metrics();
+    let said = [instance.log(), instance.metrics()].concat();
     for part in [
         "operation=\"update\" outcome=\"refused\"",
         "operation=\"load\" outcome=\"unavailable\"",

@@ -4,12 +4,9 @@ use std::{
 };
 
 use tempfile::TempDir;
-use testbed::{Server, eventually_holds};
+use testbed::{Browser, Server, eventually_holds};
 
-use crate::{
-    browser::{Browser, request},
-    running::{KEY, Running, demo},
-};
+use crate::running::{KEY, Running, demo};
 
 /// `demo serve` with four workers and without nginx, with its log and its metrics.
 pub(crate) struct LoneInstance {
@@ -68,9 +65,9 @@ impl LoneInstance {
     }
 
     pub(crate) fn metrics(&self) -> String {
-        let response = request(&self.metrics_url, None);
-        assert_eq!(response.status(), 200);
-        response.text().unwrap()
+        let metrics = Browser::new(&self.metrics_url).get("");
+        assert_eq!(metrics.status, 200);
+        metrics.body
     }
 
     /// The value of this metric, without our prefix and with its labels.

@@ -1,8 +1,6 @@
 //! The demo as people run it, seen from outside: browsers in front of nginx, and signals, files
 //! and exit codes around it.
 
-use support::browser;
-
 /// What the blog post claims of its sessions.
 mod claims;
 /// `demo up` and `demo serve` as a person types them: wrong input, signals, nothing left behind.

@@ -1,12 +1,8 @@
 use std::thread;
 
-use support::browser::{Browser, cookie_of};
-use testbed::Server;
+use testbed::{Browser, Server};
 
-use crate::{
-    browser::request,
-    lone_instance::{LoneInstance, all_open, outage},
-};
+use crate::lone_instance::{LoneInstance, all_open, outage};
 
 #[test]
 fn every_metric_is_there_from_the_start() {
@@ -63,7 +59,9 @@ fn operations_are_counted_and_timed_by_their_outcome() {
 fn tabs_that_overlap_are_no_conflicts_for_a_counter() {
     let redis = Server::start();
     let instance = LoneInstance::on(&redis.url(), "");
-    let cookie = cookie_of(&request(instance.url(), None));
+    let browser = instance.browser();
+    assert_eq!(browser.refresh(), 0);
+    let cookie = browser.cookie().unwrap();
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
@@ -75,7 +73,7 @@ fn tabs_that_overlap_are_no_conflicts_for_a_counter() {
         }
     });
     assert_eq!(instance.metric("conflicts_total"), 0.0);
-    assert_eq!(Browser::with_cookie(instance.url(), &cookie).refresh(), 161);
+    assert_eq!(browser.refresh(), 161);
 }
 
 #[test]

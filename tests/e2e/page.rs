@@ -1,7 +1,4 @@
-use crate::{
-    browser::{header, request},
-    stack::{browser, redis, sessions, start},
-};
+use crate::stack::{browser, sessions, start};
 
 #[test]
 fn a_new_visitor_sees_no_name_and_a_link_to_start_over() {
@@ -10,22 +7,23 @@ fn a_new_visitor_sees_no_name_and_a_link_to_start_over() {
     assert!(page.body.contains("You refreshed the page 0 times"));
     assert!(page.body.contains(r#"dbname="NULL""#));
     assert!(page.body.contains(r#"<a href="/kill">Reset</a>"#));
-    assert!(page.body.contains(&page.instance));
+    assert!(page.body.contains(page.instance()));
 }
 
 #[test]
 fn head_is_answered_like_a_visit_but_is_none() {
     let stack = start();
     let browser = browser(&stack);
-    assert!(!browser.probe().headers().contains_key("set-cookie"));
-    assert!(sessions(&mut redis(&stack)).is_empty());
+    assert_eq!(browser.head("/").header("set-cookie"), None);
+    assert!(sessions(&mut stack.redis()).is_empty());
 
     assert_eq!(browser.refresh(), 0);
     for _ in 0..3 {
-        let probe = browser.probe();
-        assert_eq!(probe.status(), 200);
-        assert_eq!(header(&probe, "content-type"), "text/html; charset=utf-8");
-        assert!(probe.text().unwrap().is_empty());
+        let head = browser.head("/");
+        assert_eq!(head.status, 200);
+        let content_type = head.header("content-type");
+        assert_eq!(content_type, Some("text/html; charset=utf-8"));
+        assert!(head.body.is_empty());
     }
     assert_eq!(browser.refresh(), 1);
 }
@@ -33,9 +31,9 @@ fn head_is_answered_like_a_visit_but_is_none() {
 #[test]
 fn dbset_stores_the_name_and_goes_back_to_the_page() {
     let stack = start();
-    let response = request(&format!("{}/dbset/redis", stack.url()), None);
-    assert_eq!(response.status(), 302);
-    assert_eq!(response.headers()["location"], "/");
+    let answer = browser(&stack).get("/dbset/redis");
+    assert_eq!(answer.status, 302);
+    assert_eq!(answer.header("location"), Some("/"));
     assert_eq!(browser(&stack).open("/dbset/redis").dbname(), "redis");
 }
 
@@ -76,15 +74,15 @@ fn a_name_that_is_too_long_or_no_text_is_refused_with_a_sentence() {
 fn every_response_says_which_instance_gave_it() {
     let stack = start();
     for path in ["/", "/dbset/x", "/kill", "/healthz", "/nothing/here"] {
-        let response = request(&format!("{}{path}", stack.url()), None);
-        assert!(response.headers().contains_key("x-demo-instance"), "{path}");
+        let answer = browser(&stack).get(path);
+        assert!(answer.header("x-demo-instance").is_some(), "{path}");
     }
 }
 
 #[test]
 fn health_checks_make_no_session() {
     let stack = start();
-    let response = request(&format!("{}/healthz", stack.url()), None);
-    assert_eq!(response.status(), 200);
-    assert!(!response.headers().contains_key("set-cookie"));
+    let answer = browser(&stack).get("/healthz");
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("set-cookie"), None);
 }

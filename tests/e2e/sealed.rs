@@ -2,14 +2,13 @@ use std::{collections::HashMap, thread};
 
 use deadpool_redis::redis::{Commands as _, Connection, cmd};
 use demo::SealKeys;
-use testbed::{Server, eventually_holds};
+use testbed::{Browser, Server, eventually_holds};
 
 use crate::{
-    browser::{Browser, cookie_of, request},
     instances::{VISITORS, counts, while_people_refresh},
     lone_instance::LoneInstance,
     running::{SEAL_KEY_A as A, SEAL_KEY_B as B},
-    stack::{Stack, browser, redis, sessions, start_with},
+    stack::{Stack, browser, sessions, start_with},
 };
 
 /// With a Korean word in it.
@@ -56,11 +55,11 @@ fn sealed_sessions_count_have_a_name_and_end_whichever_instance_answers() {
     for count in 1..=30 {
         let page = browser.open("/");
         assert_eq!((page.refreshed(), page.dbname()), (count, SHOWN));
-        *served.entry(page.instance).or_default() += 1;
+        *served.entry(page.instance().to_owned()).or_default() += 1;
     }
     assert_eq!(served.len(), 3, "{served:?}");
 
-    let mut redis = redis(&stack);
+    let mut redis = stack.redis();
     let ended = sessions(&mut redis);
     let page = browser.open("/kill");
     assert_eq!((page.refreshed(), page.dbname()), (0, "NULL"));
@@ -70,7 +69,9 @@ fn sealed_sessions_count_have_a_name_and_end_whichever_instance_answers() {
 #[test]
 fn the_tabs_of_a_sealed_session_lose_no_refresh() {
     let stack = start_sealed();
-    let cookie = cookie_of(&request(&stack.url(), None));
+    let browser = browser(&stack);
+    assert_eq!(browser.refresh(), 0);
+    let cookie = browser.cookie().unwrap();
     thread::scope(|scope| {
         for _ in 0..6 {
             let tab = Browser::with_cookie(&stack.url(), &cookie);
@@ -81,7 +82,6 @@ fn the_tabs_of_a_sealed_session_lose_no_refresh() {
             });
         }
     });
-    let browser = Browser::with_cookie(&stack.url(), &cookie);
     assert_eq!(browser.refresh(), 1 + 6 * 10);
 }
 
@@ -91,7 +91,7 @@ fn no_value_of_a_sealed_session_can_be_read_in_redis() {
     let browser = browser(&stack);
     browser.open(NAME);
     browser.refresh();
-    let mut redis = redis(&stack);
+    let mut redis = stack.redis();
     assert_eq!(values(&mut redis).len(), 2);
     assert_eq!(key_ids(&mut redis).len(), 1);
     for value in values(&mut redis) {
@@ -103,8 +103,9 @@ fn no_value_of_a_sealed_session_can_be_read_in_redis() {
 #[test]
 fn an_instance_with_other_keys_or_none_answers_500_and_leaves_the_session_as_it_is() {
     let mut stack = start_sealed();
-    let cookie = cookie_of(&request(&stack.instance_url(0), None));
-    let mut redis = redis(&stack);
+    let browser = Browser::new(&stack.instance_url(0));
+    assert_eq!(browser.refresh(), 0);
+    let mut redis = stack.redis();
     let session = sessions(&mut redis).remove(0);
     let mut dump = || -> Vec<u8> { cmd("DUMP").arg(&session).query(&mut redis).unwrap() };
     let before = dump();
@@ -113,30 +114,27 @@ fn an_instance_with_other_keys_or_none_answers_500_and_leaves_the_session_as_it_
         stack.application_mut().seal_keys = keys;
         stack.restart_instance(1).unwrap();
         for path in ["/", "/dbset/mine"] {
-            let url = stack.instance_url(1) + path;
-            let refused = request(&url, Some(&cookie));
-            assert_eq!(refused.status(), 500, "{path}");
-            assert!(!refused.headers().contains_key("set-cookie"), "{path}");
+            let refused = browser.at(&stack.instance_url(1)).get(path);
+            assert_eq!(refused.status, 500, "{path}");
+            assert_eq!(refused.header("set-cookie"), None, "{path}");
         }
         let log = stack.instance_log(1);
         assert!(log.contains("is not in the key ring"), "{log}");
         assert!(dump() == before);
-        let healthy = request(&(stack.instance_url(1) + "/healthz"), None);
-        assert_eq!(healthy.status(), 200);
+        let healthy = Browser::new(&stack.instance_url(1)).get("/healthz");
+        assert_eq!(healthy.status, 200);
     }
     stack.application_mut().seal_keys = ring(&[A]);
     stack.restart_instance(1).unwrap();
     for (count, i) in [(1, 0), (2, 1), (3, 2)] {
-        let page = request(&stack.instance_url(i), Some(&cookie));
-        let page = page.text().unwrap();
-        assert!(page.contains(&format!("the page {count} times")), "{page}");
+        assert_eq!(browser.at(&stack.instance_url(i)).refresh(), count);
     }
 }
 
 #[test]
 fn keys_are_changed_one_instance_after_the_other_and_nobody_is_logged_out() {
     let mut stack = start_sealed();
-    let mut redis = redis(&stack);
+    let mut redis = stack.redis();
     while_people_refresh(
         &mut stack,
         |stack| {
@@ -174,19 +172,15 @@ fn sessions_from_before_they_were_sealed_are_refused_unless_they_are_accepted() 
     let url = redis.url();
     let instance = |variables: &[(&str, &str)]| LoneInstance::with(&url, variables);
     let first = instance(&[]);
-    let cookie = cookie_of(&request(first.url(), None));
-    let refresh = |instance: LoneInstance| {
-        let answer = request(instance.url(), Some(&cookie));
-        (answer.status().as_u16(), answer.text().unwrap())
-    };
-    assert!(refresh(first).1.contains("the page 1 times"));
+    let browser = first.browser();
+    assert_eq!([browser.refresh(), browser.refresh()], [0, 1]);
+    let open = |instance: LoneInstance| browser.at(instance.url()).open("/");
 
     let keys = ("SEAL_KEYS", A);
-    let (status, _) = refresh(instance(&[keys]));
-    assert_eq!(status, 500);
-    let (_, page) = refresh(instance(&[keys, ("SEAL_ACCEPT_UNSEALED", "yes")]));
-    assert!(page.contains("the page 2 times"), "{page}");
+    assert_eq!(open(instance(&[keys])).status, 500);
+    let accepting = instance(&[keys, ("SEAL_ACCEPT_UNSEALED", "yes")]);
+    assert_eq!(open(accepting).refreshed(), 2);
     // Now it is sealed.
-    let (_, page) = refresh(instance(&[keys, ("SEAL_ACCEPT_UNSEALED", "no")]));
-    assert!(page.contains("the page 3 times"), "{page}");
+    let refusing = instance(&[keys, ("SEAL_ACCEPT_UNSEALED", "no")]);
+    assert_eq!(open(refusing).refreshed(), 3);
 }

@@ -1,8 +1,9 @@
+use deadpool_redis::redis::{Commands as _, Connection};
 use demo::Instances;
-pub(crate) use support::{Stack, redis, sessions};
-use testbed::StackOptions;
+use testbed::{Browser, StackOptions};
 
-use crate::browser::Browser;
+/// The demo as `demo up` starts it.
+pub(crate) type Stack = testbed::Stack<Instances>;
 
 pub(crate) const DEMO: &str = env!("CARGO_BIN_EXE_demo-under-test");
 
@@ -19,4 +20,10 @@ pub(crate) fn start_with(change: impl FnOnce(&mut StackOptions<Instances>)) -> S
 
 pub(crate) fn browser(stack: &Stack) -> Browser {
     Browser::new(&stack.url())
+}
+
+/// The Redis keys of the sessions that are alive; what is kept beside a session has braces.
+pub(crate) fn sessions(redis: &mut Connection) -> Vec<String> {
+    let keys: Vec<String> = redis.keys("session:*").unwrap();
+    keys.into_iter().filter(|key| !key.contains('{')).collect()
 }

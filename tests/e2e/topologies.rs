@@ -1,5 +1,4 @@
-use support::browser::Browser;
-use testbed::{Cluster, Sentinels};
+use testbed::{Browser, Cluster, Sentinels};
 
 use crate::running::Up;
 

@@ -4,7 +4,6 @@ use std::{
 };
 
 use deadpool_redis::redis::{Connection, cmd};
-use support::redis;
 
 use crate::trial::{LOOKS_AGAIN_WITHIN, Trial};
 
@@ -16,7 +15,7 @@ fn replicaof(redis: &mut Connection, master: [&str; 2]) {
 fn no_request_fails_while_redis_takes_no_writes_for_half_a_second() {
     let trial = Trial::of("Redis demoted for half a second");
     let (figures, demoted) = trial.under_load(|trial| {
-        let mut redis = redis(&trial.stack);
+        let mut redis = trial.stack.redis();
         let begun = Instant::now();
         // Nobody is there to replicate, so it keeps what it has.
         replicaof(&mut redis, ["127.0.0.1", "1"]);

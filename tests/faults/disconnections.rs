@@ -4,7 +4,6 @@ use std::{
 };
 
 use deadpool_redis::redis::cmd;
-use support::redis;
 
 use crate::{
     figures::Request,
@@ -15,7 +14,7 @@ use crate::{
 fn no_request_fails_while_redis_closes_all_connections_again_and_again() {
     let trial = Trial::of("all connections closed every 100 ms");
     let (figures, (closings, closed)) = trial.under_load(|trial| {
-        let mut redis = redis(&trial.stack);
+        let mut redis = trial.stack.redis();
         let begun = Instant::now();
         let (mut closings, mut closed) = (Vec::new(), 0);
         while begun.elapsed() < Duration::from_secs(10) {

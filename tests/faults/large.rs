@@ -13,7 +13,7 @@ use actix_web::cookie::{Cookie, CookieJar, time};
 use deadpool_redis::{Config, Runtime as PoolRuntime};
 use demo::CookieKey;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use support::{Stack, browser::Browser};
+use testbed::Browser;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::{
     figures::{Request, Requests, thousands},
-    trial::{Trial, pass_by},
+    trial::{Stack, Trial, pass_by},
     visitor::Visitor,
 };
 
@@ -188,7 +188,7 @@ fn assert_neighbour_is_served(what: &'static str, bytes: usize) {
         &trial.cookie_key,
     );
     let large = Browser::with_cookie(&instance, &cookie);
-    assert_eq!(large.probe().status(), 200);
+    assert_eq!(large.head("/").status, 200);
 
     let passer_by = Browser::new(&instance);
     let mut neighbour = Visitor::arrive(&instance, "neighbour".to_owned(), false);

@@ -3,10 +3,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{Stack, browser::request};
-use testbed::eventually_holds;
+use testbed::{Browser, Page, eventually_holds};
 
-use crate::trial::{DEADLINE, INSTANCES, LONGEST_WAIT, Trial};
+use crate::trial::{DEADLINE, INSTANCES, LONGEST_WAIT, Stack, Trial};
 
 /// Stops all instances, and starts them again; returns when they accept connections.
 fn restart_instances(stack: &mut Stack) -> Duration {
@@ -18,9 +17,8 @@ fn restart_instances(stack: &mut Stack) -> Duration {
 }
 
 /// What an instance says of its health.
-fn health(instance_url: &str) -> (u16, String) {
-    let response = request(&format!("{instance_url}/healthz"), None);
-    (response.status().as_u16(), response.text().unwrap())
+fn health(instance_url: &str) -> Page {
+    Browser::new(instance_url).get("/healthz")
 }
 
 #[test]
@@ -35,17 +33,20 @@ fn instances_that_start_before_redis_work_by_themselves_once_it_is_there() {
     thread::scope(|scope| {
         for instance in &instances {
             scope.spawn(|| {
-                let (status, reason) = health(instance);
-                assert_eq!(status, 503);
-                assert!(reason.contains("Redis is unavailable"), "{reason}");
-                assert!(reason.contains("Connection refused"), "{reason}");
+                let health = health(instance);
+                assert_eq!(health.status, 503);
+                for reason in ["Redis is unavailable", "Connection refused"] {
+                    assert!(health.body.contains(reason), "{health:?}");
+                }
             });
         }
     });
     trial.redis().start_again();
     let back = Instant::now();
     eventually_holds("all are healthy", || {
-        instances.iter().all(|instance| health(instance).0 == 200)
+        instances
+            .iter()
+            .all(|instance| health(instance).status == 200)
     });
     let healthy = back.elapsed();
     trial.say(format!(

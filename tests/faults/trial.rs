@@ -12,8 +12,7 @@ use std::{
 
 use deadpool_redis::redis::cmd;
 use demo::{CookieKey, Instances};
-use support::{Stack, browser::Browser, redis};
-use testbed::{Server, StackOptions};
+use testbed::{Browser, Server, StackOptions};
 
 use crate::{
     figures::{Figures, Request},
@@ -48,6 +47,8 @@ const PASSING: Duration = Duration::from_millis(20);
 /// How long everybody refreshes before the trouble begins, and when it is over.
 const BEFORE: Duration = Duration::from_secs(1);
 const AFTER: Duration = Duration::from_millis(2_500);
+
+pub(crate) type Stack = testbed::Stack<Instances>;
 
 /// A stack, and what happens to it.
 pub(crate) struct Trial {
@@ -199,7 +200,7 @@ fn demo_under_test() -> PathBuf {
 pub(crate) fn configure_redis(stack: &Stack, parameter: &str, value: &str) {
     let mut set = cmd("CONFIG");
     set.arg(&["SET", parameter, value]);
-    set.exec(&mut redis(stack)).unwrap();
+    set.exec(&mut stack.redis()).unwrap();
 }
 
 pub(crate) fn repeat(
@@ -226,6 +227,20 @@ pub(crate) fn pass_by(browser: &Browser) -> Request {
         took,
         answered: true,
     }
+}
+
+/// Does something while somebody passes by. Returns what comes of it, and for how long the machine may have held it
+/// up: the time in which who passes by did not rest.
+pub(crate) fn while_passing_by<T>(passer_by: &Browser, act: impl FnOnce() -> T) -> (T, Duration) {
+    let (begun, over) = (Instant::now(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let over_at_last = SetOnDrop(&over);
+        let passing = scope.spawn(|| repeat(|| pass_by(passer_by), PASSING, &over));
+        let outcome = act();
+        drop(over_at_last);
+        let rests = passing.join().unwrap().len() as u32;
+        (outcome, begun.elapsed().saturating_sub(PASSING * rests))
+    })
 }
 
 /// Ends the load also when the trouble panics: a scope waits for its threads.

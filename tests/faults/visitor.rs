@@ -1,6 +1,6 @@
 use std::time::Instant;
 
-use support::browser::{Browser, Page};
+use testbed::{Browser, Page};
 
 use crate::{figures::Request, trial::DEADLINE};
 
@@ -55,7 +55,7 @@ impl Visitor {
             self.answered += 1;
         } else {
             // Redis is away, or refuses.
-            assert!([503, 500].contains(&page.status.as_u16()), "{page:?}");
+            assert!([503, 500].contains(&page.status), "{page:?}");
             assert!(page.body.contains("<h1>"), "{page:?}");
             self.failed += 1;
         }

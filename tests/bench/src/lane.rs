@@ -10,7 +10,7 @@ use std::{
 use actix_session_redis::deadpool_redis::redis::{self, InfoDict};
 use anyhow::{Context as _, ensure};
 use tempfile::TempDir;
-use testbed::{Nginx, Process, Program, Server, tied};
+use testbed::{Browser, Nginx, Process, Program, Server, tied};
 
 use crate::{
     commands_seen::CommandsSeen,
@@ -22,7 +22,6 @@ use crate::{
     serve::LISTENING,
     sessions,
     setting::{Route, Setting},
-    visitor::{Answer, visit},
     wrk::Wrk,
 };
 
@@ -104,12 +103,23 @@ impl Lane {
     pub(crate) fn visit(&self, path: &str) -> anyhow::Result<String> {
         let cookies = BufReader::new(fs::File::open(&self.cookies)?);
         let cookie = cookies.lines().next().context("there are no visitors")??;
-        Ok(self.ask(path, &cookie)?.body)
+        self.visit_with(&cookie, path)
     }
 
-    /// As whoever has this `Cookie` header.
-    pub(crate) fn ask(&self, path: &str, cookie: &str) -> anyhow::Result<Answer> {
-        visit(self.address, path, cookie)
+    /// As whoever has this cookie.
+    pub(crate) fn visit_with(&self, cookie: &str, path: &str) -> anyhow::Result<String> {
+        visit(&Browser::with_cookie(&self.url(), cookie), path)
+    }
+
+    /// As somebody new. Returns the cookie that is set.
+    pub(crate) fn cookie_from(&self, path: &str) -> anyhow::Result<String> {
+        let browser = Browser::new(&self.url());
+        visit(&browser, path)?;
+        browser.cookie().context("the session has no cookie")
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     pub(crate) fn round(&self, duration: Duration) -> anyhow::Result<Round> {
@@ -178,6 +188,12 @@ impl Lane {
         let times = times.collect::<anyhow::Result<Vec<_>>>()?;
         Ok(Duration::from_secs_f64(Spread::of(times).median))
     }
+}
+
+fn visit(browser: &Browser, path: &str) -> anyhow::Result<String> {
+    let page = browser.get(path);
+    ensure!(page.status == 200, "{path} answers: {page:?}");
+    Ok(page.body)
 }
 
 fn start_server(

@@ -34,7 +34,6 @@ mod table;
 mod target;
 mod targets;
 mod user_sessions;
-mod visitor;
 mod writes;
 mod wrk;
 

@@ -60,12 +60,9 @@ fn footprints(
         ..Setting::default()
     };
     let lane = Lane::start(contender, &setting)?;
-    let log_in = || {
-        let cookie = lane.ask(&routes::log_in(items), "")?.cookie;
-        cookie.context("the session has no cookie")
-    };
+    let log_in = || lane.cookie_from(&routes::log_in(items));
     // So that what Redis keeps besides sessions is there already.
-    lane.ask("/count", &log_in()?)?;
+    lane.visit_with(&log_in()?, "/count")?;
     lane.redis.run::<()>("FLUSHALL");
     let empty = used_memory(&lane)?;
     let cookies = (0..sessions).map(|_| log_in());
@@ -81,7 +78,7 @@ fn footprints(
     };
     let after_log_in = footprint()?;
     for cookie in &cookies {
-        lane.ask("/count", cookie)?;
+        lane.visit_with(cookie, "/count")?;
     }
     Ok([after_log_in, footprint()?])
 }

@@ -3,8 +3,7 @@ use std::{
     thread,
 };
 
-use super::visitor::Answer;
-use testbed::eventually_holds;
+use testbed::{Page, eventually_holds};
 
 /// How many answers of a kind make up for those that were under way before.
 const ENOUGH: usize = 20;
@@ -48,7 +47,7 @@ impl Crowd {
         self.expects_service
     }
 
-    pub(super) fn note(&self, answer: &Answer) {
+    pub(super) fn note(&self, answer: &Page) {
         let is_served = answer.status == 200;
         let is_away = answer.status == 503 && !self.expects_service;
         assert!(is_served || is_away, "{answer:?}");

@@ -106,8 +106,8 @@ impl Recorded {
         in_demo(&calm);
         in_members(&calm);
         // These stay, for the dump.
-        set_a_name(&mut visitor(demo.url()));
-        log_in(&mut visitor(members.url()), &calm);
+        set_a_name(&visitor(demo.url()));
+        log_in(&visitor(members.url()), &calm);
 
         let user_names = user_names(&redis);
         let mut places = wiretap.evidence();

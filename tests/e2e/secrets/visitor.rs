@@ -1,73 +1,43 @@
 use std::sync::Mutex;
 
 use actix_web::cookie::{Cookie, CookieJar, Key};
-use reqwest::{
-    Method,
-    blocking::Client,
-    header::{COOKIE, SET_COOKIE},
-    redirect,
-};
+use testbed::{Browser, Page};
 
 use super::search::Secrets;
 
-/// A browser that anybody looks over the shoulder of, who notes the session keys.
+/// A browser that somebody looks into, who notes the session keys.
 pub(super) struct Visitor<'a> {
-    client: Client,
-    url: &'a str,
-    cookie: Option<Cookie<'static>>,
+    browser: Browser,
     cookie_key: &'a Key,
     secrets: &'a Mutex<Secrets>,
 }
 
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) body: String,
-}
-
 impl<'a> Visitor<'a> {
-    pub(super) fn at(url: &'a str, cookie_key: &'a Key, secrets: &'a Mutex<Secrets>) -> Self {
-        let client = Client::builder()
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .build();
+    pub(super) fn at(url: &str, cookie_key: &'a Key, secrets: &'a Mutex<Secrets>) -> Self {
         Self {
-            client: client.unwrap(),
-            url,
-            cookie: None,
+            browser: Browser::new(url),
             cookie_key,
             secrets,
         }
     }
 
-    pub(super) fn get(&mut self, path: &str) -> Answer {
-        self.send(Method::GET, path, "")
+    pub(super) fn get(&self, path: &str) -> Page {
+        self.noted(self.browser.get(path))
     }
 
-    pub(super) fn post(&mut self, path: &str, body: &str) -> Answer {
-        self.send(Method::POST, path, body)
+    pub(super) fn post(&self, path: &str, body: &str) -> Page {
+        self.noted(self.browser.post(path, body))
     }
 
-    fn send(&mut self, method: Method, path: &str, body: &str) -> Answer {
-        let url = format!("{}{path}", self.url);
-        let mut request = self.client.request(method, url).body(body.to_owned());
-        if let Some(cookie) = &self.cookie {
-            request = request.header(COOKIE, cookie.encoded().stripped().to_string());
+    fn noted(&self, answer: Page) -> Page {
+        if let Some(set_cookie) = answer.header("set-cookie") {
+            self.note(Cookie::parse_encoded(set_cookie).unwrap().into_owned());
         }
-        let response = request.send().unwrap();
-        if let Some(cookie) = response.headers().get(SET_COOKIE) {
-            self.keep(cookie.to_str().unwrap());
-        }
-        Answer {
-            status: response.status().as_u16(),
-            body: response.text().unwrap(),
-        }
+        answer
     }
 
-    fn keep(&mut self, set_cookie: &str) {
-        let cookie = Cookie::parse_encoded(set_cookie).unwrap().into_owned();
+    fn note(&self, cookie: Cookie<'static>) {
         if cookie.value().is_empty() {
-            self.cookie = None;
             return;
         }
         let mut jar = CookieJar::new();
@@ -77,6 +47,5 @@ impl<'a> Visitor<'a> {
         let mut secrets = self.secrets.lock().unwrap();
         secrets.add("session key", session_key.value());
         secrets.add("cookie", cookie.value());
-        self.cookie = Some(cookie);
     }
 }

@@ -6,9 +6,9 @@ pub(super) const USER: &str = "Zoë Müller-비밀";
 pub(super) const DEVICE: &str = "Gerät 장치 (1)";
 
 /// In the demo.
-pub(super) fn set_a_name_and_kill(mut visitor: Visitor<'_>, crowd: &Crowd) {
+pub(super) fn set_a_name_and_kill(visitor: Visitor<'_>, crowd: &Crowd) {
     crowd.note(&visitor.get("/"));
-    set_a_name(&mut visitor);
+    set_a_name(&visitor);
     let page = visitor.get("/");
     crowd.note(&page);
     if crowd.expects_service() {
@@ -17,13 +17,13 @@ pub(super) fn set_a_name_and_kill(mut visitor: Visitor<'_>, crowd: &Crowd) {
     visitor.get("/kill");
 }
 
-pub(super) fn set_a_name(visitor: &mut Visitor<'_>) {
+pub(super) fn set_a_name(visitor: &Visitor<'_>) {
     visitor.get(&format!("/dbset/{DBNAME}"));
 }
 
 /// In the application with users.
-pub(super) fn log_in_on_two_devices([mut one, mut other]: [Visitor<'_>; 2], crowd: &Crowd) {
-    for device in [&mut one, &mut other] {
+pub(super) fn log_in_on_two_devices([one, other]: [Visitor<'_>; 2], crowd: &Crowd) {
+    for device in [&one, &other] {
         crowd.note(&device.post("/count", ""));
         log_in(device, crowd);
         crowd.note(&device.post("/count", ""));
@@ -42,7 +42,7 @@ pub(super) fn log_in_on_two_devices([mut one, mut other]: [Visitor<'_>; 2], crow
     crowd.note(&one.post("/logout", ""));
 }
 
-pub(super) fn log_in(visitor: &mut Visitor<'_>, crowd: &Crowd) {
+pub(super) fn log_in(visitor: &Visitor<'_>, crowd: &Crowd) {
     crowd.note(&visitor.post("/note", NOTE));
     crowd.note(&visitor.post("/login", &format!("{USER}\n{DEVICE}")));
 }

@@ -1,6 +1,8 @@
 //! What the demo and the tests start, on loopback: real Redis topologies (a [`Server`], a [`Cluster`]
 //! with replicas, a master watched by [`Sentinels`], and [`Certificates`] for a server on TLS), an
-//! [`Nginx`], any other [`Process`]; and, for the demo and its tests, the whole [`Stack`].
+//! [`Nginx`], any other [`Process`]; for the demo and its tests, the whole [`Stack`]; and a visitor's
+//! [`Cookies`], with which, if the feature `browser` is on, `Browser` asks for pages. The feature
+//! `chromium` brings `Chromium`, and each `Person` in front of it.
 //!
 //! Everything ends its processes when it is dropped. What is for tests alone blocks until it is done
 //! and panics when it cannot be done; if the test has failed, the end of every log is on stderr then.
@@ -21,9 +23,16 @@
 //! assert_eq!(cluster.node_of_key("name"), heir);
 //! ```
 
+#[cfg(feature = "browser")]
+mod browser;
 mod certificates;
+#[cfg(feature = "chromium")]
+mod chromium;
 mod cluster;
 mod control;
+mod cookies;
+#[cfg(feature = "browser")]
+mod demo_page;
 mod eventually;
 mod installed;
 mod log;
@@ -37,9 +46,14 @@ mod stack;
 mod tied;
 mod topology;
 
+#[cfg(feature = "browser")]
+pub use self::browser::{Browser, Page};
+#[cfg(feature = "chromium")]
+pub use self::chromium::{By, Chromium, Person, WindowHandle};
 pub use self::{
     certificates::{Certificates, Identity, PemFile},
     cluster::Cluster,
+    cookies::Cookies,
     eventually::{eventually, eventually_holds},
     log::Log,
     nginx::Nginx,

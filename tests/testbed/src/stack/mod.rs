@@ -15,6 +15,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use deadpool_redis::redis::{Client, Connection};
 use tempfile::TempDir;
 
 use self::{event::Notice, instance::Instance, launcher::Launcher, redis::Redis};
@@ -33,7 +34,8 @@ use crate::{nginx::Nginx, port::ReservedPort, process::Process};
 /// Its files, among them those of its Redis, are in a temporary folder that nobody else may enter:
 /// one that is killed hard cannot remove them.
 ///
-/// Instances are counted from 0, and the name of the first is `instance-0`.
+/// Instances are counted from 0, and the name of the first is `instance-0`. Who asks for one that there is
+/// not panics.
 #[derive(Debug)]
 pub struct Stack<A: Application> {
     nginx: Nginx,
@@ -136,6 +138,16 @@ impl<A: Application> Stack<A> {
         self.redis.url()
     }
 
+    /// A connection to it, to see what it holds.
+    ///
+    /// # Panics
+    ///
+    /// If there is no way to it.
+    pub fn redis(&self) -> Connection {
+        let client = Client::open(self.redis_url()).unwrap();
+        client.get_connection().unwrap()
+    }
+
     /// What instances that are started from now on run; the others go on as they are.
     pub fn application_mut(&mut self) -> &mut A {
         &mut self.application
@@ -149,28 +161,16 @@ impl<A: Application> Stack<A> {
     }
 
     /// Where instance `i` answers without nginx.
-    ///
-    /// # Panics
-    ///
-    /// If there is no instance `i`.
     pub fn instance_url(&self, i: usize) -> String {
         format!("http://{}", self.instances[i].address())
     }
 
     /// The process id of instance `i`, for as long as it runs.
-    ///
-    /// # Panics
-    ///
-    /// If there is no instance `i`.
     pub fn instance_pid(&self, i: usize) -> u32 {
         self.instances[i].process.pid()
     }
 
     /// The last lines of the log of instance `i`.
-    ///
-    /// # Panics
-    ///
-    /// If there is no instance `i`.
     pub fn instance_log(&self, i: usize) -> String {
         self.instances[i].process.log().to_string()
     }
@@ -180,10 +180,6 @@ impl<A: Application> Stack<A> {
     /// # Errors
     ///
     /// If the system does not let us.
-    ///
-    /// # Panics
-    ///
-    /// If there is no instance `i`.
     pub fn kill_instance(&mut self, i: usize) -> anyhow::Result<()> {
         Ok(self.instances[i].kill()?)
     }
@@ -195,10 +191,6 @@ impl<A: Application> Stack<A> {
     /// # Errors
     ///
     /// If it does not come up again, with the end of its log.
-    ///
-    /// # Panics
-    ///
-    /// If there is no instance `i`.
     pub fn restart_instance(&mut self, i: usize) -> anyhow::Result<()> {
         self.instances[i].restart(&self.application, self.redis.url(), &self.launcher)
     }

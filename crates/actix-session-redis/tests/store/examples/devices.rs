@@ -1,10 +1,8 @@
-use std::{
-    cell::{Cell, RefCell},
-    rc::Rc,
-};
+use std::{cell::Cell, rc::Rc};
 
 use actix_web::http::header;
 use futures_util::future::join;
+use testbed::Cookies;
 
 use super::Example;
 use crate::support::{
@@ -21,11 +19,11 @@ async fn start() -> (TestRedis, Example) {
     (redis, example)
 }
 
-/// Follows no redirects, and has a cookie jar of its own.
+/// Follows no redirects.
 struct Visitor<'a> {
     url: &'a str,
     client: actix_test::Client,
-    cookie: RefCell<Option<String>>,
+    cookies: Cookies,
 }
 
 #[derive(Debug)]
@@ -40,7 +38,7 @@ impl Visitor<'_> {
         Visitor {
             url: &example.url,
             client: actix_test::Client::builder().disable_redirects().finish(),
-            cookie: RefCell::default(),
+            cookies: Cookies::default(),
         }
     }
 
@@ -68,8 +66,8 @@ impl Visitor<'_> {
         let method = method.parse().unwrap();
         let mut request = self.client.request(method, format!("{}{path}", self.url));
         request = request.insert_header((header::USER_AGENT, FIREFOX));
-        if let Some(cookie) = &*self.cookie.borrow() {
-            request = request.insert_header((header::COOKIE, cookie.as_str()));
+        if let Some(cookie) = self.cookies.header() {
+            request = request.insert_header((header::COOKIE, cookie));
         }
         let sent = match fields {
             Some(fields) => request.send_form(&fields),
@@ -81,8 +79,7 @@ impl Visitor<'_> {
             Some(value.to_str().unwrap().to_owned())
         };
         if let Some(cookie) = text(header::SET_COOKIE) {
-            let has_gone = cookie.contains("Max-Age=0");
-            *self.cookie.borrow_mut() = (!has_gone).then_some(cookie);
+            self.cookies.keep(&cookie);
         }
         let (status, location) = (answer.status().as_u16(), text(header::LOCATION));
         let body = answer.body().await.unwrap();
@@ -165,12 +162,12 @@ async fn devices_of_one_person_see_and_end_each_other() {
     }
 
     laptop.submit("/logout", &[]).await;
-    assert_eq!(*laptop.cookie.borrow(), None);
+    assert_eq!(laptop.cookies.header(), None);
     assert!(laptop.home().await.is_log_in_form());
     // To end the device in use is to log out, too.
     let of_bob = bob.home().await.handle_of("phone");
     bob.submit("/end", &[("handle", &of_bob)]).await;
-    assert_eq!(*bob.cookie.borrow(), None);
+    assert_eq!(bob.cookies.header(), None);
     assert!(redis.keys().iter().all(|key| redis.pttl(key) > 0));
 }
 

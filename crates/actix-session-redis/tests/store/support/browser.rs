@@ -1,17 +1,18 @@
 //! Browsers that visit a [`TestApp`].
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
+use std::{rc::Rc, time::Duration};
 
 use actix_web::http::header::{self, HeaderMap};
 use futures_util::future::join;
+use testbed::Cookies;
 
 use super::{app::TestApp, sealing};
 
-/// Keeps each cookie as long as the app does not take it away. Clones are its tabs.
+/// Clones are its tabs.
 #[derive(Clone)]
 pub(crate) struct Browser<'a> {
     app: &'a TestApp,
-    cookies: Rc<RefCell<BTreeMap<String, String>>>,
+    cookies: Rc<Cookies>,
 }
 
 #[derive(Debug)]
@@ -67,8 +68,8 @@ impl<'a> Browser<'a> {
     /// On a connection of its own, so that the workers take turns.
     pub(crate) async fn get(&self, path: &str) -> Answer {
         let mut request = self.app.server.get(path).force_close();
-        if self.has_cookie() {
-            request = request.insert_header((header::COOKIE, self.cookie()));
+        if let Some(cookie) = self.cookies.header() {
+            request = request.insert_header((header::COOKIE, cookie));
         }
         let patience = Duration::from_secs(30);
         let mut response = request.timeout(patience).send().await.unwrap();
@@ -104,33 +105,21 @@ impl<'a> Browser<'a> {
 
     /// Returns the name of the cookie.
     pub(super) fn keep(&self, set_cookie: &str) -> String {
-        let (cookie, attributes) = set_cookie.split_once(';').unwrap_or((set_cookie, ""));
-        let (name, value) = cookie.split_once('=').unwrap();
-        let mut cookies = self.cookies.borrow_mut();
-        if attributes.contains("Max-Age=0") {
-            cookies.remove(name);
-        } else {
-            // A signed cookie ends with the session key.
-            if let Some(start) = value.len().checked_sub(64) {
-                sealing::learn(&value[start..]);
-            }
-            cookies.insert(name.to_owned(), value.to_owned());
+        let (cookie, _) = set_cookie.split_once(';').unwrap_or((set_cookie, ""));
+        // A signed cookie ends with the session key.
+        if let Some(start) = cookie.len().checked_sub(64) {
+            sealing::learn(&cookie[start..]);
         }
-        name.to_owned()
+        self.cookies.keep(set_cookie).to_owned()
     }
 
     pub(crate) fn has_cookie(&self) -> bool {
-        !self.cookies.borrow().is_empty()
+        self.cookies.header().is_some()
     }
 
     /// What it sends along: all of its cookies.
     pub(crate) fn cookie(&self) -> String {
-        assert!(self.has_cookie(), "the app set a cookie");
-        let cookies = self.cookies.borrow();
-        let pairs = cookies
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"));
-        pairs.collect::<Vec<_>>().join("; ")
+        self.cookies.header().expect("the app set a cookie")
     }
 
     /// The same browser, whose requests are now answered by another instance.

@@ -1,18 +1,28 @@
+//! Chromium, and the people in front of it.
+
 use std::{
-    env, fs, io,
-    io::Write as _,
-    path::{Path, PathBuf},
+    env,
+    io::{self, Write as _},
+    path::Path,
     process::Command,
 };
 
 use nix::unistd::geteuid;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use tempfile::TempDir;
-use testbed::{Process, Program, ReservedPort, eventually_holds};
+pub use thirtyfour::{By, WindowHandle};
 use thirtyfour::{
-    By, ChromeCapabilities, ChromiumLikeCapabilities as _, DesiredCapabilities, WebDriver,
-    WebElement, WindowHandle, error::WebDriverResult,
+    ChromeCapabilities, ChromiumLikeCapabilities as _, DesiredCapabilities, WebDriver, WebElement,
+    error::WebDriverResult,
 };
 use tokio::runtime::{self, Runtime};
+
+use crate::{
+    eventually::eventually_holds,
+    port::ReservedPort,
+    process::{Process, Program},
+};
 
 /// Chromium finds no server of Google's on a closed network, and looks for many.
 const QUIETLY: [&str; 8] = [
@@ -27,13 +37,15 @@ const QUIETLY: [&str; 8] = [
 ];
 
 /// ChromeDriver, through which people use Chromium.
-pub(crate) struct Chromium {
+#[derive(Debug)]
+pub struct Chromium {
     _driver: Process,
     port: ReservedPort,
 }
 
 /// Somebody in front of a browser that keeps its own cookies.
-pub(crate) struct Person {
+#[derive(Debug)]
+pub struct Person {
     /// `None` once it is closed.
     driver: Option<WebDriver>,
     runtime: Runtime,
@@ -41,8 +53,12 @@ pub(crate) struct Person {
 }
 
 impl Chromium {
-    /// `None` if it may be left out.
-    pub(crate) fn start() -> Option<Self> {
+    /// `None` if it may be left out: `SKIP_BROWSER=yes`.
+    ///
+    /// # Panics
+    ///
+    /// Here and below, when something does not work.
+    pub fn start() -> Option<Self> {
         if env::var("SKIP_BROWSER").is_ok_and(|it| it == "yes") {
             // Unlike `eprintln!`, this is not captured.
             writeln!(io::stderr(), "SKIP_BROWSER=yes: left out").ok();
@@ -70,7 +86,8 @@ impl Chromium {
         format!("http://{}", self.port.address())
     }
 
-    pub(crate) fn person(&self) -> Person {
+    /// With a browser that has not been anywhere yet.
+    pub fn person(&self) -> Person {
         let profile = tempfile::Builder::new().prefix("profile-").tempdir();
         let profile = profile.unwrap();
         let capabilities = capabilities(profile.path()).unwrap();
@@ -105,20 +122,23 @@ impl Person {
         self.runtime.block_on(action(driver)).unwrap()
     }
 
-    pub(crate) fn opens(&self, url: &str) {
+    /// As when it is typed into the address bar.
+    pub fn opens(&self, url: &str) {
         self.wait(async |driver| driver.goto(url).await);
     }
 
-    pub(crate) fn refreshes(&self) {
+    /// By the browser's own button.
+    pub fn refreshes(&self) {
         self.wait(async |driver| driver.refresh().await);
     }
 
-    pub(crate) fn goes_back(&self) {
+    /// The same.
+    pub fn goes_back(&self) {
         self.wait(async |driver| driver.back().await);
     }
 
     /// Returns when the next page is there.
-    pub(crate) fn clicks(&self, element: By) {
+    pub fn clicks(&self, element: By) {
         let page = self.wait(async |driver| driver.find(By::Tag("html")).await);
         self.wait(async |driver| driver.find(element).await?.click().await);
         eventually_holds("the page is another one", || {
@@ -127,7 +147,7 @@ impl Person {
     }
 
     /// In the place of what is there.
-    pub(crate) fn types(&self, text: &str, field: By) {
+    pub fn types(&self, text: &str, field: By) {
         self.wait(async |driver| {
             let field = driver.find(field).await?;
             field.clear().await?;
@@ -135,11 +155,13 @@ impl Person {
         });
     }
 
-    pub(crate) fn reads(&self, element: By) -> String {
+    /// The text that this element shows.
+    pub fn reads(&self, element: By) -> String {
         self.wait(async |driver| driver.find(element).await?.text().await)
     }
 
-    pub(crate) fn reads_all(&self, elements: By) -> Vec<String> {
+    /// The texts of all such elements.
+    pub fn reads_all(&self, elements: By) -> Vec<String> {
         self.wait(async |driver| {
             let mut texts = Vec::new();
             for element in driver.find_all(elements).await? {
@@ -149,7 +171,8 @@ impl Person {
         })
     }
 
-    pub(crate) fn opens_a_tab(&self) -> WindowHandle {
+    /// Turns to it, too.
+    pub fn opens_a_tab(&self) -> WindowHandle {
         self.wait(async |driver| {
             let tab = driver.new_tab().await?;
             driver.switch_to_window(tab.clone()).await?;
@@ -157,30 +180,43 @@ impl Person {
         })
     }
 
-    pub(crate) fn tab(&self) -> WindowHandle {
+    /// The one that is in front.
+    pub fn tab(&self) -> WindowHandle {
         self.wait(async |driver| driver.window().await)
     }
 
-    pub(crate) fn turns_to(&self, tab: &WindowHandle) {
+    /// Brings this tab to the front.
+    pub fn turns_to(&self, tab: &WindowHandle) {
         self.wait(async |driver| driver.switch_to_window(tab.clone()).await);
     }
 
     /// What a script in the page returns.
-    pub(crate) fn finds_out<T: serde::de::DeserializeOwned>(&self, script: &str) -> T {
+    pub fn finds_out<T: DeserializeOwned>(&self, script: &str) -> T {
         self.wait(async |driver| driver.execute(script, Vec::new()).await?.convert())
     }
 
+    /// Light or dark.
+    pub fn prefers(&self, scheme: &str) {
+        let feature = json!({"name": "prefers-color-scheme", "value": scheme});
+        self.sets("Emulation.setEmulatedMedia", json!({"features": [feature]}));
+    }
+
+    /// As a telephone of this width is.
+    pub fn holds_a_screen_of(&self, width: u32) {
+        let screen = json!({
+            "width": width, "height": 640, "deviceScaleFactor": 2, "mobile": true
+        });
+        self.sets("Emulation.setDeviceMetricsOverride", screen);
+    }
+
     /// A setting of the browser, by its name in the DevTools protocol.
-    pub(crate) fn sets(&self, method: &str, parameters: serde_json::Value) {
+    fn sets(&self, method: &str, parameters: Value) {
         self.wait(async |driver| driver.cdp().send_raw(method, parameters).await);
     }
 
-    /// What the page looks like, in `target/browser/`.
-    pub(crate) fn takes_a_picture(&self, name: &str) {
-        let folder = pictures();
-        fs::create_dir_all(&folder).unwrap();
-        let path = folder.join(name).with_extension("png");
-        self.wait(async |driver| driver.screenshot(&path).await);
+    /// What the page looks like: a PNG.
+    pub fn takes_a_picture(&self, path: &Path) {
+        self.wait(async |driver| driver.screenshot(path).await);
     }
 }
 
@@ -190,10 +226,4 @@ impl Drop for Person {
             self.runtime.block_on(driver.quit()).ok();
         }
     }
-}
-
-fn pictures() -> PathBuf {
-    let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let target = scratch.parent().expect("it is in the target folder");
-    target.join("browser")
 }
