@@ -48,8 +48,8 @@ pub(crate) struct Changes<'a> {
     /// How many fields there must be, if that matters.
     pub(crate) seen: Option<usize>,
     pub(crate) own: OwnChanges,
-    /// How the session must say whose it is, if that matters.
-    pub(crate) whose: Option<Vec<u8>>,
+    /// What the session must say of its owner, if that matters.
+    pub(crate) owner_text: Option<Vec<u8>>,
     /// Until when they may be written, in milliseconds since 1970, if that matters.
     pub(crate) latest: Option<i64>,
     /// How long it may have left to live, if its TTL stays and that matters.

@@ -37,9 +37,9 @@ pub(crate) struct Details {
     pub(crate) born_ms: Option<i64>,
     /// Whose it is, as far as the index knows.
     pub(crate) owner: Option<Owner>,
-    /// How the session says so; of one that was somebody's, how it says that it is nobody's. It never says the same
-    /// again after it has said something else.
-    pub(crate) whose: Vec<u8>,
+    /// What the session says of that; of one that was somebody's, that it is nobody's, too. Whenever it becomes
+    /// somebody else's, that is another text than it ever was.
+    pub(crate) owner_text: Vec<u8>,
     /// The TTL that it was given the last time, if it is somebody's: it tells when that was.
     pub(crate) ttl_ms: Option<i64>,
     /// The TTL that it was asked to have instead of the session middleware's.
@@ -66,10 +66,16 @@ impl Details {
         Some(Duration::from_millis(ms))
     }
 
+    /// When it was entered the last time, by what it says: nobody's, too.
+    pub(crate) fn last_entered(&self) -> Option<i64> {
+        let text = str::from_utf8(&self.owner_text).ok()?;
+        text.split(' ').nth(1)?.parse().ok()
+    }
+
     pub(crate) fn give_to(&mut self, owner: Option<Owner>) {
         match (&owner, &self.owner) {
-            (Some(owner), _) => self.whose = owner.to_string().into(),
-            (None, Some(old)) => self.whose = format!("- {}", old.entered).into(),
+            (Some(owner), _) => self.owner_text = owner.to_string().into(),
+            (None, Some(old)) => self.owner_text = format!("- {}", old.entered).into(),
             (None, None) => {}
         }
         self.owner = owner;
@@ -77,7 +83,7 @@ impl Details {
 
     /// Of a session that is to begin.
     pub(crate) fn without_past(mut self) -> Self {
-        (self.owner, self.whose) = (None, Vec::new());
+        (self.owner, self.owner_text) = (None, Vec::new());
         self
     }
 
@@ -91,7 +97,7 @@ impl Details {
         let text = str::from_utf8(value).unwrap_or_default();
         let number = || text.parse().ok().filter(|&number| number > 0);
         match field {
-            USER => (self.owner, self.whose) = (Owner::parse(text), value.to_owned()),
+            USER => (self.owner, self.owner_text) = (Owner::parse(text), value.to_owned()),
             TTL => self.ttl_ms = number(),
             // More than that, Redis refuses, and nobody has asked for it.
             LIFETIME => self.lifetime_ms = number().filter(|&ms| ms <= milliseconds(MOST)),
@@ -119,7 +125,8 @@ impl Details {
         [
             (
                 USER,
-                (!self.whose.is_empty()).then(|| String::from_utf8_lossy(&self.whose).into()),
+                (!self.owner_text.is_empty())
+                    .then(|| String::from_utf8_lossy(&self.owner_text).into()),
             ),
             (TTL, self.ttl_ms.as_ref().map(text)),
             (LIFETIME, self.lifetime_ms.as_ref().map(text)),
@@ -269,14 +276,18 @@ impl Policy {
         let label = self.label_field.as_ref().filter(|_| is_somebodys);
         let label = label.and_then(|name| field(state, name));
         let left_ms = self.left_ms(before).unwrap_or(i64::MAX);
-        let details = Details {
+        let mut details = Details {
             lifetime_ms,
-            ttl_ms: is_somebodys.then(|| noted_ttl_ms(before.ttl_ms, ttl_ms, left_ms)),
-            label: label
-                .filter(|json| json != "null")
-                .map(|json| shortened(&json)),
             ..before.clone()
         };
+        // Without, other stores may know whose it is.
+        if self.user_field.is_some() {
+            let noted = || noted_ttl_ms(before.ttl_ms, ttl_ms, left_ms);
+            details.ttl_ms = is_somebodys.then(noted);
+            details.label = label
+                .filter(|json| json != "null")
+                .map(|json| shortened(&json));
+        }
         let ttl_ms = ttl_ms.min(left_ms);
         Ok((ttl_ms > 0).then_some((details, ttl_ms)))
     }

@@ -8,11 +8,11 @@ use super::{
     index::{Entered, Entering},
     keyspace::{SessionId, User},
     plan::{Of, Plan},
-    read::read,
+    read::{Found, read},
     record::Record,
     snapshot::Snapshot,
     state::State,
-    storage::Storage,
+    storage::{Storage, or_if_unreadable},
     user_sessions::{end_entries, gone_among},
 };
 use crate::{client::Operation, error::Error};
@@ -33,6 +33,7 @@ pub(super) async fn enter(
         id: &session.names.id,
         from,
         since: enters.since,
+        after: enters.after,
         ttl_ms: plan.ttl_ms,
         stays: enters.stays,
         limit: enters.limit,
@@ -132,16 +133,24 @@ pub(super) async fn enter_or_end(
     Ok(is_entered)
 }
 
-/// Whose the session is has changed since the snapshot. `None` if it is gone, or ends.
+/// What is noted of the session has changed since the snapshot. `None` if it is gone, or ends.
 pub(super) async fn enter_anew(
     session: &Record<'_>,
     snapshot: &Snapshot,
     ours: &State,
     terms: Terms<'_>,
 ) -> Result<Option<Plan>, Error> {
-    let Some(now) = read(session, false).await?.session() else {
+    let found = read(session, false).await.map(Found::session);
+    let Some(now) = or_if_unreadable(found, None)? else {
         return Ok(None);
     };
+    let policy = &session.storage.rules.policy;
+    let [before, now_theirs, ours_theirs] =
+        [&snapshot.state, &now.state, ours].map(|state| policy.user(state));
+    // A login is completed that leaves the session whose it was; and it is somebody else's by now.
+    if terms.login.is_some() && before == ours_theirs && now_theirs != ours_theirs {
+        return Err(Error::Overtaken);
+    }
     let plan = plan_from(session, &snapshot.state, &now.details, ours, terms).await?;
     let Some(mut plan) = plan else {
         return Ok(None);

@@ -34,6 +34,8 @@ pub(crate) struct Entering<'a> {
     pub(crate) from: Option<&'a SessionId>,
     /// Since when what enters it has been under way.
     pub(crate) since: Option<i64>,
+    /// When it was entered the last time, wherever that was.
+    pub(crate) after: Option<i64>,
     pub(crate) ttl_ms: i64,
     /// It is the user's already, and is to stay entered.
     pub(crate) stays: bool,
@@ -101,7 +103,7 @@ impl<'a> Index<'a> {
             command.arg(entering.ttl_ms.saturating_mul(2).saturating_add(GRACE_MS));
             command.arg(flag(entering.stays));
             command.arg(text(limit.and_then(|limit| limit.try_into().ok())));
-            command.arg(flag(refuses));
+            command.arg(flag(refuses)).arg(text(entering.after));
             add_entries(command, gone);
         };
         let (entered, until, all) = self.run(0, &ENTER, 4, add_arguments, understand).await?;

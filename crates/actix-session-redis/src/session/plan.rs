@@ -11,7 +11,7 @@ use super::{
 use crate::error::Error;
 
 pub(super) struct Plan {
-    before: Details,
+    pub(super) before: Details,
     pub(super) details: Details,
     pub(super) ttl_ms: i64,
     /// Until when it may be written, if that matters.
@@ -20,7 +20,7 @@ pub(super) struct Plan {
     pub(super) enters: Option<Enters>,
     /// By its state, it becomes somebody else's, or nobody's.
     pub(super) changes_hands: bool,
-    /// Whose it is by then.
+    /// It is written only if it says of its owner what it did.
     owner_matters: bool,
 }
 
@@ -31,6 +31,8 @@ pub(super) struct Enters {
     pub(super) stays: bool,
     /// Since when that has been under way, if all sessions of the user may have been ended meanwhile.
     pub(super) since: Option<i64>,
+    /// When it was entered the last time, wherever that was.
+    pub(super) after: Option<i64>,
     /// A login is completed that was begun.
     pub(super) is_login: bool,
     pub(super) limit: Option<Limit>,
@@ -71,6 +73,7 @@ impl Plan {
         let enters = match user {
             Some(user) if is_new || !is_entered || terms.login.is_some() => Some(Enters {
                 since: under_way_since(terms, &user, entered, base)?,
+                after: before.last_entered(),
                 stays: owner.is_some() && !is_new,
                 is_login: terms.login.is_some(),
                 limit: policy.limit.filter(|_| base != Some(&user)),
@@ -79,14 +82,18 @@ impl Plan {
             None if terms.login.is_some() => return Err(Error::Overtaken),
             _ => None,
         };
-        match is_new {
-            true => details = details.without_past(),
-            false => details.give_to(owner),
+        if is_new {
+            details = details.without_past();
+        } else if policy.user_field.is_some() {
+            details.give_to(owner);
         }
         // Whoever makes it somebody else's meanwhile takes it out of the index that it was in: that of this
         // request's user, too, if it was there in between. It enters it into theirs, for as long as other
         // sessions live.
-        let owner_matters = changes_hands || enters.is_some() || details.lifetime_ms.is_some();
+        let owner_matters = changes_hands
+            || enters.is_some()
+            || details.lifetime_ms.is_some()
+            || details.owner_text != before.owner_text;
         let owner_matters = owner_matters && policy.user_field.is_some();
         Ok(Some(Self {
             before,
@@ -130,7 +137,7 @@ impl Plan {
     /// Adds the changes of details to those of the state.
     pub(super) fn add_to(&self, changes: &mut Changes<'_>) {
         (changes.own, changes.latest) = (self.own_changes(), self.latest);
-        changes.whose = self.owner_matters.then(|| self.before.whose.clone());
+        changes.owner_text = self.owner_matters.then(|| self.before.owner_text.clone());
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     plan::Plan,
     read::{Found, read},
     record::Record,
-    snapshot::Snapshot,
+    snapshot::{Origin, Snapshot},
     state::{State, was_cleared},
     storage::{goes_on_after, or_if_unreadable},
     ttl::whole_milliseconds,
@@ -59,7 +59,7 @@ async fn write_what_has_changed(
         .rules
         .merge_rules
         .changes(&snapshot.state, ours);
-    let Some(mut plan) = plan(session, snapshot, ours, terms).await? else {
+    let Some(plan) = plan(session, snapshot, ours, terms).await? else {
         return Ok(Effect::Gone);
     };
     if changes.is_empty() && plan.is_idle() && !snapshot.stored.has_stale() {
@@ -69,15 +69,13 @@ async fn write_what_has_changed(
         // A request that only prolongs the session has not made it as large as it is.
         session.storage.rules.check_size(ours)?;
     }
-    if !adopt(session, Some(snapshot), terms).await?
-        || !enter_or_end(session, snapshot, &mut plan).await?
-    {
+    let Some(mut plan) = adopt_and_enter(session, snapshot, ours, terms, plan).await? else {
         return Ok(Effect::Gone);
-    }
+    };
     let layout = session.storage.keyspace.layout();
     let is_replaced = layout.is_written_whole() || was_cleared(&snapshot.state, ours);
     let written = if is_replaced {
-        put(session, snapshot, ours, &plan).await?
+        put(session, ours, &plan).await?
     } else {
         changes.expect(&snapshot.stored, &snapshot.state);
         plan.add_to(&mut changes);
@@ -88,6 +86,26 @@ async fn write_what_has_changed(
         Some(effect) => Ok(effect),
         None => replace(session, ours, terms).await,
     }
+}
+
+/// `None` if it has ended, or ends.
+async fn adopt_and_enter(
+    session: &Record<'_>,
+    snapshot: &Snapshot,
+    ours: &State,
+    terms: Terms<'_>,
+    mut plan: Plan,
+) -> Result<Option<Plan>, Error> {
+    if !adopt(session, Some(snapshot), terms).await? {
+        return Ok(None);
+    }
+    let policy = &session.storage.rules.policy;
+    if policy.needs_details() && matches!(snapshot.origin, Origin::Copy(_)) {
+        // Something is noted of it from now on.
+        return enter_anew(session, snapshot, ours, terms).await;
+    }
+    let is_entered = enter_or_end(session, snapshot, &mut plan).await?;
+    Ok(is_entered.then_some(plan))
 }
 
 /// Writes changes, and if others have changed the same meanwhile, what comes of both.
@@ -111,7 +129,7 @@ async fn write(
             let turns = &session.storage.turns;
             turn = turns.turn(session.op, &session.names.id).await;
         }
-        if theirs.is_empty() && plan.changes_hands {
+        if theirs.is_empty() && (plan.changes_hands || terms.login.is_some()) {
             // In the index where this request has entered it, it may be no more.
             match enter_anew(session, snapshot, ours, terms).await? {
                 Some(anew) => *plan = anew,
@@ -122,7 +140,7 @@ async fn write(
         } else if theirs.is_empty() {
             // It lives as long as it is entered for where it is now.
             Details::without_owner(&mut changes.own);
-            (changes.whose, ttl_ms) = (None, None);
+            (changes.owner_text, ttl_ms) = (None, None);
         }
         session
             .storage
@@ -136,21 +154,15 @@ async fn write(
     Ok(Some(Effect::Done))
 }
 
-/// Writes all of a state. `None` if the session has become somebody else's meanwhile.
-async fn put(
-    session: &Record<'_>,
-    snapshot: &Snapshot,
-    state: &State,
-    plan: &Plan,
-) -> Result<Option<Effect>, Error> {
-    let (details, policy) = (&snapshot.details, &session.storage.rules.policy);
-    let has_users = policy.user_field.is_some();
+/// Writes all of a state. `None` if the session says something else of its owner by now.
+async fn put(session: &Record<'_>, state: &State, plan: &Plan) -> Result<Option<Effect>, Error> {
+    let has_users = session.storage.rules.policy.user_field.is_some();
     let put = Replacement {
         state,
         own: &plan.own_changes(),
         ttl_ms: Some(plan.ttl_ms),
         latest: plan.latest,
-        whose: has_users.then_some(&details.whose),
+        owner_text: has_users.then_some(&plan.before.owner_text),
     };
     Ok(match session.replace(&put).await? {
         Written::Done => Some(Effect::Done),
@@ -218,7 +230,7 @@ async fn replace_known(
         {
             return Ok(Effect::Gone);
         }
-        let written = put(session, &snapshot, state, &plan).await?;
+        let written = put(session, state, &plan).await?;
         settle(session, &plan, written).await;
         if let Some(effect) = written {
             return Ok(effect);

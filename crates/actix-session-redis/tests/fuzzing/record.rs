@@ -384,7 +384,7 @@ fn with_details(store: &Store, details: &Details, number: i64) {
     }
     again.born_ms = details.born_ms;
     again.is_stale = details.is_stale;
-    again.whose.clone_from(&details.whose);
+    again.owner_text.clone_from(&details.owner_text);
     assert_eq!(again, *details);
 }
 

@@ -61,8 +61,8 @@ pub(crate) struct Replacement<'a> {
     pub(crate) ttl_ms: Option<i64>,
     /// Until when it may be written, if that matters.
     pub(crate) latest: Option<i64>,
-    /// Whose it must be: nobody's, too. Without, that does not matter.
-    pub(crate) whose: Option<&'a [u8]>,
+    /// What the session must say of its owner, if that matters.
+    pub(crate) owner_text: Option<&'a [u8]>,
 }
 
 impl<'a> Replacement<'a> {
@@ -73,7 +73,7 @@ impl<'a> Replacement<'a> {
             own: NOTHING,
             ttl_ms,
             latest: None,
-            whose: None,
+            owner_text: None,
         }
     }
 }

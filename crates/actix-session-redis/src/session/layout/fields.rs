@@ -186,11 +186,10 @@ pub(super) fn or_empty(number: Option<impl ToString>) -> String {
     number.map(|number| number.to_string()).unwrap_or_default()
 }
 
-/// How a session must say whose it is, if that matters.
-pub(super) fn expected(whose: Option<&[u8]>) -> Vec<u8> {
-    whose
-        .map(|whose| [b"=", whose].concat())
-        .unwrap_or_default()
+/// What a session must say of its owner, if that matters.
+pub(super) fn expected(owner_text: Option<&[u8]>) -> Vec<u8> {
+    let expected = owner_text.map(|text| [b"=", text].concat());
+    expected.unwrap_or_default()
 }
 
 /// As `write.lua` has it.

@@ -104,7 +104,7 @@ impl Hash<'_> {
             command
                 .arg(or_empty(with.ttl_ms))
                 .arg(or_empty(with.latest));
-            command.arg(expected(with.whose));
+            command.arg(expected(with.owner_text));
             command.arg(removed.len()).arg(2 * with.state.len());
             command.arg(&removed);
             add_fields(command, fields(with.state), seal);
@@ -152,7 +152,7 @@ impl Hash<'_> {
             Some(ttl_ms)
                 if changes.guarded.is_empty()
                     && changes.latest.is_none()
-                    && changes.whose.is_none()
+                    && changes.owner_text.is_none()
                     && !is_reborn
                     && !self.redis.is_cluster() =>
             {
@@ -221,7 +221,7 @@ impl Hash<'_> {
             guarded,
             seen,
             own,
-            whose,
+            owner_text,
             latest,
             ttl_at_most,
         } = changes;
@@ -231,7 +231,7 @@ impl Hash<'_> {
             let most = ttl_at_most.map(|most| format!("<{most}"));
             let ttl = ttl_ms.map(|ttl_ms| ttl_ms.to_string()).or(most);
             command.arg(or_empty(ttl)).arg(or_empty(*latest));
-            command.arg(expected(whose.as_deref()));
+            command.arg(expected(owner_text.as_deref()));
             match key {
                 Some(key) => command.arg(&key.lane()).arg(key.number()),
                 None => command.arg("").arg(""),

@@ -2,8 +2,8 @@
 -- KEYS: when sessions were entered; until when they are; renewals under way; when all sessions were ended.
 -- ARGV: the session; the one whose place it takes, or ''; since when it or its login has been under way, or
 -- '' if that does not matter; for how long it is entered; '1' if it is theirs already; how many
--- sessions may be theirs, or ''; '1' if more are refused; sessions that are gone, and when they were
--- entered.
+-- sessions may be theirs, or ''; '1' if more are refused; when it was entered the last time, in any index, or '';
+-- sessions that are gone, and when they were entered.
 -- Returns when it was entered, until when it is, and all sessions if they are too many; or 0, the time,
 -- and all sessions, if it is refused for that; or -1, if all were ended meanwhile. Of a renewal under way,
 -- which is one session, only the old one is told.
@@ -11,7 +11,7 @@ local entered, untils, renewals, ended = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local id, from, since, limit = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[6])
 local time = forget_those_gone(entered, untils)
 local until_when = time + ARGV[4]
-remove_entries(entered, untils, ARGV, 8)
+remove_entries(entered, untils, ARGV, 9)
 local last, before, left_out = last_ended(ended)
 time = math.max(time, last + 1)
 local is_left_out = string.find(left_out, id, 1, true) or from ~= '' and string.find(left_out, from, 1, true)
@@ -42,6 +42,11 @@ if not known or ARGV[5] ~= '1' then
     -- No login is older than one before it, even if clocks of servers differ, or it is the same millisecond.
     local newest = redis.call('ZRANGE', entered, -1, -1, 'WITHSCORES')
     time = math.max(time, tonumber(newest[2] or 0) + 1)
+    -- Nor does a session ever say the same of its owner again; but what it says may be anybody's.
+    local before = tonumber(ARGV[8])
+    if before and before < time + 60000 then
+        time = math.max(time, before + 1)
+    end
 end
 redis.call('ZADD', entered, time, id)
 redis.call('ZADD', untils, 'GT', until_when, id)

@@ -19,6 +19,21 @@ local function own_fields(key)
     return held[1], count
 end
 
+-- Whether a session says of its owner what is expected ('=' and what USER holds; or '' if that does not matter), or what
+-- these arguments, fields and their values, make of it: then this very write was carried out, and its reply lost.
+local function has_owner(key, expected, arguments, first, last)
+    if expected == '' then
+        return true
+    end
+    local owner = redis.call('HGET', key, USER) or ''
+    for i = first, last, 2 do
+        if arguments[i] == USER and arguments[i + 1] == owner then
+            return true
+        end
+    end
+    return expected == '=' .. owner
+end
+
 -- Whether the store built into actix-session has ended a session: the copy is gone that the session knows of.
 -- One that is there gets this TTL; with '', it keeps its own.
 local function has_ended_there(key, copy, ttl)

@@ -1,16 +1,16 @@
 -- Gives a session another state.
 -- KEYS: the session; and, while sessions are adopted, its copy.
--- ARGV: its TTL, or '' if that stays; until when it may be written, or ''; whose it must be ('=' and what
+-- ARGV: its TTL, or '' if that stays; until when it may be written, or ''; what it must say of its owner ('=' and what
 -- USER holds), or '' if that does not matter; how many arguments are fields of ours that go; how many
 -- are fields of the state, and their values; those that go; those of the state, and then fields of ours,
 -- with their values.
--- Returns 1; 0 if there is no such session, or it has ended there; 2 if it is somebody else's.
+-- Returns 1; 0 if there is no such session, or it has ended there; 2 if it says something else of its owner.
 local key, first = KEYS[1], 6 + ARGV[4]
 local born, ours = own_fields(key)
 if not born or is_too_late(ARGV[2]) then
     return 0
 end
-if ARGV[3] ~= '' and ARGV[3] ~= '=' .. (redis.call('HGET', key, USER) or '') then
+if not has_owner(key, ARGV[3], ARGV, first + ARGV[5], #ARGV) then
     return 2
 end
 -- Sets first: Redis that is full refuses that, before anything is lost.

@@ -1,7 +1,7 @@
 -- Writes changes of which some depend on what the session holds: all of them, or none.
 -- KEYS: the session; and, while sessions are adopted, its copy.
 -- ARGV: its TTL, or '' if that stays, or '<' and what it may be at most to stay; until when it may be
--- written, or ''; whose it must be ('=' and what USER holds), or '' if that does not matter; lane and number of this write, or '' twice if it may be carried
+-- written, or ''; what it must say of its owner ('=' and what USER holds), or '' if that does not matter; lane and number of this write, or '' twice if it may be carried
 -- out again; how many arguments are fields to set, and their values; how many are fields to remove;
 -- how many depend on what is there; how many fields there must be, or '' if that does not matter; all
 -- of those; and then for each that depends on what is there:
@@ -43,7 +43,7 @@ if number then
     until not at or at % 14 == 1
 end
 if not at or struct.unpack('>I6', written, at + 8) < number then
-    if ARGV[3] ~= '' and ARGV[3] ~= '=' .. (redis.call('HGET', key, USER) or '') then
+    if not has_owner(key, ARGV[3], ARGV, 10, last_set) then
         return {}
     end
     if at_most and redis.call('PTTL', key) > at_most then

@@ -116,6 +116,20 @@ async fn no_copy_outlives_the_absolute_lifetime() {
 }
 
 #[actix_web::test]
+async fn a_session_gets_its_lifetime_with_the_write_that_adopts_it() {
+    let redis = TestRedis::start().await;
+    let store = adopting(&redis, |builder| builder.lifetimes(DAY..=30 * DAY));
+    let setup = Setup::consistent();
+    let app = app_with(&store, &setup);
+    let browser = app.browser_with_cookie(setup.signed_cookie(&built_in_session(&redis)));
+    browser.get("/devices/remember/Ada/2592000").await.text();
+    for prefix in ["session:", "built-in:"] {
+        let left = redis.pttl(&only_one(&redis, prefix));
+        assert!(left > 29 * 86_400_000, "{prefix}: {left}");
+    }
+}
+
+#[actix_web::test]
 async fn a_session_that_is_not_adopted_yet_has_some_time_left() {
     let redis = TestRedis::start().await;
     let store = adopting(&redis, |builder| builder);

@@ -11,7 +11,7 @@ use futures_util::{
 };
 use tokio::sync::oneshot;
 
-use super::{app_of, handles, log_in, of, save, with_users};
+use super::{app_of, handles, index_keys, log_in, of, save, with_users};
 use crate::support::{
     app::Setup,
     eventually,
@@ -267,6 +267,43 @@ async fn a_write_that_is_repeated_counts_once_even_if_it_enters_the_session_anew
     assert_eq!(redis.state(&session).unwrap()["n"], "1");
     let fields: BTreeMap<Vec<u8>, Vec<u8>> = redis.run(&format!("HGETALL {session}"));
     assert_ne!(fields[&b"\xFFuser"[..]], aged.as_bytes());
+}
+
+/// What the first try has made of it is no sign that somebody else has written.
+#[actix_web::test]
+async fn a_session_whose_change_of_hands_is_repeated_is_in_one_index_only() {
+    let redis = TestRedis::start().await;
+    let plain = redis.store_with(with_users);
+    for becomes in [Some("\"Bob\""), None] {
+        redis.learn(&script_called("write"));
+        let key = save(&plain, "Ada").await;
+        let mut is_lost = false;
+        let proxy = Proxy::before(&redis, move |command| {
+            match command.is_write() && !mem::replace(&mut is_lost, true) {
+                true => Fate::LoseReply,
+                false => Fate::Forward,
+            }
+        });
+        let proxy = proxy.await;
+        let store = proxy.store_with(with_users);
+        let own = copy(&key);
+        in_a_request(async move {
+            let mut state = store.load(&own).await.unwrap().unwrap();
+            match becomes {
+                Some(user) => state.insert("user".to_owned(), user.to_owned()),
+                None => state.remove("user"),
+            };
+            store.update(own, state, &HOUR).await.unwrap();
+        })
+        .await;
+        // In the first two minutes it would count as one that is about to begin.
+        let indexes = index_keys(&redis).into_iter();
+        let indexes: Vec<_> = indexes
+            .filter(|it| it.starts_with("session:user:"))
+            .collect();
+        assert_eq!(indexes.len(), becomes.iter().count(), "{indexes:?}");
+        plain.sessions_of("Bob").end_all().await.unwrap();
+    }
 }
 
 #[actix_web::test]

@@ -64,6 +64,10 @@ pub(super) fn pairs() -> Vec<[Plan; 2]> {
             &[What::Lose, What::WriteSomethingElse].map(of_phone),
         ),
         meets(
+            of_phone(What::LogInWithPassword(Ada, InPlace)),
+            &[What::Lose, What::LogIn(Bob, InPlace)].map(of_phone),
+        ),
+        meets(
             of_phone(What::Renew),
             &[What::Renew, What::Lose, What::EndOthers(Ada)].map(of_phone),
         ),
