@@ -145,8 +145,8 @@ impl Lanes {
             false => lane.go_on(turn, reply_is_lost).await,
         };
         course.replies_were_lost |= reply_is_lost;
-        // A node that does not have the slot carries out nothing.
-        if lane.moved() == moved {
+        // A node that does not have the slot carries out nothing. (Who reads, reads again.)
+        if kind == Kind::Reads || lane.moved() == moved {
             let turn = Turn {
                 at: course.now,
                 kind,
@@ -174,11 +174,24 @@ impl Lanes {
         }
     }
 
-    /// In every order in which the requests' commands can be carried out, and the events happen.
-    pub(super) async fn in_every_order(&mut self, plans: &[Plan], events: &[Event]) {
+    /// In every order in which the requests' commands can be carried out, and the events happen; and with
+    /// so many of the replies lost, or less.
+    pub(super) async fn in_every_order(
+        &mut self,
+        plans: &[Plan],
+        events: &[Event],
+        lost_replies: usize,
+    ) {
         let mut orders = Orders::default();
         loop {
-            let choose = |waiting| (orders.choose(waiting), false);
+            let mut may_be_lost = lost_replies;
+            let choose = |waiting| {
+                let choices = if may_be_lost > 0 { 2 } else { 1 };
+                let turn = orders.choose(choices * waiting);
+                let lose_reply = turn >= waiting;
+                may_be_lost -= usize::from(lose_reply);
+                (turn % waiting, lose_reply)
+            };
             if let Err(why) = self.run(plans, events, choose).await.check() {
                 panic!("{why}\nafter {plans:?} and {events:?} in the order {orders:?}");
             }
