@@ -22,6 +22,8 @@ if ! cargo deny --version >/dev/null 2>&1; then
     skipped "licences, sources, advisories: cargo-deny is missing; make deps-lint"
     exit
 fi
+# It looks at those for other systems, too, which no build has downloaded.
+cargo fetch --locked
 checks=(bans licenses sources)
 # Never fetched here: that needs GitHub.
 if ls "${CARGO_HOME:-$HOME/.cargo}"/advisory-dbs/* >/dev/null 2>&1; then
