@@ -1,4 +1,5 @@
-//! Browsers that visit a [`TestApp`].
+//! Browsers that visit a [`TestApp`]. Unlike that of the testbed, they do not block the thread of the test, on
+//! which a proxy may be at work.
 
 use std::{rc::Rc, time::Duration};
 
