@@ -1,6 +1,6 @@
-use std::{cell::RefCell, pin::pin, rc::Rc, time::Duration};
+use std::{cell::RefCell, pin::pin, rc::Rc};
 
-use actix_session::SessionExt;
+use actix_session::{SessionExt, storage::SessionStore};
 use actix_session_redis::{ConsistentSessions, RedisSessionStore, RedisSessionStoreBuilder};
 use actix_web::{
     HttpMessage, HttpResponse,
@@ -16,14 +16,14 @@ use futures_util::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    plan::{COUNTERS, End, Plan},
+    plan::{COUNTERS, DEADLINE, End, Plan},
     record::Record,
 };
 use crate::support::{
     app::{SessionCookie, Setup},
     proxy::{Command, Fate, Proxy},
     servers::Servers,
-    sessions::{State, session_key},
+    sessions::{HOUR, State, session_key},
 };
 
 /// The way of one request at a time: its own store and connection, on which every command waits
@@ -36,7 +36,7 @@ pub(super) struct Lane {
     service: BoxService,
     steps: mpsc::UnboundedReceiver<Step>,
     ended: mpsc::UnboundedSender<Step>,
-    _proxies: Vec<Proxy>,
+    proxies: Vec<Proxy>,
 }
 
 type BoxService = Box<dyn Fn(ServiceRequest) -> LocalBoxFuture<'static, ServiceResponse>>;
@@ -45,6 +45,8 @@ pub(super) enum Step {
     /// A command is about to be sent; what becomes of it is to be decided.
     Waits {
         kind: Kind,
+        /// The Redis key of the session that it is to begin.
+        begins: Option<String>,
         turn: oneshot::Sender<Fate>,
     },
     Ends(Box<Record>),
@@ -75,13 +77,23 @@ impl Lane {
     pub(super) async fn beginning_at(redis: &Servers, setup: &Setup, number: usize) -> Self {
         let (ended, steps) = mpsc::unbounded_channel();
         let waits = ended.clone();
+        let mut is_queued = false;
         let decide = move |command: &Command| {
-            if !takes_turns(command) {
+            // What a transaction holds is carried out by its last command.
+            is_queued = match command.name() {
+                "MULTI" => true,
+                "EXEC" => false,
+                _ => is_queued,
+            };
+            if is_queued || !takes_turns(command) {
                 return Fate::Forward;
             }
             let (turn, decision) = oneshot::channel();
-            let kind = Kind::of(command);
-            let _ = waits.send(Step::Waits { kind, turn });
+            let _ = waits.send(Step::Waits {
+                kind: Kind::of(command),
+                begins: command.is_create().then(|| command.key().to_owned()),
+                turn,
+            });
             Fate::Undecided(async { decision.await.unwrap_or(Fate::Forward) }.boxed_local())
         };
         let (proxies, options) = redis.behind_proxies(decide).await;
@@ -110,7 +122,7 @@ impl Lane {
             }),
             steps,
             ended,
-            _proxies: proxies,
+            proxies,
         }
     }
 
@@ -119,6 +131,7 @@ impl Lane {
         self.outcome = Outcome::default();
         self.request = Some(match plan.end {
             End::Modify => self.modify(session_key, plan),
+            End::UpdateTtl => self.update_ttl(session_key, plan),
             _ => self.ask(setup, session_key, plan),
         });
         self.next_step().await
@@ -138,18 +151,34 @@ impl Lane {
                 plan.modify(number, state);
                 left = state.clone();
             });
-            if modified.await.is_err() {
-                left = loaded.clone();
-            }
+            let is_refused = modified.await.is_err();
+            let record = Record::of(&plan, loaded, left, SessionCookie::Untouched);
+            let _ = ended.send(Step::Ends(Box::new(Record {
+                is_refused,
+                ..record
+            })));
+        })
+    }
+
+    fn update_ttl(&self, session_key: &str, plan: &Plan) -> JoinHandle<()> {
+        let (store, key) = (self.store.clone(), self::session_key(session_key));
+        let (ended, plan) = (self.ended.clone(), plan.clone());
+        spawn(async move {
+            store.update_ttl(&key, &HOUR).await.unwrap();
+            let nothing = [(); 2].map(|()| State::new());
+            let [loaded, left] = nothing;
             let record = Record::of(&plan, loaded, left, SessionCookie::Untouched);
             let _ = ended.send(Step::Ends(Box::new(record)));
         })
     }
 
     fn ask(&self, setup: &Setup, session_key: &str, plan: &Plan) -> JoinHandle<()> {
-        let cookie = setup.signed_cookie(session_key);
-        let cookie = Cookie::parse_encoded(cookie).unwrap();
-        let request = TestRequest::default().cookie(cookie).to_srv_request();
+        let mut request = TestRequest::default();
+        if plan.end != End::Save {
+            let cookie = setup.signed_cookie(session_key);
+            request = request.cookie(Cookie::parse_encoded(cookie).unwrap());
+        }
+        let request = request.to_srv_request();
         let outcome = Rc::clone(&self.outcome);
         request.extensions_mut().insert(Rc::clone(&outcome));
         request.extensions_mut().insert(plan.clone());
@@ -179,6 +208,21 @@ impl Lane {
         )))
     }
 
+    /// Its command is carried out. Returns with the next step.
+    pub(super) async fn go_on(&mut self, turn: oneshot::Sender<Fate>, reply_is_lost: bool) -> Step {
+        let fate = match reply_is_lost {
+            true => Fate::LoseReply,
+            false => Fate::Forward,
+        };
+        assert!(turn.send(fate).is_ok(), "it waits for its turn");
+        self.next_step().await
+    }
+
+    /// How many commands came to a node that did not have the slot.
+    pub(super) fn moved(&self) -> usize {
+        self.proxies[0].moved()
+    }
+
     pub(super) async fn next_step(&mut self) -> Step {
         let request = self.request.as_mut().unwrap();
         match select(pin!(self.steps.recv()), request).await {
@@ -194,15 +238,19 @@ impl Lane {
 
 type Outcome = Rc<RefCell<Option<(State, State)>>>;
 
-/// Those of which the order makes a difference: of a transaction, the one that carries it out.
+/// Those of which the order makes a difference: how long a session has left to live makes none, but how
+/// old a tombstone is.
 fn takes_turns(command: &Command) -> bool {
-    const NAMES: [&str; 5] = ["HGETALL", "PTTL", "PEXPIRE", "EXEC", "UNLINK"];
-    command.is_script() || NAMES.contains(&command.name())
+    const NAMES: [&str; 4] = ["HGETALL", "PEXPIRE", "EXEC", "UNLINK"];
+    match command.name() {
+        "PTTL" => command.key().contains("ended:"),
+        name => command.is_script() || NAMES.contains(&name),
+    }
 }
 
 /// Nobody gives up while he waits for his turn.
 fn patient(options: RedisSessionStoreBuilder) -> RedisSessionStoreBuilder {
-    let options = options.deadline(Duration::from_secs(60 * 60));
+    let options = options.deadline(DEADLINE);
     COUNTERS
         .into_iter()
         .fold(options, RedisSessionStoreBuilder::counter)

@@ -1,21 +1,21 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem};
 
 use actix_session::storage::{SessionKey, SessionStore};
 use actix_session_redis::{RedisSessionStore, deadpool_redis::redis::Value};
 
 use super::{
     lane::{Kind, Lane, Step},
-    plan::{AT_FIRST, End, Event, Plan},
-    record::{Record, Times},
+    plan::{End, Event, Plan, at_first},
+    record::{Record, Times, Turn},
     run::Run,
 };
 use crate::support::{
     app::Setup,
     orders::Orders,
-    proxy::{Fate, script_called},
+    proxy::script_called,
     sealing,
     servers::Servers,
-    sessions::{HOUR, hash_of, tombstone_of},
+    sessions::{HOUR, hash_of, last_state_of, tombstone_of},
 };
 
 /// One Redis, alone or a cluster, and as many requests at once as there are lanes.
@@ -38,6 +38,18 @@ struct Course<'a> {
     times: Vec<Times>,
     records: Vec<Record>,
     replies_were_lost: bool,
+}
+
+impl Course<'_> {
+    fn go_on(&mut self, number: usize, step: Step) {
+        match step {
+            Step::Ends(record) => self.records.push(Record {
+                times: mem::take(&mut self.times[number]).done_at(self.now),
+                ..*record
+            }),
+            waits => drop(self.waiting.insert(number, waits)),
+        }
+    }
 }
 
 impl Lanes {
@@ -68,8 +80,7 @@ impl Lanes {
         mut choose: impl FnMut(usize) -> (usize, bool),
     ) -> Run {
         self.redis.forget_all_keys();
-        let at_first = AT_FIRST.map(|(field, value)| (field.to_owned(), value.to_owned()));
-        let first = self.store.save(at_first.into(), &HOUR).await.unwrap();
+        let first = self.store.save(at_first(), &HOUR).await.unwrap();
         let mut course = self.send(plans, &first).await;
         let mut events = events.iter().copied().peekable();
         let mut events_so_far = Vec::new();
@@ -81,7 +92,7 @@ impl Lanes {
                 self.take_turn(&mut course, number, lose_reply).await;
             } else if let Some(event) = events.next() {
                 self.let_happen(event, &first);
-                events_so_far.push(event);
+                events_so_far.push((course.now, event));
             }
             course.now += 1;
         }
@@ -96,75 +107,93 @@ impl Lanes {
     }
 
     async fn send<'a>(&mut self, plans: &'a [Plan], session_key: &SessionKey) -> Course<'a> {
-        let mut waiting = BTreeMap::new();
-        for (number, plan) in plans.iter().enumerate() {
-            let lane = &mut self.lanes[number];
-            let step = lane.send(&self.setup, session_key.as_ref(), plan).await;
-            waiting.insert(number, step);
-        }
-        Course {
+        let mut course = Course {
             plans,
             session: hash_of(session_key),
-            waiting,
+            waiting: BTreeMap::new(),
             now: 0,
             times: vec![Times::default(); plans.len()],
             records: Vec::new(),
             replies_were_lost: false,
+        };
+        for (number, plan) in plans.iter().enumerate() {
+            let lane = &mut self.lanes[number];
+            let step = lane.send(&self.setup, session_key.as_ref(), plan).await;
+            course.go_on(number, step);
         }
+        course
     }
 
     async fn take_turn(&mut self, course: &mut Course<'_>, number: usize, lose_reply: bool) {
         let (lane, plan) = (&mut self.lanes[number], &course.plans[number]);
-        let Some(Step::Waits { kind, turn }) = course.waiting.remove(&number) else {
-            panic!("it ended without a command");
+        let Some(Step::Waits { kind, begins, turn }) = course.waiting.remove(&number) else {
+            panic!("it waits for its turn");
         };
-        // Nothing is sealed twice in the same way: what is written makes a difference, whatever it is.
-        // Without sealing, what requests write expects nothing, so that it is always carried out.
+        // Without sealing, what requests write expects nothing, so that it is always carried out, unlike
+        // what `modify` writes. Whatever expects something leaves no session as it was: not even a
+        // value is sealed twice in the same way.
+        let expects = kind == Kind::Writes && (plan.end == End::Modify || sealing::is_on());
         let dump = || {
             let dump = format!("DUMP {}", course.session);
-            (kind == Kind::Writes && sealing::is_on()).then(|| self.redis.run::<Value>(&dump))
+            expects.then(|| self.redis.run::<Value>(&dump))
         };
-        let before = dump();
-        let step = if plan.end == End::HangUp && kind == Kind::Writes {
-            lane.hang_up(plan, turn).await
-        } else {
-            let lose_reply = lose_reply && matches!(kind, Kind::Writes | Kind::Ends);
-            course.replies_were_lost |= lose_reply;
-            let fate = if lose_reply {
-                Fate::LoseReply
-            } else {
-                Fate::Forward
+        let (before, moved) = (dump(), lane.moved());
+        let hangs_up = plan.end == End::HangUp && kind == Kind::Writes;
+        let reply_is_lost = lose_reply && !hangs_up;
+        let step = match hangs_up {
+            true => lane.hang_up(plan, turn).await,
+            false => lane.go_on(turn, reply_is_lost).await,
+        };
+        course.replies_were_lost |= reply_is_lost;
+        // A node that does not have the slot carries out nothing. (Who reads, reads again.)
+        if kind == Kind::Reads || lane.moved() == moved {
+            let turn = Turn {
+                at: course.now,
+                kind,
+                begins,
+                changes_session: before.is_none() || before != dump(),
+                reply_is_lost,
             };
-            assert!(turn.send(fate).is_ok(), "it waits for its turn");
-            lane.next_step().await
-        };
-        let is_carried_out = before.is_none() || before != dump();
-        course.times[number].note(kind, plan.end, course.now, is_carried_out);
-        match step {
-            Step::Ends(record) => course.records.push(Record {
-                times: course.times[number],
-                ..*record
-            }),
-            waits => drop(course.waiting.insert(number, waits)),
+            course.times[number].note(turn, plan.end);
         }
+        course.go_on(number, step);
     }
 
     fn let_happen(&self, event: Event, first: &SessionKey) {
-        let (session, tombstone) = (hash_of(first), tombstone_of(first));
-        self.redis.run::<()>(&match event {
-            Event::SessionRemoved => format!("DEL {session}"),
-            Event::TombstoneEvicted => format!("DEL {tombstone}"),
-            Event::TimePasses => format!("PEXPIRE {tombstone} 280000"),
-        });
+        let remove = |key: &str| self.redis.run::<()>(&format!("DEL {key}"));
+        match event {
+            Event::SessionRemoved => remove(&hash_of(first)),
+            Event::TombstoneEvicted => remove(&tombstone_of(first)),
+            Event::LastStateEvicted => remove(&last_state_of(first)),
+            Event::OtherSessionsRemoved => {
+                let is_other = |key: &String| !key.contains('{') && *key != hash_of(first);
+                let keys = self.redis.keys().map(|(_, key)| key);
+                keys.filter(is_other).for_each(|key| remove(&key));
+            }
+            Event::TimePasses(time) => self.redis.let_pass(time),
+        }
     }
 
-    /// In every order in which the requests' commands can be carried out.
-    pub(super) async fn in_every_order(&mut self, plans: &[Plan]) {
+    /// In every order in which the requests' commands can be carried out, and the events happen; and with
+    /// so many of the replies lost, or less.
+    pub(super) async fn in_every_order(
+        &mut self,
+        plans: &[Plan],
+        events: &[Event],
+        lost_replies: usize,
+    ) {
         let mut orders = Orders::default();
         loop {
-            let choose = |waiting| (orders.choose(waiting), false);
-            if let Err(why) = self.run(plans, &[], choose).await.check() {
-                panic!("{why}\nafter {plans:?} in the order {orders:?}");
+            let mut may_be_lost = lost_replies;
+            let choose = |waiting| {
+                let choices = if may_be_lost > 0 { 2 } else { 1 };
+                let turn = orders.choose(choices * waiting);
+                let lose_reply = turn >= waiting;
+                may_be_lost -= usize::from(lose_reply);
+                (turn % waiting, lose_reply)
+            };
+            if let Err(why) = self.run(plans, events, choose).await.check() {
+                panic!("{why}\nafter {plans:?} and {events:?} in the order {orders:?}");
             }
             if !orders.go_on() {
                 break;

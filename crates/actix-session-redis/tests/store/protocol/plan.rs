@@ -1,13 +1,33 @@
+use std::time::Duration;
+
 use actix_session::Session;
 
-use crate::support::sessions::State;
+use crate::support::sessions::{HOUR, State};
+
+/// How long a request may ask Redis.
+pub(super) const DEADLINE: Duration = Duration::from_secs(2 * 60);
+
+/// Whoever comes later than that after the end of a session knows of it.
+pub(super) const LATE: Duration = Duration::from_secs(10);
+
+/// How long the last state of a session is kept that was renewed: for a retry that is late.
+pub(super) const LAST_STATE: Duration = Duration::from_secs(60).saturating_add(DEADLINE);
+
+pub(super) const TOMBSTONE: Duration = Duration::from_secs(5 * 60);
+
+/// How long a session lives that nobody writes or prolongs.
+pub(super) const SESSION: Duration = HOUR.unsigned_abs();
 
 /// `a` and `b` are no more than fields.
 pub(super) const COUNTERS: [&str; 2] = ["m", "n"];
 
-/// Of these, `m` is missing; nobody changes the last one.
-pub(super) const AT_FIRST: [(&str, &str); 4] =
-    [("a", "0"), ("b", "0"), ("n", "100"), ("anchor", "0")];
+/// Of what the first session holds: `m` is missing; nobody sets the last one.
+pub(super) fn at_first() -> State {
+    let fields = [("a", "0"), ("b", "0"), ("n", "100"), ("anchor", "0")];
+    fields
+        .map(|(field, value)| (field.into(), value.into()))
+        .into()
+}
 
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -34,16 +54,53 @@ pub(super) enum End {
     Modify,
     /// The client hangs up while Redis carries out the write.
     HangUp,
+    /// Of a visitor without a cookie: his session begins.
+    Save,
+    /// Not a request, but `update_ttl` from outside.
+    UpdateTtl,
 }
 
-/// What happens to the Redis keys of the first session meanwhile.
+/// What happens to Redis keys meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Event {
-    /// As when it is evicted, or an operator removes it.
+    /// The first one: as when it is evicted, or an operator removes it.
     SessionRemoved,
+    /// All that have begun since.
+    OtherSessionsRemoved,
+    /// That of the first session.
     TombstoneEvicted,
-    /// So much that nobody counts as late any more.
-    TimePasses,
+    /// The same.
+    LastStateEvicted,
+    /// For all keys.
+    TimePasses(Duration),
+}
+
+pub(super) const EVENTS: [Event; 8] = [
+    Event::SessionRemoved,
+    Event::OtherSessionsRemoved,
+    Event::TombstoneEvicted,
+    Event::LastStateEvicted,
+    Event::TimePasses(LATE),
+    Event::TimePasses(LAST_STATE),
+    Event::TimePasses(TOMBSTONE),
+    Event::TimePasses(SESSION),
+];
+
+impl Event {
+    pub(super) fn removes_the_first_session(self) -> bool {
+        self == Self::SessionRemoved || self.time() >= SESSION
+    }
+
+    pub(super) fn removes_other_sessions(self) -> bool {
+        self == Self::OtherSessionsRemoved || self.time() >= SESSION
+    }
+
+    pub(super) fn time(self) -> Duration {
+        match self {
+            Self::TimePasses(time) => time,
+            _ => Duration::ZERO,
+        }
+    }
 }
 
 impl Plan {
@@ -89,7 +146,7 @@ impl Plan {
             }
         }
         match self.end {
-            End::Answer | End::Modify | End::HangUp => {}
+            End::Answer | End::HangUp | End::Save | End::Modify | End::UpdateTtl => {}
             End::Renew => session.renew(),
             End::Purge => session.purge(),
         }

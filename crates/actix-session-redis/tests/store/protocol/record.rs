@@ -15,36 +15,57 @@ pub(super) struct Record {
     pub(super) loaded: State,
     pub(super) left: State,
     pub(super) clears: bool,
-    /// Whether it was to clear the session, whatever it was told that came of it.
-    pub(super) may_clear: bool,
     pub(super) end: End,
+    /// Whether it was told that there is no session.
+    pub(super) is_refused: bool,
     pub(super) times: Times,
     pub(super) cookie: SessionCookie,
 }
 
 /// When, in turns, Redis was asked for a request's session; first asked to write its changes, and to
-/// end its session.
-#[derive(Clone, Copy, Debug, Default)]
+/// end its session; first heard to have ended it; and when all was done.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Times {
     pub(super) read_at: Option<usize>,
-    pub(super) wrote_at: Option<usize>,
-    pub(super) ended_at: Option<usize>,
+    wrote_at: Option<usize>,
     is_written: bool,
+    pub(super) ended_at: Option<usize>,
+    pub(super) told_at: Option<usize>,
+    pub(super) done_at: usize,
+    /// The Redis key of the session that it was to begin.
+    pub(super) begun: Option<String>,
+}
+
+/// A command of a request that was carried out.
+pub(super) struct Turn {
+    pub(super) at: usize,
+    pub(super) kind: Kind,
+    pub(super) begins: Option<String>,
+    /// A write that meets something else than it expects changes nothing, and comes again.
+    pub(super) changes_session: bool,
+    pub(super) reply_is_lost: bool,
 }
 
 impl Times {
-    /// A write that meets something else than it expects is not carried out, and comes again.
-    pub(super) fn note(&mut self, kind: Kind, end: End, now: usize, is_carried_out: bool) {
-        match kind {
-            Kind::Reads => self.read_at = Some(now),
-            // What `modify` has written first may have met something else.
-            Kind::Writes if end == End::Modify => self.wrote_at = Some(now),
+    pub(super) fn note(&mut self, turn: Turn, end: End) {
+        let at = Some(turn.at);
+        self.begun = self.begun.take().or(turn.begins);
+        match turn.kind {
+            Kind::Reads => self.read_at = at,
             Kind::Writes if self.is_written => {}
-            Kind::Writes if end == End::HangUp && !is_carried_out => {}
-            Kind::Writes => (self.wrote_at, self.is_written) = (Some(now), is_carried_out),
-            Kind::Ends => drop(self.ended_at.get_or_insert(now)),
+            Kind::Writes if end == End::HangUp && !turn.changes_session => {}
+            Kind::Writes => (self.wrote_at, self.is_written) = (at, turn.changes_session),
+            Kind::Ends => {
+                self.ended_at = self.ended_at.or(at);
+                self.told_at = self.told_at.or(at.filter(|_| !turn.reply_is_lost));
+            }
             Kind::Other => {}
         }
+    }
+
+    pub(super) fn done_at(mut self, at: usize) -> Self {
+        self.done_at = at;
+        self
     }
 }
 
@@ -60,13 +81,26 @@ impl Record {
             clears: plan.end != End::Modify
                 && loaded.keys().all(|field| plan.removes(field))
                 && loaded.keys().any(|field| !left.contains_key(field)),
-            may_clear: plan.removes("anchor"),
             loaded,
             left,
             end: plan.end,
+            is_refused: false,
             times: Times::default(),
             cookie,
         }
+    }
+
+    /// When its changes were written, if they were.
+    pub(super) fn wrote_at(&self) -> Option<usize> {
+        let is_written = !self.is_refused || self.times.is_written;
+        self.times.wrote_at.filter(|_| is_written)
+    }
+
+    /// What it has written itself, into a session that holds nothing else.
+    pub(super) fn own(&self) -> State {
+        let mut own = self.left.clone();
+        own.retain(|field, value| self.clears || self.loaded.get(field) != Some(value));
+        own
     }
 
     /// What it has changed.

@@ -1,8 +1,8 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ptr, time::Duration};
 
 use super::{
-    plan::{AT_FIRST, COUNTERS, End, Event},
-    record::{Record, number},
+    plan::{End, Event, LAST_STATE, TOMBSTONE},
+    record::Record,
 };
 use crate::support::{
     app::SessionCookie,
@@ -16,205 +16,210 @@ pub(super) struct Run {
     pub(super) entries: BTreeMap<String, Entry>,
     pub(super) first_session: String,
     pub(super) records: Vec<Record>,
-    /// Those that have happened before all had ended.
-    pub(super) events: Vec<Event>,
+    /// Those that have happened before all had ended, and in which turn.
+    pub(super) events: Vec<(usize, Event)>,
     pub(super) replies_were_lost: bool,
     /// Whether a write that comes too late leaves fields of no session, until its writer has removed
     /// them.
     pub(super) writes_are_transactions: bool,
 }
 
-macro_rules! ensure {
-    ($holds:expr, $($why:tt)+) => {
-        if !$holds {
-            return Err(format!($($why)+));
-        }
-    };
-}
-
 impl Run {
-    /// Whatever was removed from Redis meanwhile: nothing that has ended is back, under any key, and
-    /// nothing of it is in the session of somebody who came later.
-    pub(super) fn check_nothing_is_back(&self) -> Result<(), String> {
-        self.check_old_state()
-            .and_then(|()| self.check_keys())
-            .map_err(|why| format!("{why}: {:?}", self.records))
-    }
-
-    /// It is in one session, whichever that is, unless somebody has removed it.
-    fn check_old_state(&self) -> Result<(), String> {
-        ensure!(
-            self.records
-                .iter()
-                .all(|r| r.times.ended_at.is_none() || r.loaded.is_empty())
-                || self.stored(&self.first_session).is_none(),
-            "the session is back"
-        );
-        let states = self.entries.values().filter_map(|it| it.state.as_ref());
-        let old = states.filter(|state| state.contains_key("anchor")).count();
-        ensure!(old <= 1, "{old} sessions hold the old state");
-        let removes_it = |r: &Record| r.end == End::Purge || r.may_clear;
-        let is_removed =
-            self.events.contains(&Event::SessionRemoved) || self.records.iter().any(removes_it);
-        ensure!(old == 1 || is_removed, "a renewal has lost both sessions");
-        Ok(())
-    }
-
     pub(super) fn check(&self) -> Result<(), String> {
-        self.check_invariants()
-            .map_err(|why| format!("{why}: {:?}", self.records))
+        self.check_first_session()
+            .and_then(|()| self.check_other_sessions())
+            .and_then(|()| self.check_logouts())
+            .and_then(|()| self.check_keys())
+            .map_err(|why| format!("{why}: {:?}, {:?}", self.records, self.events))
     }
 
-    fn check_invariants(&self) -> Result<(), String> {
-        let visitors = self.of(|r| self.has_loaded_first(r));
-        let purges = self.of(|r| r.end == End::Purge).len();
-        let taken_away = self.of(|r| r.cookie == SessionCookie::TakenAway).len();
-        ensure!(
-            taken_away == purges.min(1),
-            "{taken_away} of {purges} logouts have ended the session"
-        );
-        let ends = visitors.iter().filter(|r| r.times.ended_at.is_some());
-        match ends.min_by_key(|r| r.times.ended_at) {
-            None => {
-                let wrote = visitors
-                    .iter()
-                    .copied()
-                    .filter(|r| r.times.wrote_at.is_some());
-                self.check_fields(&self.first_session, &wrote.collect::<Vec<_>>())?;
-            }
-            Some(first_end) => {
-                ensure!(
-                    self.stored(&self.first_session).is_none(),
-                    "the session is back"
-                );
-                let before = |r: &&Record| {
-                    r.end != End::Renew
-                        && r.times.wrote_at.is_some()
-                        && r.times.wrote_at < first_end.times.ended_at
-                };
-                let mut in_time: Vec<_> = visitors.iter().copied().filter(before).collect();
-                in_time.push(first_end);
-                self.check_successor(first_end, purges > 0, &in_time)?;
-            }
-        }
-        for newcomer in self.of(|r| !self.has_loaded_first(r)) {
-            self.check_newcomer(newcomer)?;
-        }
-        self.check_keys()
-    }
-
-    fn has_loaded_first(&self, record: &Record) -> bool {
-        let first_end = self.records.iter().filter_map(|r| r.times.ended_at).min();
-        first_end.is_none_or(|first_end| record.times.read_at < Some(first_end))
-    }
-
-    fn of(&self, is_one: impl Fn(&Record) -> bool) -> Vec<&Record> {
+    pub(super) fn of(&self, is_one: impl Fn(&Record) -> bool) -> Vec<&Record> {
         self.records.iter().filter(|r| is_one(r)).collect()
     }
 
-    /// The new session holds what the request that renewed it made of it, and what had been
-    /// written before.
-    fn check_successor(
-        &self,
-        first_end: &Record,
-        is_purged: bool,
-        in_time: &[&Record],
-    ) -> Result<(), String> {
-        let losers =
-            self.of(|r| self.has_loaded_first(r) && r.times.ended_at > first_end.times.ended_at);
-        for loser in losers.iter().filter(|r| r.end == End::Renew) {
-            ensure!(
-                loser.cookie == SessionCookie::Untouched,
-                "two have renewed the session"
-            );
-        }
-        match (first_end.end, &first_end.cookie) {
-            (End::Purge, SessionCookie::TakenAway) => Ok(()),
-            (End::Renew, SessionCookie::Untouched) if is_purged => Ok(()),
-            (End::Renew, SessionCookie::Names(successor)) => {
-                ensure!(
-                    *successor != self.first_session,
-                    "the session key is the same"
-                );
-                if is_purged {
-                    ensure!(self.stored(successor).is_none(), "the logout has missed it");
-                    return Ok(());
-                }
-                self.check_fields(successor, in_time)
-            }
-            (end, cookie) => Err(format!("{end:?} gave {cookie:?}")),
-        }
+    /// It holds what all have made of it until it was gone, and then it stays gone.
+    fn check_first_session(&self) -> Result<(), String> {
+        let stored = self.stored(&self.first_session);
+        let Some(gone_at) = self.gone_at() else {
+            let stored = stored.ok_or("the session is gone")?;
+            let wrote = self.of(|r| r.end != End::Renew && r.wrote_at().is_some());
+            return self.check_fields(stored, &wrote);
+        };
+        ensure!(stored.is_none(), "the session is back");
+        let Some(renewal) = self.renewal() else {
+            return Ok(());
+        };
+        let is_in_time = |at| at < gone_at;
+        let mut requests = self.of(|r| r.end != End::Renew && r.wrote_at().is_some_and(is_in_time));
+        requests.push(renewal);
+        self.check_renewed(renewal, &requests)
     }
 
-    /// Who has come too late is answered as anonymous, and may log in.
-    fn check_newcomer(&self, newcomer: &Record) -> Result<(), String> {
-        match (newcomer.end, &newcomer.cookie) {
-            (End::Purge, _) => Ok(()),
-            (end, SessionCookie::Untouched) if end != End::Renew || newcomer.left.is_empty() => {
-                Ok(())
-            }
-            (End::Renew, SessionCookie::Names(own)) => {
-                let stored = self.stored(own);
-                ensure!(
-                    stored == Some(&newcomer.left),
-                    "a newcomer lost his session"
-                );
-                Ok(())
-            }
-            (end, cookie) => Err(format!("{end:?} of a newcomer gave {cookie:?}")),
-        }
+    /// When the first session was gone, for whatever reason.
+    fn gone_at(&self) -> Option<usize> {
+        let ended = self.records.iter().filter_map(|r| r.times.ended_at);
+        let removed = self.when(Event::removes_the_first_session);
+        ended.chain(removed).min()
     }
 
-    /// A plain model: one change after the other.
-    fn check_fields(&self, session_key: &str, requests: &[&Record]) -> Result<(), String> {
-        let stored = self.stored(session_key).ok_or("the session is gone")?;
-        let mut requests = requests.to_vec();
-        requests.sort_by_key(|r| match r.end {
-            End::Renew => r.times.ended_at,
-            _ => r.times.wrote_at,
-        });
-        let at_first = AT_FIRST.map(|(field, value)| (field.to_owned(), value.to_owned()));
-        let mut expected = State::from(at_first);
-        for request in &requests {
-            request.write(&mut expected);
-        }
-        if self.replies_were_lost && requests.iter().any(|r| r.clears) {
+    /// The request for which the first session has ended, if that was to renew it.
+    fn renewal(&self) -> Option<&Record> {
+        let gone_at = self.gone_at()?;
+        let mut renewals = self.records.iter().filter(|r| r.end == End::Renew);
+        renewals.find(|r| r.times.ended_at == Some(gone_at))
+    }
+
+    fn when(&self, happens: fn(Event) -> bool) -> impl Iterator<Item = usize> {
+        let events = self.events.iter();
+        events
+            .filter(move |(_, event)| happens(*event))
+            .map(|(at, _)| *at)
+    }
+
+    /// The new session holds what the request that renewed it made of it, and what had been written
+    /// before: unless it was ended or removed, too.
+    fn check_renewed(&self, renewal: &Record, requests: &[&Record]) -> Result<(), String> {
+        let SessionCookie::Names(key) = &renewal.cookie else {
+            return self.check_loss(renewal);
+        };
+        ensure!(*key != self.first_session, "the session key is the same");
+        let Some(stored) = self.stored(key) else {
+            return self.check_loss(renewal);
+        };
+        let ended_at = renewal.times.ended_at.unwrap_or_default();
+        let mut purges = self.purges_after(ended_at);
+        ensure!(
+            !purges.any(|r| self.is_known(renewal, r.times.done_at)),
+            "the logout has missed it"
+        );
+        ensure!(
+            !self.removals().any(|at| at > ended_at),
+            "what was removed is back"
+        );
+        if self.is_forgotten(renewal) {
+            ensure!(*stored == renewal.own(), "{stored:?} is not its own");
             return Ok(());
         }
-        if self.replies_were_lost {
-            // Which of several was the later one is not known then. Counters are not concerned.
-            for counter in COUNTERS {
-                let (stored, expected) = (number(stored, counter), number(&expected, counter));
-                ensure!(stored == expected, "{counter} is {stored}, not {expected}");
+        self.check_fields(stored, requests)
+    }
+
+    /// Of both sessions, the first one and the new one.
+    fn check_loss(&self, renewal: &Record) -> Result<(), String> {
+        let mut purges = self.purges_after(renewal.times.ended_at.unwrap_or_default());
+        let is_ended = purges.next().is_some() || self.removals().next().is_some();
+        ensure!(
+            is_ended || self.is_forgotten(renewal),
+            "a renewal has lost both sessions"
+        );
+        Ok(())
+    }
+
+    /// Whether Redis has lost what it would tell somebody who has renewed the session, and asks again
+    /// since a reply was lost.
+    fn is_forgotten(&self, renewal: &Record) -> bool {
+        let told_at = renewal.times.told_at.unwrap_or(usize::MAX);
+        match renewal.clears {
+            true => !self.is_known(renewal, told_at),
+            false => !self.has_last_state(renewal, told_at),
+        }
+    }
+
+    /// Until that turn, Redis knows of a session that it was renewed.
+    fn is_known(&self, renewal: &Record, until: usize) -> bool {
+        self.is_kept(renewal, until, Event::TombstoneEvicted, TOMBSTONE)
+            || self.has_last_state(renewal, until)
+    }
+
+    fn has_last_state(&self, renewal: &Record, until: usize) -> bool {
+        !renewal.clears && self.is_kept(renewal, until, Event::LastStateEvicted, LAST_STATE)
+    }
+
+    fn is_kept(&self, renewal: &Record, until: usize, evicted: Event, ttl: Duration) -> bool {
+        let ended_at = renewal.times.ended_at.unwrap_or_default();
+        let events = self.events.iter();
+        let between = events.filter(|(at, _)| (ended_at..until).contains(at));
+        let between: Vec<_> = between.map(|(_, event)| *event).collect();
+        let passed: Duration = between.iter().map(|event| event.time()).sum();
+        !between.contains(&evicted) && passed < ttl
+    }
+
+    fn purges_after(&self, ended_at: usize) -> impl Iterator<Item = &Record> {
+        let records = self.records.iter();
+        records.filter(move |r| r.end == End::Purge && r.times.ended_at > Some(ended_at))
+    }
+
+    /// In which turns all sessions but the first one were removed.
+    fn removals(&self) -> impl Iterator<Item = usize> {
+        self.when(Event::removes_other_sessions)
+    }
+
+    /// Every other session is that of one request, and holds what that has written itself.
+    fn check_other_sessions(&self) -> Result<(), String> {
+        let renewal = self.renewal();
+        let is_it = |r: &Record| renewal.is_some_and(|renewal| ptr::eq(renewal, r));
+        for request in self.of(|r| !is_it(r)) {
+            let is_new = self.is_newcomer(request);
+            let (may_begin, must_begin) = match request.end {
+                End::Save => (true, true),
+                End::Renew => (is_new || !self.events.is_empty(), is_new),
+                // When some time has passed, it is not late any more.
+                End::Answer | End::HangUp => (is_new && !self.events.is_empty(), false),
+                End::Modify | End::Purge | End::UpdateTtl => (false, false),
+            };
+            match &request.cookie {
+                SessionCookie::Names(key) if may_begin => self.check_own(request, key)?,
+                SessionCookie::TakenAway if request.end == End::Purge => {}
+                SessionCookie::Untouched if !must_begin || request.own().is_empty() => {}
+                cookie => return Err(format!("{:?} gave {cookie:?}", request.end)),
             }
-        } else {
-            ensure!(
-                *stored == expected,
-                "{stored:?} is stored, not {expected:?}"
-            );
         }
         Ok(())
     }
 
-    /// Every Redis key expires, and there is none but the documented ones. What is in the place of a
-    /// session is one, unless its writer has hung up before he could remove it.
-    fn check_keys(&self) -> Result<(), String> {
-        let first = session_key(&self.first_session);
-        let mut expected: Vec<_> = self.records.iter().filter_map(Record::names).collect();
-        expected.push(hash_of(&first));
-        expected.push(format!("session:late:{{{}}}", hash_of(&first)));
-        let hang_ups = self.of(|r| r.end == End::HangUp);
-        let may_be_left = self.writes_are_transactions && !hang_ups.is_empty();
-        for (key, Entry { pttl, state }) in &self.entries {
-            ensure!(*pttl > 0, "{key} has {pttl} ms left");
-            let is_documented = expected.contains(key) || key.starts_with("session:ended:{");
-            ensure!(is_documented, "{key} is an orphan");
-            let is_beside_a_session = key.contains('{');
-            ensure!(
-                is_beside_a_session || state.is_some() || may_be_left,
-                "{key} holds fields of no session"
-            );
+    fn check_own(&self, request: &Record, key: &str) -> Result<(), String> {
+        let times = &request.times;
+        if let Some(stored) = self.stored(key) {
+            ensure!(*stored == request.own(), "{stored:?} is not its own");
+            let is_back = self.removals().any(|at| at > times.done_at);
+            ensure!(!is_back, "what was removed is back");
+            return Ok(());
         }
+        let is_removed = self.removals().any(|at| times.read_at < Some(at));
+        let mut purges = times
+            .ended_at
+            .into_iter()
+            .flat_map(|at| self.purges_after(at));
+        ensure!(
+            is_removed || purges.next().is_some(),
+            "a newcomer lost his session"
+        );
+        Ok(())
+    }
+
+    /// Whether there was no session any more when it was loaded.
+    fn is_newcomer(&self, request: &Record) -> bool {
+        let gone_at = self.gone_at();
+        gone_at.is_some() && request.times.read_at > gone_at
+    }
+
+    /// One of them takes the cookie away, unless what they are to end is gone for another reason.
+    fn check_logouts(&self) -> Result<(), String> {
+        if !self.events.is_empty() {
+            return Ok(());
+        }
+        let purges = self.of(|r| r.end == End::Purge);
+        let is_told = |r: &&Record| r.cookie == SessionCookie::TakenAway;
+        let told = purges.iter().copied().filter(is_told).count();
+        ensure!(
+            told == purges.len().min(1),
+            "{told} of {} logouts have ended the session",
+            purges.len()
+        );
+        let first_end = purges.iter().find(|r| r.times.ended_at == self.gone_at());
+        ensure!(
+            first_end.is_none_or(is_told),
+            "the logout that has ended the session was not told"
+        );
         Ok(())
     }
 

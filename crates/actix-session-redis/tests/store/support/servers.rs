@@ -1,6 +1,6 @@
 //! One server or a cluster: what a test drives with its requests by turns.
 
-use std::{collections::BTreeMap, rc::Rc, slice};
+use std::{collections::BTreeMap, rc::Rc, slice, time::Duration};
 
 #[cfg(feature = "cluster")]
 use actix_session_redis::deadpool_redis::{Runtime, cluster::Config};
@@ -135,18 +135,34 @@ impl Servers {
         }
     }
 
-    pub(crate) fn entries(&self) -> BTreeMap<String, Entry> {
-        let mut entries = BTreeMap::new();
-        for server in self.all() {
-            for key in server.run::<Vec<String>>("KEYS *") {
-                let pttl = server.run(&format!("PTTL {key}"));
-                // Sessions are hashes, and what is kept beside them has the session's name in braces.
-                let is_beside = key.contains('{');
-                let state = (!is_beside).then(|| server.run(&format!("HGETALL {key}")));
-                let state = state.and_then(|fields| state_in(&key, fields));
-                entries.insert(key, Entry { pttl, state });
+    /// What time does to all keys, without the wait.
+    pub(crate) fn let_pass(&self, time: Duration) {
+        let passed = i64::try_from(time.as_millis()).unwrap();
+        for (server, key) in self.keys() {
+            let left: i64 = server.run(&format!("PTTL {key}"));
+            // Without a TTL, it stays for ever.
+            if left >= 0 {
+                server.run::<()>(&format!("PEXPIRE {key} {}", left - passed));
             }
         }
-        entries
+    }
+
+    /// Each with the server that has it.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (&Server, String)> {
+        let keys = |server: &Server| server.run::<Vec<String>>("KEYS *");
+        let servers = self.all().iter();
+        servers.flat_map(move |server| keys(server).into_iter().map(move |key| (server, key)))
+    }
+
+    pub(crate) fn entries(&self) -> BTreeMap<String, Entry> {
+        let entry = |(server, key): (&Server, String)| {
+            let pttl = server.run(&format!("PTTL {key}"));
+            // Sessions are hashes, and what is kept beside them has the session's name in braces.
+            let is_beside = key.contains('{');
+            let state = (!is_beside).then(|| server.run(&format!("HGETALL {key}")));
+            let state = state.and_then(|fields| state_in(&key, fields));
+            (key, Entry { pttl, state })
+        };
+        self.keys().map(entry).collect()
     }
 }

@@ -42,6 +42,11 @@ pub(crate) fn tombstone_of(session_key: &SessionKey) -> String {
     format!("session:ended:{{{}}}", hash_of(session_key))
 }
 
+/// The Redis key of what a session held that was renewed.
+pub(crate) fn last_state_of(session_key: &SessionKey) -> String {
+    format!("session:late:{{{}}}", hash_of(session_key))
+}
+
 /// Saves and reads one session.
 pub(crate) async fn assert_works(store: &RedisSessionStore) {
     store.ping().await.unwrap();
