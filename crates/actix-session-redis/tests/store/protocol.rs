@@ -147,7 +147,7 @@ async fn every_order_of_a_request_that_clears_and_one_that_does_not(redis: Serve
             let [clearing, changing] = [
                 Plan { changes, end: one },
                 Plan {
-                    changes: vec![Change::Set("b"), Change::Add("n", 1)],
+                    changes: vec![Change::Set("b"), Change::Add("n", 1), Change::Add("m", 1)],
                     end: other,
                 },
             ];

@@ -46,15 +46,13 @@ impl Run {
             return self.check_fields(stored, &wrote);
         };
         ensure!(stored.is_none(), "the session is back");
-        match self.heir() {
-            None => Ok(()),
-            Some(heir) => {
-                let in_time = |r: &Record| r.end != End::Renew && r.wrote_at() < Some(gone_at);
-                let mut requests = self.of(|r| r.wrote_at().is_some() && in_time(r));
-                requests.push(heir);
-                self.check_renewed(heir, &requests)
-            }
-        }
+        let Some(renewal) = self.renewal() else {
+            return Ok(());
+        };
+        let is_in_time = |at| at < gone_at;
+        let mut requests = self.of(|r| r.end != End::Renew && r.wrote_at().is_some_and(is_in_time));
+        requests.push(renewal);
+        self.check_renewed(renewal, &requests)
     }
 
     /// When the first session was gone, for whatever reason.
@@ -64,8 +62,8 @@ impl Run {
         ended.chain(removed).min()
     }
 
-    /// The request that the first session has ended for, if it was renewed.
-    fn heir(&self) -> Option<&Record> {
+    /// The request for which the first session has ended, if that was to renew it.
+    fn renewal(&self) -> Option<&Record> {
         let gone_at = self.gone_at()?;
         let mut renewals = self.records.iter().filter(|r| r.end == End::Renew);
         renewals.find(|r| r.times.ended_at == Some(gone_at))
@@ -80,37 +78,37 @@ impl Run {
 
     /// The new session holds what the request that renewed it made of it, and what had been written
     /// before: unless it was ended or removed, too.
-    fn check_renewed(&self, heir: &Record, requests: &[&Record]) -> Result<(), String> {
-        let SessionCookie::Names(key) = &heir.cookie else {
-            return self.check_loss(heir);
+    fn check_renewed(&self, renewal: &Record, requests: &[&Record]) -> Result<(), String> {
+        let SessionCookie::Names(key) = &renewal.cookie else {
+            return self.check_loss(renewal);
         };
         ensure!(*key != self.first_session, "the session key is the same");
         let Some(stored) = self.stored(key) else {
-            return self.check_loss(heir);
+            return self.check_loss(renewal);
         };
-        let ended_at = heir.times.ended_at.unwrap_or_default();
+        let ended_at = renewal.times.ended_at.unwrap_or_default();
         let mut purges = self.purges_after(ended_at);
         ensure!(
-            !purges.any(|r| self.is_known(heir, r.times.done_at)),
+            !purges.any(|r| self.is_known(renewal, r.times.done_at)),
             "the logout has missed it"
         );
         ensure!(
             !self.removals().any(|at| at > ended_at),
             "what was removed is back"
         );
-        if self.is_forgotten(heir) {
-            ensure!(*stored == heir.own(), "{stored:?} is not its own");
+        if self.is_forgotten(renewal) {
+            ensure!(*stored == renewal.own(), "{stored:?} is not its own");
             return Ok(());
         }
         self.check_fields(stored, requests)
     }
 
     /// Of both sessions, the first one and the new one.
-    fn check_loss(&self, heir: &Record) -> Result<(), String> {
-        let mut purges = self.purges_after(heir.times.ended_at.unwrap_or_default());
+    fn check_loss(&self, renewal: &Record) -> Result<(), String> {
+        let mut purges = self.purges_after(renewal.times.ended_at.unwrap_or_default());
         let is_ended = purges.next().is_some() || self.removals().next().is_some();
         ensure!(
-            is_ended || self.is_forgotten(heir),
+            is_ended || self.is_forgotten(renewal),
             "a renewal has lost both sessions"
         );
         Ok(())
@@ -118,26 +116,26 @@ impl Run {
 
     /// Whether Redis has lost what it would tell somebody who has renewed the session, and asks again
     /// since a reply was lost.
-    fn is_forgotten(&self, heir: &Record) -> bool {
-        let told_at = heir.times.told_at.unwrap_or(usize::MAX);
-        match heir.clears {
-            true => !self.is_known(heir, told_at),
-            false => !self.has_last_state(heir, told_at),
+    fn is_forgotten(&self, renewal: &Record) -> bool {
+        let told_at = renewal.times.told_at.unwrap_or(usize::MAX);
+        match renewal.clears {
+            true => !self.is_known(renewal, told_at),
+            false => !self.has_last_state(renewal, told_at),
         }
     }
 
     /// Until that turn, Redis knows of a session that it was renewed.
-    fn is_known(&self, heir: &Record, until: usize) -> bool {
-        self.is_kept(heir, until, Event::TombstoneEvicted, TOMBSTONE)
-            || self.has_last_state(heir, until)
+    fn is_known(&self, renewal: &Record, until: usize) -> bool {
+        self.is_kept(renewal, until, Event::TombstoneEvicted, TOMBSTONE)
+            || self.has_last_state(renewal, until)
     }
 
-    fn has_last_state(&self, heir: &Record, until: usize) -> bool {
-        !heir.clears && self.is_kept(heir, until, Event::LastStateEvicted, LAST_STATE)
+    fn has_last_state(&self, renewal: &Record, until: usize) -> bool {
+        !renewal.clears && self.is_kept(renewal, until, Event::LastStateEvicted, LAST_STATE)
     }
 
-    fn is_kept(&self, heir: &Record, until: usize, evicted: Event, ttl: Duration) -> bool {
-        let ended_at = heir.times.ended_at.unwrap_or_default();
+    fn is_kept(&self, renewal: &Record, until: usize, evicted: Event, ttl: Duration) -> bool {
+        let ended_at = renewal.times.ended_at.unwrap_or_default();
         let events = self.events.iter();
         let between = events.filter(|(at, _)| (ended_at..until).contains(at));
         let between: Vec<_> = between.map(|(_, event)| *event).collect();
@@ -157,9 +155,9 @@ impl Run {
 
     /// Every other session is that of one request, and holds what that has written itself.
     fn check_other_sessions(&self) -> Result<(), String> {
-        let heir = self.heir();
-        let is_heir = |r: &Record| heir.is_some_and(|heir| ptr::eq(heir, r));
-        for request in self.of(|r| !is_heir(r)) {
+        let renewal = self.renewal();
+        let is_it = |r: &Record| renewal.is_some_and(|renewal| ptr::eq(renewal, r));
+        for request in self.of(|r| !is_it(r)) {
             let is_new = self.is_newcomer(request);
             let (may_begin, must_begin) = match request.end {
                 End::Save => (true, true),
