@@ -68,10 +68,26 @@ impl Wrk {
             .split(' ')
             .map(str::parse)
             .collect::<Result<_, _>>()?;
-        let &[requests, duration, p50, p99, errors] = &figures[..] else {
+        let &[
+            requests,
+            duration,
+            p50,
+            p99,
+            connect,
+            read,
+            write,
+            status,
+            timeout,
+        ] = &figures[..]
+        else {
             bail!("wrk says:{log}");
         };
-        ensure!(errors == 0, "{errors} of {requests} requests failed");
+        let failed = connect + read + write + status + timeout;
+        ensure!(
+            failed == 0,
+            "{failed} of {requests} requests failed: {status} by their status, {timeout} after two seconds; \
+             the connection of {connect} when it was made, of {read} when read, of {write} when written to"
+        );
         let [duration, p50, p99] = [duration, p50, p99].map(Duration::from_micros);
         let load = Load {
             requests,
