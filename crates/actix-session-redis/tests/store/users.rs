@@ -70,7 +70,7 @@ fn app_with(store: &RedisSessionStore, setup: &Setup) -> TestApp {
         let own = web::scope("")
             .wrap(from_fn(routes::wait_at_the_desk))
             .service((end_others, end_others_at_last, current_of_list))
-            .service((expires_in, refuses, remember))
+            .service((expires_in, refuses, remember, remember_here))
             .service((password_login, password_login_in_place, mixed_up_login));
         let devices = web::scope("")
             .app_data(Data::new(store.clone()))
@@ -175,6 +175,19 @@ async fn password_login_in_place(
     user: Path<String>,
 ) -> Result<&'static str> {
     log_in_with(&session, &current, &store, &user).await
+}
+
+/// Without a new session.
+#[get("/remember-here/{seconds}")]
+async fn remember_here(
+    session: Session,
+    current: CurrentSession,
+    seconds: Path<u64>,
+) -> Result<&'static str> {
+    let lifetime = Duration::from_secs(*seconds);
+    current.set_lifetime(lifetime).map_err(ErrorConflict)?;
+    session.insert("n", 1)?;
+    Ok("remembered")
 }
 
 /// Begun as that of one, and completed as that of another, or of nobody.

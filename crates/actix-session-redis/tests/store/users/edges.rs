@@ -122,7 +122,7 @@ async fn a_session_gets_its_lifetime_with_the_write_that_adopts_it() {
     let setup = Setup::consistent();
     let app = app_with(&store, &setup);
     let browser = app.browser_with_cookie(setup.signed_cookie(&built_in_session(&redis)));
-    browser.get("/devices/remember/Ada/2592000").await.text();
+    browser.get("/devices/remember-here/2592000").await.text();
     for prefix in ["session:", "built-in:"] {
         let left = redis.pttl(&only_one(&redis, prefix));
         assert!(left > 29 * 86_400_000, "{prefix}: {left}");

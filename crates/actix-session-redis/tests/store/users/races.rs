@@ -139,6 +139,25 @@ async fn a_login_that_was_begun_before_end_all_is_void() {
     }
 }
 
+#[actix_web::test]
+async fn a_login_in_a_session_that_is_not_the_users_any_more_is_void() {
+    let redis = TestRedis::start().await;
+    let store = redis.store_with(with_users);
+    let app = super::app_with_devices(&store);
+    for (meanwhile, then) in [
+        ("/remove/user", "cart=\"1\""),
+        ("/set/user/Bob", "cart=\"1\" user=\"Bob\""),
+    ] {
+        let browser = log_in(&app, "Ada").await;
+        browser.get("/set/cart/1").await.text();
+        let others = async { browser.get(meanwhile).await.text() };
+        let again = "/devices/password-login-in-place/Ada";
+        let (login, _) = browser.get_slowly(again, others).await;
+        assert_eq!(login.status, 409, "{login:?}");
+        assert_eq!(browser.get("/read").await.text(), then);
+    }
+}
+
 async fn end_all(store: &RedisSessionStore) -> usize {
     store.sessions_of("Ada").end_all().await.unwrap()
 }
@@ -233,6 +252,19 @@ async fn errors_of_a_login_by_hand_are_typed() {
     assert_matches!(refused.typed(), Error::SessionLimit { limit: 1 });
 }
 
+/// Redis carries the write out, and its reply does not come through.
+async fn losing_the_first_write(redis: &TestRedis) -> Proxy {
+    redis.learn(&script_called("write"));
+    let mut is_lost = false;
+    let proxy = Proxy::before(redis, move |command| {
+        match command.is_write() && !mem::replace(&mut is_lost, true) {
+            true => Fate::LoseReply,
+            false => Fate::Forward,
+        }
+    });
+    proxy.await
+}
+
 /// The first try has changed whose it says it is: that is no sign that somebody else has written.
 #[actix_web::test]
 async fn a_write_that_is_repeated_counts_once_even_if_it_enters_the_session_anew() {
@@ -247,15 +279,7 @@ async fn a_write_that_is_repeated_counts_once_even_if_it_enters_the_session_anew
     let aged = format!("{} {} 1", words[0], words[1]);
     redis.put_in_session(&session, &[(b"\xFFuser", aged.as_bytes())]);
 
-    redis.learn(&script_called("write"));
-    let mut is_lost = false;
-    let proxy = Proxy::before(&redis, move |command| {
-        match command.is_write() && !mem::replace(&mut is_lost, true) {
-            true => Fate::LoseReply,
-            false => Fate::Forward,
-        }
-    });
-    let proxy = proxy.await;
+    let proxy = losing_the_first_write(&redis).await;
     let store = proxy.store_with(options);
     let own = copy(&key);
     in_a_request(async move {
@@ -275,16 +299,8 @@ async fn a_session_whose_change_of_hands_is_repeated_is_in_one_index_only() {
     let redis = TestRedis::start().await;
     let plain = redis.store_with(with_users);
     for becomes in [Some("\"Bob\""), None] {
-        redis.learn(&script_called("write"));
         let key = save(&plain, "Ada").await;
-        let mut is_lost = false;
-        let proxy = Proxy::before(&redis, move |command| {
-            match command.is_write() && !mem::replace(&mut is_lost, true) {
-                true => Fate::LoseReply,
-                false => Fate::Forward,
-            }
-        });
-        let proxy = proxy.await;
+        let proxy = losing_the_first_write(&redis).await;
         let store = proxy.store_with(with_users);
         let own = copy(&key);
         in_a_request(async move {
@@ -304,6 +320,22 @@ async fn a_session_whose_change_of_hands_is_repeated_is_in_one_index_only() {
         assert_eq!(indexes.len(), becomes.iter().count(), "{indexes:?}");
         plain.sessions_of("Bob").end_all().await.unwrap();
     }
+}
+
+#[actix_web::test]
+async fn what_a_store_without_users_writes_stays_in_the_list() {
+    let redis = TestRedis::start().await;
+    let (store, without) = (redis.store_with(with_users), redis.store());
+    let key = save(&store, "Ada").await;
+    let own = copy(&key);
+    in_a_request(async move {
+        let mut state = without.load(&own).await.unwrap().unwrap();
+        state.insert("n".to_owned(), "1".to_owned());
+        without.update(own, state, &HOUR).await.unwrap();
+    })
+    .await;
+    assert_eq!(redis.state(&hash_of(&key)).unwrap()["n"], "1");
+    assert_eq!(store.sessions_of("Ada").count().await.unwrap(), 1);
 }
 
 #[actix_web::test]
