@@ -5,13 +5,13 @@ use testbed::{By, Chromium, Person, Process, Program, ReservedPort, Server};
 use crate::pictures::picture;
 
 /// The example, running.
-struct Devices {
+pub(crate) struct Devices {
     _process: Process,
     port: ReservedPort,
 }
 
 impl Devices {
-    fn start(redis: &Server) -> Self {
+    pub(crate) fn start(redis: &Server) -> Self {
         let port = ReservedPort::any().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_devices-under-test"));
         command
@@ -26,12 +26,12 @@ impl Devices {
         }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.port.address())
     }
 }
 
-fn log_in(person: &Person, url: &str, name: &str, device: &str) {
+pub(crate) fn log_in(person: &Person, url: &str, name: &str, device: &str) {
     person.opens(url);
     person.types(name, By::Name("name"));
     person.types(device, By::Name("device"));

@@ -1,11 +1,18 @@
-use testbed::{By, Chromium};
+use testbed::{By, Chromium, Person, Server};
 
-use crate::{counter::start, pictures::picture};
+use crate::{
+    counter::start,
+    devices::{Devices, log_in},
+    pictures::picture,
+};
 
 /// What normal text needs at least: <https://www.w3.org/TR/WCAG22/#contrast-minimum>.
 const LEAST_CONTRAST: f64 = 4.5;
 
+/// Of all that has text of its own.
 const COLOURS: &str = "
+    const has_text = element =>
+        [...element.childNodes].some(it => it.nodeType == Node.TEXT_NODE && it.data.trim());
     const colours = element => {
         const ink = getComputedStyle(element).color;
         while (getComputedStyle(element).backgroundColor == 'rgba(0, 0, 0, 0)') {
@@ -13,7 +20,7 @@ const COLOURS: &str = "
         }
         return [ink, getComputedStyle(element).backgroundColor];
     };
-    return [...document.querySelectorAll('h1, p, code, a, footer, footer strong')].map(colours)";
+    return [...document.querySelectorAll('body *')].filter(has_text).map(colours)";
 
 /// Red, green and blue of `rgb(1, 2, 3)`.
 fn luminance(colour: &str) -> f64 {
@@ -39,6 +46,34 @@ fn contrast(ink: &str, paper: &str) -> f64 {
     (ink / paper).max(paper / ink)
 }
 
+fn sees_text_in_light_and_in_dark(person: &Person, url: &str, page: &str) {
+    let papers = ["light", "dark"].map(|scheme| {
+        person.prefers(scheme);
+        person.opens(url);
+        person.takes_a_picture(&picture(&format!("{page}-{scheme}")));
+        let colours: Vec<(String, String)> = person.finds_out(COLOURS);
+        assert!(colours.len() > 2, "{page}: {colours:?}");
+        for (ink, paper) in &colours {
+            let contrast = contrast(ink, paper);
+            assert!(
+                contrast >= LEAST_CONTRAST,
+                "{page}, {scheme}: {ink} on {paper}"
+            );
+        }
+        luminance(&colours[0].1)
+    });
+    assert!(papers[0] > 0.5 && papers[1] < 0.1, "{page}: {papers:?}");
+}
+
+fn does_not_scroll_sideways(person: &Person, url: &str, page: &str) {
+    person.holds_a_screen_of(320);
+    person.opens(url);
+    person.takes_a_picture(&picture(&format!("{page}-narrow")));
+    let (needed, there): (f64, f64) =
+        person.finds_out("return [document.documentElement.scrollWidth, innerWidth]");
+    assert!(needed <= there, "{page}: {needed} of {there}");
+}
+
 #[test]
 fn text_can_be_read_in_light_and_in_dark() {
     let Some(chromium) = Chromium::start() else {
@@ -46,19 +81,9 @@ fn text_can_be_read_in_light_and_in_dark() {
     };
     let stack = start();
     let ada = chromium.person();
-    let papers = ["light", "dark"].map(|scheme| {
-        ada.prefers(scheme);
-        ada.opens(&stack.url());
-        ada.takes_a_picture(&picture(&format!("counter-{scheme}")));
-        let colours: Vec<(String, String)> = ada.finds_out(COLOURS);
-        assert!(colours.len() > 5, "{colours:?}");
-        for (ink, paper) in &colours {
-            let contrast = contrast(ink, paper);
-            assert!(contrast >= LEAST_CONTRAST, "{scheme}: {ink} on {paper}");
-        }
-        luminance(&colours[0].1)
-    });
-    assert!(papers[0] > 0.5 && papers[1] < 0.1, "{papers:?}");
+    sees_text_in_light_and_in_dark(&ada, &stack.url(), "counter");
+    let nowhere = format!("{}/nowhere", stack.url());
+    sees_text_in_light_and_in_dark(&ada, &nowhere, "counter-404");
 }
 
 #[test]
@@ -68,11 +93,25 @@ fn a_narrow_screen_shows_the_longest_name_without_scrolling_sideways() {
     };
     let stack = start();
     let ada = chromium.person();
-    ada.holds_a_screen_of(320);
-    ada.opens(&format!("{}/dbset/{}", stack.url(), "x".repeat(256)));
-    ada.takes_a_picture(&picture("counter-narrow"));
-    assert!(ada.reads(By::Tag("code")).contains(&"x".repeat(256)));
-    let (needed, there): (f64, f64) =
-        ada.finds_out("return [document.documentElement.scrollWidth, innerWidth]");
-    assert!(needed <= there, "{needed} of {there}");
+    let name = "x".repeat(256);
+    let url = format!("{}/dbset/{name}", stack.url());
+    does_not_scroll_sideways(&ada, &url, "counter");
+    assert!(ada.reads(By::Tag("code")).contains(&name));
+}
+
+#[test]
+fn the_devices_of_a_user_can_be_read_on_any_screen() {
+    let Some(chromium) = Chromium::start() else {
+        return;
+    };
+    let redis = Server::start();
+    let site = Devices::start(&redis);
+    let (ada, phone) = (chromium.person(), chromium.person());
+    sees_text_in_light_and_in_dark(&ada, &site.url(), "login");
+    let longest = "x".repeat(60);
+    log_in(&phone, &site.url(), &longest, &longest);
+    log_in(&ada, &site.url(), &longest, "Laptop at home");
+    sees_text_in_light_and_in_dark(&ada, &site.url(), "devices");
+    does_not_scroll_sideways(&ada, &site.url(), "devices");
+    assert!(ada.reads(By::Tag("ul")).contains(&longest));
 }

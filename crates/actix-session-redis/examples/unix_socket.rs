@@ -2,7 +2,8 @@
 //! touch nothing but sessions, and in a database of their own.
 //!
 //! ```text
-//! redis-cli ACL SETUSER shop on '>secret' '~session:*' +@read +@write +@scripting +@connection
+//! redis-cli ACL SETUSER shop on '>secret' '~session:*' \
+//!     +@read +@write +@transaction +@scripting +@connection
 //! REDIS_URL='redis+unix:///run/redis/redis.sock?db=1&user=shop&pass=secret' \
 //!     cargo run --example unix_socket
 //! ```

@@ -24,9 +24,8 @@ pub enum Error {
     /// The URL or the settings of the connection pool are not usable.
     ///
     /// Comes from [`RedisSessionStore::from_url`](crate::RedisSessionStore::from_url) and
-    /// [`RedisPool::from_url`](crate::RedisPool::from_url) only. Remedy: a URL of the form
-    /// `redis://[user][:password@]host[:port][/db]` or `redis+unix:///path[?db=N]`, in which what
-    /// has a meaning of its own in URLs is [percent-encoded].
+    /// [`RedisPool::from_url`](crate::RedisPool::from_url) only. Remedy: a URL as in the table there,
+    /// in which what has a meaning of its own in URLs is [percent-encoded].
     ///
     /// [percent-encoded]: https://www.rfc-editor.org/rfc/rfc3986#section-2.1
     #[error("invalid Redis URL: {reason}")]

@@ -102,6 +102,24 @@ fn what_a_page_links_to_in_this_folder_is_there() {
     }
 }
 
+#[test]
+fn what_a_page_refers_to_by_a_name_is_defined_on_it() {
+    for (path, page) in pages() {
+        let defined = prose(&page).filter_map(|line| Some(definition(line)?.0));
+        let defined: BTreeSet<_> = defined.collect();
+        for line in prose(&page) {
+            let ends = line.split("][").skip(1);
+            let names = ends.filter_map(|rest| Some(rest.split_once(']')?.0));
+            // In a URL, brackets are around what may be left out.
+            let names =
+                names.filter(|name| name.starts_with(|it: char| it == '`' || it.is_alphanumeric()));
+            for name in names {
+                assert!(defined.contains(name), "{}: [{name}]", path.display());
+            }
+        }
+    }
+}
+
 /// In the documentation there are no files, but pages.
 #[test]
 fn what_a_page_links_to_in_this_folder_has_a_page_of_the_documentation() {
