@@ -1,8 +1,4 @@
-use std::{
-    ops::RangeInclusive,
-    sync::{Arc, Once},
-    time::Duration,
-};
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
@@ -10,7 +6,7 @@ use crate::{
     client::{Client, Connector},
     error::Error,
     pool::RedisPool,
-    session::{BuiltInNames, KeyRing, Keyspace, Limit, MergeRules, Policy, Rules, Seals, Sessions},
+    session::{BuiltInNames, KeyRing, Keyspace, Limit, MergeRules, Policy, Seals, Sessions},
     store::RedisSessionStore,
     telemetry::events::{self, Log},
     users::AtLimit,
@@ -437,13 +433,17 @@ impl RedisSessionStoreBuilder {
             self.merge_rules.count_here();
         }
         let keyspace = Keyspace::new(self.key_prefix, built_in, is_sealed);
-        let rules = Rules::new(self.max_state_bytes, self.merge_rules, self.policy);
-        let sessions = Sessions::new(Arc::clone(&client), keyspace, rules);
+        let sessions = Sessions::new(
+            Arc::clone(&client),
+            keyspace,
+            self.policy,
+            self.merge_rules,
+            self.max_state_bytes,
+        );
         RedisSessionStore {
             client,
             sessions: Arc::new(sessions),
             anonymous_during_outage: self.anonymous_during_outage,
-            nested: Arc::new(Once::new()),
         }
     }
 

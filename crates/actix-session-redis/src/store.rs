@@ -1,4 +1,4 @@
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 
 use actix_session::storage::{LoadError, SaveError, SessionKey, SessionStore, UpdateError};
 use actix_web::cookie::time::Duration;
@@ -61,8 +61,6 @@ pub struct RedisSessionStore {
     pub(crate) client: Arc<Client>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) anonymous_during_outage: bool,
-    /// Whether it has been said that there are two session middlewares.
-    pub(crate) nested: Arc<Once>,
 }
 
 impl RedisSessionStore {
@@ -145,7 +143,7 @@ impl RedisSessionStore {
         let op = self.client.operation("modify");
         let modified = async {
             let names = self.sessions.names(session_key);
-            let modified = self.sessions.modify(&op, &names, change).await?;
+            let modified = self.sessions.record(&op, &names).modify(change).await?;
             modified.ok_or(Error::Gone)
         };
         op.of(modified).await
@@ -153,21 +151,11 @@ impl RedisSessionStore {
 
     /// If it is the session middleware of a request that asks.
     fn request_session<'a>(&'a self, op: &'a Operation<'a>) -> Option<RequestSession<'a>> {
-        let session = RequestSession::of_middleware(&self.sessions, op)?;
-        self.warn_if(session.is_nested());
-        Some(session)
-    }
-
-    /// Of two session middlewares around one handler, the outer one takes what the inner one has
-    /// left of the session: nothing.
-    fn warn_if(&self, is_nested: bool) {
-        if is_nested {
-            self.nested.call_once(events::nested);
-        }
+        RequestSession::of_middleware(&self.sessions, op)
     }
 }
 
-/// Each asks for the session of a request, or for that of whoever calls the store by hand.
+/// Each asks for the session of a request; or for any session, by hand: whatever its requests do.
 impl SessionStore for RedisSessionStore {
     async fn load(&self, session_key: &SessionKey) -> Result<Option<State>, LoadError> {
         let op = &self.client.operation("load");
@@ -181,7 +169,11 @@ impl SessionStore for RedisSessionStore {
                         .load(session_key, self.anonymous_during_outage)
                         .await
                 }
-                None => self.load_by_hand(op, session_key).await,
+                None => {
+                    let names = self.sessions.names(session_key);
+                    let found = self.sessions.record(op, &names).read(false).await;
+                    found.map(|found| found.map(|snapshot| snapshot.state))
+                }
             };
             match &loaded {
                 Ok(Some(_)) => {}
@@ -229,8 +221,18 @@ impl SessionStore for RedisSessionStore {
             match self.request_session(op) {
                 Some(session) => session.update(&session_key, &state, ttl).await,
                 None => {
-                    let replaced = self.replace_by_hand(op, &session_key, &state, ttl);
-                    replaced.await.map(|()| None)
+                    let names = self.sessions.names(&session_key);
+                    if RequestScope::session_of(&self.sessions)
+                        .is_some_and(|it| it.names.id == names.id)
+                    {
+                        op.observation.log.there_is_another_middleware();
+                    }
+                    let session = self.sessions.record(op, &names);
+                    if session.replace(&state, Terms::only(ttl)).await? == Effect::Gone {
+                        events::write_dropped();
+                        op.observation.turns_out(Outcome::Ended);
+                    }
+                    Ok(None)
                 }
             }
         };
@@ -245,7 +247,14 @@ impl SessionStore for RedisSessionStore {
         let refreshed = async {
             match self.request_session(op) {
                 Some(session) => session.refresh(session_key, ttl).await,
-                None => self.refresh_by_hand(op, session_key, ttl).await,
+                None => {
+                    let names = self.sessions.names(session_key);
+                    let session = self.sessions.record(op, &names);
+                    if session.refresh(None, Terms::only(ttl)).await? == Effect::Gone {
+                        op.observation.turns_out(Outcome::Missing);
+                    }
+                    Ok(())
+                }
             }
         };
         Ok(op.of(refreshed).await?)
@@ -256,61 +265,15 @@ impl SessionStore for RedisSessionStore {
         let ended = async {
             match self.request_session(op) {
                 Some(session) => session.end(session_key).await,
-                None => self.end_by_hand(op, session_key).await,
+                None => {
+                    let names = self.sessions.names(session_key);
+                    if !self.sessions.record(op, &names).end(None).await? {
+                        op.observation.turns_out(Outcome::Ended);
+                    }
+                    Ok(())
+                }
             }
         };
         Ok(op.of(ended).await?)
-    }
-}
-
-/// By hand: whatever the requests of the session do.
-impl RedisSessionStore {
-    async fn load_by_hand(
-        &self,
-        op: &Operation<'_>,
-        session_key: &SessionKey,
-    ) -> Result<Option<State>, Error> {
-        let names = self.sessions.names(session_key);
-        let found = self.sessions.read(op, &names).await?;
-        Ok(found.map(|snapshot| snapshot.state))
-    }
-
-    async fn replace_by_hand(
-        &self,
-        op: &Operation<'_>,
-        session_key: &SessionKey,
-        state: &State,
-        ttl: &Duration,
-    ) -> Result<(), Error> {
-        let names = self.sessions.names(session_key);
-        self.warn_if(RequestScope::is_around(&self.sessions, &names.id));
-        let replaced = self.sessions.replace(op, &names, state, Terms::only(ttl));
-        if replaced.await? == Effect::Gone {
-            events::write_dropped();
-            op.observation.turns_out(Outcome::Ended);
-        }
-        Ok(())
-    }
-
-    async fn refresh_by_hand(
-        &self,
-        op: &Operation<'_>,
-        session_key: &SessionKey,
-        ttl: &Duration,
-    ) -> Result<(), Error> {
-        let names = self.sessions.names(session_key);
-        let refreshed = self.sessions.refresh(op, &names, None, Terms::only(ttl));
-        if refreshed.await? == Effect::Gone {
-            op.observation.turns_out(Outcome::Missing);
-        }
-        Ok(())
-    }
-
-    async fn end_by_hand(&self, op: &Operation<'_>, session_key: &SessionKey) -> Result<(), Error> {
-        let names = self.sessions.names(session_key);
-        if !self.sessions.end(op, &names, None).await? {
-            op.observation.turns_out(Outcome::Ended);
-        }
-        Ok(())
     }
 }

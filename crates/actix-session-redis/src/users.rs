@@ -172,7 +172,11 @@ impl UserSessions<'_> {
     /// [refused](AtLimit::Refuse), unless the request comes with one of these; and those of [the type](Self#errors).
     pub async fn begin_login(&self) -> Result<Login, Error> {
         let (sessions, user) = (&self.store.sessions, self.user()?);
-        let has_one = RequestScope::is_of(sessions, user);
+        let session = RequestScope::session_of(sessions);
+        let owner = session
+            .as_ref()
+            .and_then(|it| it.snapshot.details.owner.as_ref());
+        let has_one = owner.is_some_and(|owner| user.is(&owner.user));
         sessions.begin_login(user, has_one).await
     }
 

@@ -1,15 +1,11 @@
-use actix_session::SessionExt as _;
+use actix_session::{SessionExt as _, SessionStatus};
 use actix_web::{
     body::{BoxBody, MessageBody},
     dev::{Service, ServiceRequest, ServiceResponse, forward_ready},
 };
+use futures_util::future::LocalBoxFuture;
 
-use super::{
-    cookie_keys,
-    options::{LocalBoxFuture, Options},
-    request_scope::RequestScope,
-    session_cookie,
-};
+use super::{cookie_keys, options::Options, request_scope::RequestScope, session_cookie};
 
 /// Inside the session middleware: says when the application runs, what it wants of its session, and
 /// which cookies are its own.
@@ -28,7 +24,7 @@ where
 {
     type Response = ServiceResponse<BoxBody>;
     type Error = S::Error;
-    type Future = LocalBoxFuture<Result<Self::Response, Self::Error>>;
+    type Future = LocalBoxFuture<'static, Result<Self::Response, Self::Error>>;
 
     forward_ready!(application);
 
@@ -42,7 +38,7 @@ where
         {
             let answer = (self.options.on_outage)(request.request(), &error);
             let response = request.into_response(answer);
-            scope.application_ends(None, session_cookie::count(response.headers()));
+            scope.application_ends(false, session_cookie::count(response.headers()));
             return Box::pin(async { Ok(response) });
         }
         let response = self.application.call(request);
@@ -51,8 +47,9 @@ where
             if let Some(scope) = scope {
                 let response = response.as_ref().ok();
                 let status = response.map(|response| response.request().get_session().status());
+                let renews = status == Some(SessionStatus::Renewed);
                 let headers = response.map(ServiceResponse::headers);
-                scope.application_ends(status, headers.map_or(0, session_cookie::count));
+                scope.application_ends(renews, headers.map_or(0, session_cookie::count));
             }
             response.map(ServiceResponse::map_into_boxed_body)
         })

@@ -6,11 +6,12 @@ use actix_web::{
     body::{BoxBody, MessageBody},
     dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
 };
+use futures_util::future::LocalBoxFuture;
 
 use super::{
     application::Application,
     cookie_keys::{CookieKeys, PreviousCookieKey},
-    options::{LocalBoxFuture, Options},
+    options::Options,
     request_scope::RequestScope,
 };
 
@@ -176,7 +177,7 @@ where
     type Error = Error;
     type Transform = InScope<M::Transform>;
     type InitError = M::InitError;
-    type Future = LocalBoxFuture<Result<Self::Transform, Self::InitError>>;
+    type Future = LocalBoxFuture<'static, Result<Self::Transform, Self::InitError>>;
 
     fn new_transform(&self, application: S) -> Self::Future {
         let options = self.options.clone();
@@ -213,7 +214,7 @@ where
 {
     type Response = ServiceResponse<BoxBody>;
     type Error = Error;
-    type Future = LocalBoxFuture<Result<Self::Response, Self::Error>>;
+    type Future = LocalBoxFuture<'static, Result<Self::Response, Self::Error>>;
 
     forward_ready!(sessions);
 

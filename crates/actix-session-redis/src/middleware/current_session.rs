@@ -88,7 +88,9 @@ impl CurrentSession {
 
     /// Asks for a lifetime of its own for the session, shorter or longer than that of the session
     /// middleware ("remember me"): from the write of this request on, the session lives so long after
-    /// each write, or each request if sessions slide, and its cookie too.
+    /// each write, or each request if sessions slide, and its cookie too. (With `BrowserSession`,
+    /// actix-session's default, reading prolongs the session and not the cookie: where sessions slide,
+    /// use `PersistentSession`.)
     ///
     /// It becomes true when the session is written, so call it where something changes, as at login.
     /// It stays with the session when that is renewed, unless by a login. The
@@ -121,11 +123,6 @@ impl CurrentSession {
     /// begins anew, even if it was theirs before.
     pub fn complete_login(&self, login: Login) {
         self.scope.wish(|wishes| wishes.login = Some(login));
-    }
-
-    /// Redis says so, at this moment.
-    pub(super) async fn is_still_there(&self) -> bool {
-        matches!(self.expires_in().await, Ok(Some(_)))
     }
 
     pub(super) fn of(scope: Arc<RequestScope>) -> Self {

@@ -1,6 +1,6 @@
 //! How `ConsistentSessions` answers, and what it adds to the answers of others.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -14,7 +14,6 @@ use super::{
     session_cookie,
 };
 
-pub(super) type LocalBoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 type OnFailure = Arc<dyn Fn(&HttpRequest, &crate::Error) -> HttpResponse + Send + Sync>;
 
 #[derive(Clone)]
@@ -27,7 +26,10 @@ pub(super) struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            on_outage: Arc::new(|_, _| unavailable()),
+            on_outage: Arc::new(|_, _| {
+                let mut response = HttpResponse::ServiceUnavailable();
+                response.insert_header((RETRY_AFTER, "1")).finish()
+            }),
             on_refused_login: Arc::new(|_, error| HttpResponse::Conflict().body(error.to_string())),
             cache_headers: true,
         }
@@ -42,11 +44,6 @@ impl fmt::Debug for Options {
     }
 }
 
-fn unavailable() -> HttpResponse {
-    let mut response = HttpResponse::ServiceUnavailable();
-    response.insert_header((RETRY_AFTER, "1")).finish()
-}
-
 impl Options {
     /// The last word on a response.
     pub(super) async fn finish(
@@ -55,9 +52,9 @@ impl Options {
         scope: &Arc<RequestScope>,
         remade: Option<HeaderValue>,
     ) -> ServiceResponse<BoxBody> {
-        let outcome = scope.outcome();
-        let has_got_one = session_cookie::count(response.headers()) > outcome.application_cookies;
-        let mut response = match &outcome.failure {
+        let verdict = scope.verdict();
+        let has_got_one = session_cookie::count(response.headers()) > verdict.application_cookies;
+        let mut response = match &verdict.failure {
             Some(error) => {
                 let answer = match error.is_refused_login() {
                     true => &self.on_refused_login,
@@ -65,19 +62,19 @@ impl Options {
                 };
                 let mut answer = answer(response.request(), error);
                 if has_got_one
-                    && outcome.cookie == CookieFate::Goes
+                    && verdict.cookie == CookieFate::Goes
                     && let Some(cookie) = response.headers().get_all(SET_COOKIE).last()
                 {
-                    let cookie = session_cookie::with_max_age(cookie.clone(), outcome.max_age);
+                    let cookie = session_cookie::with_max_age(cookie.clone(), verdict.max_age);
                     answer.headers_mut().append(SET_COOKIE, cookie);
                 }
                 response.into_response(answer)
             }
             None => {
                 let headers = response.headers_mut();
-                session_cookie::settle(&outcome, headers);
+                session_cookie::settle(&verdict, headers);
                 if let Some(cookie) = remade {
-                    session_cookie::replace(cookie, &outcome, scope, headers).await;
+                    session_cookie::append_remade(cookie, &verdict, scope, headers).await;
                 }
                 response.map_into_boxed_body()
             }
@@ -92,22 +89,19 @@ impl Options {
         has_got_one: bool,
         headers: &mut HeaderMap,
     ) {
-        if self.cache_headers {
-            let came_with_one = !matches!(scope.loaded(), Loaded::Nothing);
-            set_cache_headers(came_with_one || has_got_one, headers);
+        if !self.cache_headers {
+            return;
         }
-    }
-}
-
-fn set_cache_headers(depends_on_session: bool, headers: &mut HeaderMap) {
-    let varies = |value: &HeaderValue| {
-        let mut names = value.to_str().unwrap_or_default().split(',').map(str::trim);
-        names.any(|name| name == "*" || name.eq_ignore_ascii_case("cookie"))
-    };
-    if !headers.get_all(VARY).any(varies) {
-        headers.append(VARY, HeaderValue::from_static("Cookie"));
-    }
-    if depends_on_session && !headers.contains_key(CACHE_CONTROL) {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+        let varies = |value: &HeaderValue| {
+            let mut names = value.to_str().unwrap_or_default().split(',').map(str::trim);
+            names.any(|name| name == "*" || name.eq_ignore_ascii_case("cookie"))
+        };
+        if !headers.get_all(VARY).any(varies) {
+            headers.append(VARY, HeaderValue::from_static("Cookie"));
+        }
+        let depends_on_session = has_got_one || !matches!(scope.loaded(), Loaded::Nothing);
+        if depends_on_session && !headers.contains_key(CACHE_CONTROL) {
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+        }
     }
 }

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use actix_session::SessionStatus;
 use actix_web::cookie::time;
 use tokio::task::futures::TaskLocalFuture;
 
@@ -16,7 +15,7 @@ use super::current_key::CurrentKey;
 use crate::{
     error::Error,
     lock::lock,
-    session::{Login, Names, SessionId, Sessions, Snapshot, Terms, User},
+    session::{Login, Names, SessionId, Sessions, Snapshot, Terms},
 };
 
 tokio::task_local! {
@@ -39,7 +38,7 @@ struct Scope {
     wishes: Wishes,
     /// The session goes on as that of a login, without the lifetime that it has had.
     logs_in: bool,
-    outcome: Outcome,
+    verdict: Verdict,
 }
 
 /// What the application asks for when its session is written.
@@ -64,8 +63,10 @@ enum Stage {
     #[default]
     Loading,
     ApplicationRuns,
-    /// With what the application wants of its session, if it has answered.
-    Closing(Option<SessionStatus>),
+    /// `renews`: the application wants its session to go on under another key.
+    Closing {
+        renews: bool,
+    },
 }
 
 /// The session that the request came with.
@@ -105,7 +106,7 @@ pub(crate) enum CookieFate {
 
 /// What the response needs to know.
 #[derive(Default)]
-pub(crate) struct Outcome {
+pub(crate) struct Verdict {
     /// Why the response is replaced.
     pub(crate) failure: Option<Error>,
     pub(crate) cookie: CookieFate,
@@ -148,41 +149,25 @@ impl RequestScope {
         is_ours.then_some(current)
     }
 
-    /// Whether the caller is inside the application, and this is the session of its request.
-    pub(crate) fn is_around(store: &Arc<Sessions>, id: &SessionId) -> bool {
-        Self::current().is_some_and(|current| {
-            let scope = lock(&current.scope);
-            let is_ours = |ours| Arc::ptr_eq(ours, store);
-            matches!(&scope.loaded, Loaded::Session(loaded) if loaded.names.id == *id)
-                && scope.store.as_ref().is_some_and(is_ours)
-                && scope.stage == Stage::ApplicationRuns
-        })
-    }
-}
-
-/// For the sessions of a user.
-impl RequestScope {
-    /// Whether the session of the request that the caller is in is this user's.
-    pub(crate) fn is_of(store: &Arc<Sessions>, user: &User) -> bool {
-        Self::current().is_some_and(|current| {
-            let scope = lock(&current.scope);
-            let is_ours = scope
-                .store
-                .as_ref()
-                .is_some_and(|ours| Arc::ptr_eq(ours, store));
-            let Loaded::Session(loaded) = &scope.loaded else {
-                return false;
-            };
-            let owner = loaded.snapshot.details.owner.as_ref();
-            is_ours && owner.is_some_and(|owner| user.is(&owner.user))
-        })
+    /// That of the request that the caller is in, if it is one of this store.
+    pub(crate) fn session_of(store: &Arc<Sessions>) -> Option<Arc<LoadedSession>> {
+        let current = Self::current()?;
+        let scope = lock(&current.scope);
+        let is_ours = scope
+            .store
+            .as_ref()
+            .is_some_and(|it| Arc::ptr_eq(it, store));
+        match &scope.loaded {
+            Loaded::Session(loaded) if is_ours => Some(Arc::clone(loaded)),
+            _ => None,
+        }
     }
 }
 
 /// For the store.
 impl RequestScope {
     /// The first that was loaded is the session of the request.
-    pub(crate) fn has_loaded(&self, loaded: Loaded) {
+    pub(crate) fn remember_loaded(&self, loaded: Loaded) {
         let mut scope = lock(&self.scope);
         if matches!(scope.loaded, Loaded::Nothing) {
             scope.loaded = loaded;
@@ -203,7 +188,7 @@ impl RequestScope {
 
     /// Whether the session goes on under another key.
     pub(crate) fn renews(&self) -> bool {
-        lock(&self.scope).stage == Stage::Closing(Some(SessionStatus::Renewed))
+        lock(&self.scope).stage == Stage::Closing { renews: true }
     }
 
     pub(crate) fn wishes(&self) -> Wishes {
@@ -211,16 +196,16 @@ impl RequestScope {
     }
 
     pub(crate) fn set_cookie(&self, cookie: CookieFate) {
-        lock(&self.scope).outcome.cookie = cookie;
+        lock(&self.scope).verdict.cookie = cookie;
     }
 
-    pub(crate) fn logs_in(&self) {
+    pub(crate) fn note_login(&self) {
         lock(&self.scope).logs_in = true;
     }
 
     pub(crate) fn fail(&self, error: Error) {
-        let outcome = &mut lock(&self.scope).outcome;
-        (outcome.failure, outcome.cookie) = (Some(error), CookieFate::Stays);
+        let verdict = &mut lock(&self.scope).verdict;
+        (verdict.failure, verdict.cookie) = (Some(error), CookieFate::Stays);
     }
 }
 
@@ -252,22 +237,22 @@ impl RequestScope {
         }
     }
 
-    pub(crate) fn application_ends(&self, status: Option<SessionStatus>, cookies: usize) {
+    pub(crate) fn application_ends(&self, renews: bool, cookies: usize) {
         let mut scope = lock(&self.scope);
-        scope.stage = Stage::Closing(status);
-        scope.outcome.application_cookies = cookies;
+        scope.stage = Stage::Closing { renews };
+        scope.verdict.application_cookies = cookies;
     }
 
-    pub(crate) fn outcome(&self) -> Outcome {
+    pub(crate) fn verdict(&self) -> Verdict {
         let mut scope = lock(&self.scope);
         let of_session = match &scope.loaded {
             Loaded::Session(loaded) if !scope.logs_in => loaded.snapshot.details.lifetime(),
             _ => None,
         };
         let max_age = scope.wishes.lifetime.or(of_session);
-        Outcome {
+        Verdict {
             max_age,
-            ..take(&mut scope.outcome)
+            ..take(&mut scope.verdict)
         }
     }
 }

@@ -35,16 +35,14 @@ impl<'a> RequestSession<'a> {
         op: &'a Operation<'a>,
     ) -> Option<Self> {
         let scope = RequestScope::of_middleware(sessions)?;
+        if scope.is_nested {
+            op.observation.log.there_is_another_middleware();
+        }
         Some(Self {
             sessions,
             op,
             scope,
         })
-    }
-
-    /// Whether another session middleware is around the one that asks.
-    pub(crate) fn is_nested(&self) -> bool {
-        self.scope.is_nested
     }
 
     /// `is_anonymous`: in an outage, the application runs without the session.
@@ -54,7 +52,7 @@ impl<'a> RequestSession<'a> {
         is_anonymous: bool,
     ) -> Result<Option<State>, Error> {
         let names = self.sessions.names(session_key);
-        let loaded = match self.sessions.find(self.op, &names).await {
+        let loaded = match self.sessions.record(self.op, &names).find().await {
             Ok(Found::Session(snapshot)) => {
                 return Ok(Some(self.remember(session_key, names, snapshot)));
             }
@@ -73,7 +71,7 @@ impl<'a> RequestSession<'a> {
             }
             Err(error) => return Err(error),
         };
-        self.scope.has_loaded(loaded);
+        self.scope.remember_loaded(loaded);
         // Not `None`: the middleware would forget the key, and a logout could not end what has taken the
         // place of this session.
         Ok(Some(State::new()))
@@ -85,7 +83,7 @@ impl<'a> RequestSession<'a> {
         let state = replace(&mut snapshot.state, copy);
         let session_key = CurrentKey::copy(session_key);
         self.scope
-            .has_loaded(Loaded::Session(Arc::new(LoadedSession {
+            .remember_loaded(Loaded::Session(Arc::new(LoadedSession {
                 session_key,
                 names,
                 snapshot,
@@ -124,10 +122,10 @@ impl<'a> RequestSession<'a> {
                     names, snapshot, ..
                 } = &*loaded;
                 if self.sessions.is_login(snapshot, state, terms) {
-                    self.scope.logs_in();
+                    self.scope.note_login();
                 }
-                let renewed = self.sessions.renew(self.op, names, snapshot, state, terms);
-                renewed.await
+                let session = self.sessions.record(self.op, names);
+                session.renew(snapshot, state, terms).await
             }
             // It has come too late, and brings nothing of its own.
             Loaded::Ended { late: true } if state.is_empty() => Ok(Renewal::Undone),
@@ -157,7 +155,10 @@ impl<'a> RequestSession<'a> {
                 let LoadedSession {
                     names, snapshot, ..
                 } = &*loaded;
-                sessions.update(op, names, snapshot, state, terms).await
+                sessions
+                    .record(op, names)
+                    .update(snapshot, state, terms)
+                    .await
             }
             Loaded::Ended { late: true } => Ok(Effect::Gone),
             Loaded::Ended { late: false } => match self.begin(state, terms).await {
@@ -165,7 +166,7 @@ impl<'a> RequestSession<'a> {
                 begun => begun.map(|_| Effect::Gone),
             },
             Loaded::Unavailable { error, .. } => Err(error),
-            Loaded::Nothing => sessions.replace(op, &names, state, terms).await,
+            Loaded::Nothing => sessions.record(op, &names).replace(state, terms).await,
         };
         match written {
             Ok(Effect::Done) => self.scope.set_cookie(CookieFate::Repeats),
@@ -195,7 +196,8 @@ impl<'a> RequestSession<'a> {
         };
         let wishes = self.scope.wishes();
         let terms = wishes.terms(ttl);
-        let refreshed = self.sessions.refresh(self.op, &names, snapshot, terms);
+        let session = self.sessions.record(self.op, &names);
+        let refreshed = session.refresh(snapshot, terms);
         match refreshed.await {
             Ok(Effect::Done) => {}
             Ok(Effect::Fresh) => self.scope.set_cookie(CookieFate::Stays),
@@ -214,15 +216,11 @@ impl<'a> RequestSession<'a> {
             return Ok(());
         }
         let names = self.sessions.names(session_key);
+        let session = self.sessions.record(self.op, &names);
         let ended = match self.scope.loaded() {
             Loaded::Unavailable { error, .. } => Err(error),
-            Loaded::Session(loaded) => {
-                let snapshot = Some(&loaded.snapshot);
-                self.sessions.end(self.op, &names, snapshot).await
-            }
-            Loaded::Ended { .. } | Loaded::Nothing => {
-                self.sessions.end(self.op, &names, None).await
-            }
+            Loaded::Session(loaded) => session.end(Some(&loaded.snapshot)).await,
+            Loaded::Ended { .. } | Loaded::Nothing => session.end(None).await,
         };
         match ended {
             Ok(true) => {}

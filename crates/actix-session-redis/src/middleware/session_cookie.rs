@@ -9,7 +9,7 @@ use actix_web::{
 
 use super::{
     current_session::CurrentSession,
-    request_scope::{CookieFate, Outcome, RequestScope},
+    request_scope::{CookieFate, RequestScope, Verdict},
 };
 
 /// How many cookies a response sets.
@@ -18,10 +18,10 @@ pub(super) fn count(headers: &HeaderMap) -> usize {
 }
 
 /// The session cookie is the one that comes after those of the application, whatever its name.
-pub(super) fn settle(outcome: &Outcome, headers: &mut HeaderMap) {
+pub(super) fn settle(verdict: &Verdict, headers: &mut HeaderMap) {
     let goes = |cookie: &HeaderValue| {
         let mut attributes = cookie.as_bytes().split(|&byte| byte == b';');
-        match outcome.cookie {
+        match verdict.cookie {
             CookieFate::Goes => true,
             CookieFate::Repeats => attributes.any(|attribute| attribute.starts_with(b" Max-Age=")),
             CookieFate::Stays => false,
@@ -29,11 +29,11 @@ pub(super) fn settle(outcome: &Outcome, headers: &mut HeaderMap) {
     };
     let cookies: Vec<_> = headers.remove(SET_COOKIE).collect();
     for (number, cookie) in cookies.into_iter().enumerate() {
-        if number < outcome.application_cookies {
+        if number < verdict.application_cookies {
             headers.append(SET_COOKIE, cookie);
             continue;
         }
-        let cookie = with_max_age(cookie, outcome.max_age);
+        let cookie = with_max_age(cookie, verdict.max_age);
         if goes(&cookie) {
             headers.append(SET_COOKIE, cookie);
         }
@@ -42,15 +42,16 @@ pub(super) fn settle(outcome: &Outcome, headers: &mut HeaderMap) {
 
 /// A cookie that was made anew for the session of the request goes as well, unless the request has ended
 /// that session or replaced it, or others have meanwhile: then the browser may have a better one.
-pub(super) async fn replace(
+pub(super) async fn append_remade(
     remade: HeaderValue,
-    outcome: &Outcome,
+    verdict: &Verdict,
     scope: &Arc<RequestScope>,
     headers: &mut HeaderMap,
 ) {
-    let has_one = count(headers) > outcome.application_cookies;
-    if !has_one && CurrentSession::of(Arc::clone(scope)).is_still_there().await {
-        headers.append(SET_COOKIE, with_max_age(remade, outcome.max_age));
+    let has_one = count(headers) > verdict.application_cookies;
+    let session = CurrentSession::of(Arc::clone(scope));
+    if !has_one && matches!(session.expires_in().await, Ok(Some(_))) {
+        headers.append(SET_COOKIE, with_max_age(remade, verdict.max_age));
     }
 }
 

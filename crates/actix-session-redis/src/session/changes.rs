@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{
     details::OwnChanges,
     seal::Stored,
-    state::{State, field, fields, is_same, is_unchanged, set_field},
+    state::{State, field, fields, is_same, set_field},
 };
 use crate::error::Error;
 
@@ -84,11 +84,6 @@ pub(crate) struct Other {
 }
 
 impl<'a> Changes<'a> {
-    /// Nothing but the difference, if nobody else writes the session.
-    pub(crate) fn between(base: &'a State, ours: &'a State) -> Self {
-        MergeRules::default().changes(base, ours)
-    }
-
     /// The difference, on condition that all that was seen is still there.
     pub(crate) fn exactly(base: &'a State, ours: &'a State) -> Self {
         let all = fields(base).chain(fields(ours)).map(|(name, _)| name);
@@ -189,10 +184,11 @@ impl MergeRules {
     pub(crate) fn changes<'a>(&self, base: &'a State, ours: &'a State) -> Changes<'a> {
         let mut changes = Changes::default();
         for (name, value) in fields(ours) {
-            if is_unchanged(name, base, ours) {
+            let before = field(base, name);
+            if is_same(before.as_deref(), Some(&value)) {
                 continue;
             }
-            match self.guarded(name, field(base, name), &value) {
+            match self.guarded(name, before, &value) {
                 Some(guarded) => changes.guarded.push((name, guarded)),
                 None => changes.set.push((name, value)),
             }
@@ -228,7 +224,7 @@ impl MergeRules {
     /// # Errors
     ///
     /// [`Error::MergePanicked`] when the application's own function panics.
-    pub(crate) fn meet(
+    pub(crate) fn resolve_conflicts(
         &self,
         changes: &mut Changes<'_>,
         base: &State,

@@ -27,18 +27,17 @@ pub(crate) struct Limit {
     pub(crate) refuses: bool,
 }
 
-/// A session that is to be entered.
-pub(crate) struct Entering<'a> {
-    pub(crate) id: &'a SessionId,
-    /// The session whose place it takes.
-    pub(crate) from: Option<&'a SessionId>,
-    /// Since when what enters it has been under way.
+/// For what a session is entered.
+pub(crate) struct Enters {
+    pub(crate) user: User,
+    /// It is theirs already, and is to stay entered.
+    pub(crate) stays: bool,
+    /// Since when that has been under way, if all sessions of the user may have been ended meanwhile.
     pub(crate) since: Option<i64>,
     /// When it was entered the last time, wherever that was.
     pub(crate) after: Option<i64>,
-    pub(crate) ttl_ms: i64,
-    /// It is the user's already, and is to stay entered.
-    pub(crate) stays: bool,
+    /// A login is completed that was begun.
+    pub(crate) is_login: bool,
     pub(crate) limit: Option<Limit>,
 }
 
@@ -76,13 +75,17 @@ impl<'a> Index<'a> {
         }
     }
 
+    /// `from`: the session whose place it takes.
     pub(crate) async fn enter(
         &self,
-        entering: &Entering<'_>,
+        id: &SessionId,
+        from: Option<&SessionId>,
+        ttl_ms: i64,
+        enters: &Enters,
         gone: &[Entry],
     ) -> Result<Entered, Error> {
         let has_former = self.redis_keys.len() > 1;
-        let refuses = entering.limit.is_some_and(|limit| limit.refuses);
+        let refuses = enters.limit.is_some_and(|limit| limit.refuses);
         let former = match has_former && refuses {
             true => {
                 self.leave(gone).await?;
@@ -91,24 +94,24 @@ impl<'a> Index<'a> {
             }
             false => 0,
         };
-        let limit = entering
+        let limit = enters
             .limit
             .map(|limit| limit.sessions.saturating_sub(former));
         let text = |number: Option<i64>| number.map(|it| it.to_string()).unwrap_or_default();
         let flag = |is: bool| if is { "1" } else { "" };
         let add_arguments = |command: &mut Cmd| {
-            command.arg(entering.id.as_ref());
-            command.arg(entering.from.map_or("", |from| from.as_ref()));
-            command.arg(text(entering.since));
-            command.arg(entering.ttl_ms.saturating_mul(2).saturating_add(GRACE_MS));
-            command.arg(flag(entering.stays));
+            command.arg(id.as_ref());
+            command.arg(from.map_or("", |from| from.as_ref()));
+            command.arg(text(enters.since));
+            command.arg(ttl_ms.saturating_mul(2).saturating_add(GRACE_MS));
+            command.arg(flag(enters.stays));
             command.arg(text(limit.and_then(|limit| limit.try_into().ok())));
-            command.arg(flag(refuses)).arg(text(entering.after));
+            command.arg(flag(refuses)).arg(text(enters.after));
             add_entries(command, gone);
         };
-        let (entered, until, all) = self.run(0, &ENTER, 4, add_arguments, understand).await?;
+        let (entered, until, all) = self.run(0, &ENTER, add_arguments).await?;
         let owner = Owner::new(self.user.id.clone(), entered, until);
-        Ok(match (entered, entering.limit) {
+        Ok(match (entered, enters.limit) {
             (..0, _) => Entered::Overtaken,
             (0, _) if has_former => Entered::Refused(self.counted().await?),
             (0, _) => Entered::Refused(Entries::of([(until, all)])),
@@ -131,7 +134,7 @@ impl<'a> Index<'a> {
             let gone: Vec<_> = gone.cloned().collect();
             for gone in gone.chunks(1000) {
                 let add_arguments = |command: &mut Cmd| add_entries(command, gone);
-                self.run(name, &LEAVE, 3, add_arguments, |_| Ok(())).await?;
+                self.run::<Value>(name, &LEAVE, add_arguments).await?;
             }
         }
         Ok(())
@@ -158,7 +161,7 @@ impl<'a> Index<'a> {
         // The current name last: who moves meanwhile moves there.
         let mut found = Vec::with_capacity(self.redis_keys.len());
         for name in (0..self.redis_keys.len()).rev() {
-            let reply = self.run(name, &ENTRIES, 4, add_arguments, understand);
+            let reply = self.run(name, &ENTRIES, add_arguments);
             found.push(reply.await?);
         }
         found.reverse();
@@ -180,9 +183,7 @@ impl<'a> Index<'a> {
                         command.arg(id.as_ref());
                     }
                 };
-                let reply: Reply = self
-                    .run(name, &END_ALL, 4, add_arguments, understand)
-                    .await?;
+                let reply: Reply = self.run(name, &END_ALL, add_arguments).await?;
                 time = time.max(reply.0);
                 found.push(reply);
             }
@@ -190,31 +191,27 @@ impl<'a> Index<'a> {
         Ok(Entries::of(found))
     }
 
-    async fn run<T: Send>(
+    async fn run<T: FromRedisValue + Send>(
         &self,
         name: usize,
         script: &Script,
-        keys: usize,
         add_arguments: impl Fn(&mut Cmd) + Sync,
-        understand: impl Fn(Value) -> Result<T, Failure> + Sync,
     ) -> Result<T, Error> {
         let redis_keys = &self.redis_keys[name].each_ref().map(String::as_str);
-        let (add_arguments, understand) = (&add_arguments, &understand);
+        let add_arguments = &add_arguments;
         let run = |redis: Arc<Connection>| async move {
-            let reply = script.run(&redis, &redis_keys[..keys], add_arguments);
-            understand(reply.await?)
+            parse(script.run(&redis, redis_keys, add_arguments).await?)
         };
         self.client.run(self.op, run).await
     }
 }
 
-/// Of the current name.
 pub(super) fn add_entries(command: &mut Cmd, entries: &[Entry]) {
     for Entry { id, entered, .. } in entries {
         command.arg(id.as_ref()).arg(entered);
     }
 }
 
-pub(super) fn understand<T: FromRedisValue>(reply: Value) -> Result<T, Failure> {
+pub(super) fn parse<T: FromRedisValue>(reply: Value) -> Result<T, Failure> {
     from_redis_value(reply).map_err(|_| out_of_step())
 }

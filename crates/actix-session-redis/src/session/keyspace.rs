@@ -121,7 +121,6 @@ impl PartialEq for User {
 }
 
 /// What a session is called.
-#[derive(Clone)]
 pub(crate) struct Names {
     pub(crate) id: SessionId,
     /// With the session key, if its values are sealed and it is known.
@@ -144,14 +143,6 @@ impl Names {
     /// What seals the values of this session, for one operation.
     pub(crate) fn seal<'a>(&'a self, seals: &'a Seals) -> Seal<'a> {
         seals.of(self.id.as_ref(), &self.secrets)
-    }
-}
-
-/// Without the session key, which the others have in them.
-impl fmt::Debug for Names {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut names = f.debug_struct("Names");
-        names.field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -207,6 +198,11 @@ impl Keyspace {
         }
     }
 
+    /// Whether a write sends the whole state: there are no fields to write one by one.
+    pub(crate) fn is_written_whole(&self) -> bool {
+        self.layout() == Layout::BuiltIn
+    }
+
     /// Whether sessions of the built-in store become ours.
     pub(crate) fn adopts(&self) -> bool {
         matches!(self.built_in, BuiltInNames::Adopted { .. })
@@ -244,15 +240,15 @@ impl Keyspace {
     }
 
     /// What a tombstone says of a successor.
-    pub(crate) fn tell<'a>(&self, successor: &'a Names) -> &'a str {
+    pub(crate) fn encode_successor<'a>(&self, successor: &'a Names) -> &'a str {
         match (&self.built_in, &successor.built_in) {
             (BuiltInNames::Used { prefix }, Some(name)) => &name[prefix.len()..],
             _ => successor.id.as_ref(),
         }
     }
 
-    /// Of which successor a tombstone has [told](Self::tell).
-    pub(crate) fn told(&self, successor: Vec<u8>) -> Option<Names> {
+    /// What a tombstone says of a successor, [read](Self::encode_successor).
+    pub(crate) fn decode_successor(&self, successor: Vec<u8>) -> Option<Names> {
         let successor = String::from_utf8(successor).ok()?;
         match self.built_in {
             BuiltInNames::Used { .. } => {

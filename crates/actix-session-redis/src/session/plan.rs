@@ -1,14 +1,17 @@
 //! What a write makes of a session beside its state.
 
 use super::{
+    Sessions,
     changes::Changes,
     details::{Details, OwnChanges, Policy, Terms},
     entry::Owner,
-    index::Limit,
+    index::Enters,
     keyspace::User,
+    record::Record,
+    snapshot::Snapshot,
     state::State,
 };
-use crate::error::Error;
+use crate::{client::Operation, error::Error};
 
 pub(super) struct Plan {
     pub(super) before: Details,
@@ -22,20 +25,6 @@ pub(super) struct Plan {
     pub(super) changes_hands: bool,
     /// It is written only if it says of its owner what it did.
     owner_matters: bool,
-}
-
-/// For what a session is entered.
-pub(super) struct Enters {
-    pub(super) user: User,
-    /// It is theirs already, and is to stay entered.
-    pub(super) stays: bool,
-    /// Since when that has been under way, if all sessions of the user may have been ended meanwhile.
-    pub(super) since: Option<i64>,
-    /// When it was entered the last time, wherever that was.
-    pub(super) after: Option<i64>,
-    /// A login is completed that was begun.
-    pub(super) is_login: bool,
-    pub(super) limit: Option<Limit>,
 }
 
 /// The session that a write is about.
@@ -107,7 +96,7 @@ impl Plan {
     }
 
     /// The session has been entered.
-    pub(super) fn is_entered(&mut self, owner: Owner) {
+    pub(super) fn enter_as(&mut self, owner: Owner) {
         if self.enters.as_ref().is_some_and(|enters| !enters.stays) {
             self.latest = Some(owner.latest_write());
         }
@@ -115,7 +104,7 @@ impl Plan {
     }
 
     /// The session is not given a TTL by this write.
-    pub(super) fn keeps_ttl(&mut self) {
+    pub(super) fn keep_ttl(&mut self) {
         self.details.ttl_ms = self.before.ttl_ms.or(self.details.ttl_ms);
     }
 
@@ -154,5 +143,57 @@ fn under_way_since(
         (None, Some(entered)) => Ok(Some(entered)),
         // It was theirs already, and nobody knows since when.
         (None, None) => Ok((base == Some(user)).then_some(1)),
+    }
+}
+
+impl Record<'_> {
+    /// What becomes of its details; `None` if it has come to its end.
+    pub(super) async fn plan(
+        &self,
+        snapshot: &Snapshot,
+        ours: &State,
+        terms: Terms<'_>,
+    ) -> Result<Option<Plan>, Error> {
+        self.plan_from(&snapshot.state, &snapshot.details, ours, terms)
+            .await
+    }
+
+    pub(super) async fn plan_from(
+        &self,
+        base: &State,
+        details: &Details,
+        ours: &State,
+        terms: Terms<'_>,
+    ) -> Result<Option<Plan>, Error> {
+        let user = self.sessions.policy.user(base);
+        let plan = self
+            .sessions
+            .plan(self.op, Of::Known(details), user.as_ref(), ours, terms)?;
+        if plan.is_none() {
+            self.expire(details.owner.as_ref()).await?;
+        }
+        Ok(plan)
+    }
+}
+
+impl Sessions {
+    /// That a login is void since the application is wrong is told to its operators.
+    pub(super) fn plan(
+        &self,
+        op: &Operation<'_>,
+        of: Of<'_>,
+        base: Option<&User>,
+        state: &State,
+        terms: Terms<'_>,
+    ) -> Result<Option<Plan>, Error> {
+        let policy = &self.policy;
+        let plan = Plan::new(policy, of, base, state, terms);
+        if let (Err(Error::Overtaken), Some(login), Some(field)) =
+            (&plan, terms.login, &policy.user_field)
+            && let Some(mistake) = policy.mistake(login, state)
+        {
+            op.observation.log.login_is_mistaken(field, mistake);
+        }
+        plan
     }
 }

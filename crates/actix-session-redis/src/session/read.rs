@@ -2,13 +2,11 @@
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
-use futures_util::future::try_join;
-
 use super::{
-    end::end_as_there,
-    record::Record,
+    Sessions,
+    keyspace::Names,
+    record::{Record, or_if_unreadable},
     snapshot::{Origin, Snapshot},
-    storage::or_if_unreadable,
 };
 use crate::error::Error;
 
@@ -17,75 +15,95 @@ use crate::error::Error;
 #[expect(clippy::large_enum_variant)]
 pub(crate) enum Found {
     Session(Snapshot),
-    /// That it has ended, as far as that is remembered, and if somebody has looked.
+    /// That it has ended, as far as that is remembered.
     Tombstone {
         age: Duration,
     },
     Nothing,
 }
 
-impl Found {
-    pub(super) fn session(self) -> Option<Snapshot> {
-        match self {
-            Self::Session(snapshot) => Some(snapshot),
-            Self::Tombstone { .. } | Self::Nothing => None,
-        }
+impl Record<'_> {
+    /// For a request of the session, which may have ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unreadable`] when something else is there than a session.
+    pub(crate) async fn find(&self) -> Result<Found, Error> {
+        Ok(match self.read(true).await? {
+            Some(snapshot) => Found::Session(snapshot),
+            None => match self.ended_ago().await? {
+                Some(age) => Found::Tombstone { age },
+                None => Found::Nothing,
+            },
+        })
     }
-}
 
-/// With the tombstone, if there is no session.
-///
-/// # Errors
-///
-/// [`Error::Unreadable`] when something else is there than a session.
-pub(super) async fn find(session: &Record<'_>, may_refresh: bool) -> Result<Found, Error> {
-    match read(session, may_refresh).await? {
-        Found::Nothing => Ok(found_ended(session.ended_ago().await?)),
-        found => Ok(found),
-    }
-}
-
-fn found_ended(age: Option<Duration>) -> Found {
-    age.map_or(Found::Nothing, |age| Found::Tombstone { age })
-}
-
-/// `may_refresh`: the session may be prolonged, so it pays to know how long it lives.
-///
-/// # Errors
-///
-/// [`Error::Unreadable`] when something else is there than a session.
-pub(super) async fn read(session: &Record<'_>, may_refresh: bool) -> Result<Found, Error> {
-    let with_ttl = may_refresh && session.storage.rules.refreshes.load(Relaxed);
-    let left_ms = |found: &Snapshot| session.storage.rules.policy.left_ms(&found.details);
-    let (ours, has_copy) = session.read(with_ttl).await?;
-    match (ours, session.copy()) {
-        (None, Some(copy)) if has_copy => match try_join(session.ended_ago(), copy.read()).await? {
-            (None, found) => Ok(found.map_or(Found::Nothing, Found::Session)),
-            // It was ended by the index, just before it was adopted.
-            (ended, _) => copy.remove().await.map(|()| found_ended(ended)),
-        },
-        (Some(ours), Some(_)) if matches!(ours.origin, Origin::Copied) && !has_copy => {
-            end_as_there(session, &ours).await?;
-            Ok(Found::Nothing)
+    /// `may_refresh`: the session may be prolonged, so it pays to know how long it lives.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unreadable`] when something else is there than a session.
+    pub(crate) async fn read(&self, may_refresh: bool) -> Result<Option<Snapshot>, Error> {
+        let sessions = self.sessions;
+        let with_ttl = may_refresh && sessions.refreshes.load(Relaxed);
+        let (ours, has_copy) = self.fetch(with_ttl).await?;
+        let Some(ours) = ours else {
+            return match has_copy {
+                true => self.find_unadopted().await,
+                false => Ok(None),
+            };
+        };
+        if matches!(ours.origin, Origin::Copied) && self.copy_key().is_some() && !has_copy {
+            self.end_as_there(&ours).await?;
+            return Ok(None);
         }
         // Without a tombstone: the request that finds this out is none of a session that was ended.
-        (Some(found), _) if left_ms(&found).is_some_and(|left_ms| left_ms <= 0) => {
-            session.expire(found.details.owner.as_ref()).await?;
-            Ok(Found::Nothing)
+        if matches!(sessions.policy.left_ms(&ours.details), Some(..=0)) {
+            self.expire(ours.details.owner.as_ref()).await?;
+            return Ok(None);
         }
-        (found, _) => Ok(found.map_or(Found::Nothing, Found::Session)),
+        Ok(Some(ours))
+    }
+
+    /// One that is there as its copy only.
+    async fn find_unadopted(&self) -> Result<Option<Snapshot>, Error> {
+        match self.read_unadopted().await? {
+            (None, found) => Ok(found),
+            // It was ended by the index, just before it was adopted.
+            (Some(_), _) => self.remove_copy().await.map(|()| None),
+        }
+    }
+
+    /// What is there by now; what cannot be read is no session.
+    pub(super) async fn read_again(&self, may_refresh: bool) -> Result<Option<Snapshot>, Error> {
+        or_if_unreadable(self.read(may_refresh).await, None)
+    }
+
+    /// How many milliseconds the session has left to live in Redis; negative if it is gone.
+    async fn left_ms_in_redis(&self) -> Result<i64, Error> {
+        match self.ttl_left_ms().await? {
+            // It may not have been adopted yet.
+            ..0 => {
+                let copy = or_if_unreadable(self.read_copy().await, None)?;
+                Ok(copy.and_then(|copy| copy.ttl_left_ms()).unwrap_or(-1))
+            }
+            left_ms => Ok(left_ms),
+        }
     }
 }
 
-/// How many milliseconds the session has left to live; negative if it is gone.
-pub(super) async fn ttl_left_ms(session: &Record<'_>) -> Result<i64, Error> {
-    let left_ms = session.ttl_left_ms().await?;
-    match session.copy() {
-        // It was not adopted yet.
-        Some(copy) if left_ms < 0 => {
-            let copy = or_if_unreadable(copy.read().await, None)?;
-            Ok(copy.and_then(|copy| copy.ttl_left_ms()).unwrap_or(-1))
-        }
-        _ => Ok(left_ms),
+impl Sessions {
+    /// How long the session lives, if nobody uses it; `None` if it is gone.
+    pub(crate) async fn expires_in(
+        &self,
+        names: &Names,
+        snapshot: &Snapshot,
+    ) -> Result<Option<Duration>, Error> {
+        let op = &self.client.operation("expires_in");
+        let session = self.record(op, names);
+        let in_redis_ms = op.of(session.left_ms_in_redis()).await?;
+        let left_ms = self.policy.left_ms(&snapshot.details);
+        let left_ms = in_redis_ms.min(left_ms.unwrap_or(i64::MAX));
+        Ok(u64::try_from(left_ms).ok().map(Duration::from_millis))
     }
 }

@@ -6,7 +6,6 @@ use tokio::time::Instant;
 
 use super::{details::Details, seal::Stored, state::State};
 
-#[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) state: State,
     pub(crate) details: Details,
@@ -18,7 +17,6 @@ pub(crate) struct Snapshot {
     ttl_left_ms: Option<u64>,
 }
 
-#[derive(Debug)]
 pub(crate) enum Origin {
     Ours,
     /// With a copy in the layout of the store built into actix-session.
@@ -28,15 +26,21 @@ pub(crate) enum Origin {
 }
 
 impl Snapshot {
-    pub(crate) fn now(state: State, ttl_left_ms: Option<u64>) -> Self {
+    pub(crate) fn now(state: State) -> Self {
         Self {
             state,
             details: Details::default(),
             origin: Origin::Ours,
             stored: Stored::default(),
             read: Instant::now(),
-            ttl_left_ms,
+            ttl_left_ms: None,
         }
+    }
+
+    /// Negative: nobody asked, or it has none.
+    pub(crate) fn with_ttl(mut self, ttl_left_ms: i64) -> Self {
+        self.ttl_left_ms = ttl_left_ms.try_into().ok();
+        self
     }
 
     /// How many milliseconds it had left to live when it was read, if somebody asked.

@@ -48,11 +48,6 @@ pub(crate) fn set_field(state: &mut State, name: &str, json: Cow<'_, str>) {
     state.insert(name.to_owned(), json.into_owned());
 }
 
-/// Whether a field is the same in both, or in neither.
-pub(crate) fn is_unchanged(name: &str, base: &State, ours: &State) -> bool {
-    is_same(field(base, name).as_deref(), field(ours, name).as_deref())
-}
-
 /// Whether all fields that were `loaded` have been removed, even if some were set anew: by
 /// `Session::clear`, which actix-session does not tell from other changes.
 ///

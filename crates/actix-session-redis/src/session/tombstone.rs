@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use deadpool_redis::redis::{Cmd, Value};
 
 use super::{
-    keyspace::{Keyspace, Names, SessionId, TOKEN_LENGTH, User},
+    keyspace::{Keyspace, Layout, Names, SessionId, TOKEN_LENGTH, User},
+    layout::{built_in, fields},
+    script::{BUILT_IN_END, END},
     seal::Seal,
     state::State,
 };
@@ -48,7 +50,17 @@ pub(crate) enum Ended {
     NotTheirs,
 }
 
-impl Ending<'_> {
+impl<'a> Ending<'a> {
+    /// With nothing in its place.
+    pub(crate) fn of(who: &'a str, whose: Option<&'a Whose<'a>>) -> Self {
+        Self {
+            who,
+            successor: None,
+            keep_last_state: None,
+            whose,
+        }
+    }
+
     pub(crate) async fn carry_out(
         &self,
         redis: Arc<Connection>,
@@ -61,7 +73,7 @@ impl Ending<'_> {
         let redis_keys = [&*session, tombstone, late].into_iter();
         let redis_keys: Vec<_> = redis_keys.chain(keyspace.copy(names)).collect();
         let milliseconds = |time: Duration| time.as_millis().to_string();
-        let successor = self.successor.map(|it| keyspace.tell(it));
+        let successor = self.successor.map(|it| keyspace.encode_successor(it));
         let add_arguments = |command: &mut Cmd| {
             command.arg(self.who).arg(successor.unwrap_or_default());
             command.arg(milliseconds(LIFETIME));
@@ -80,26 +92,34 @@ impl Ending<'_> {
                 }
             }
         };
-        let script = keyspace.layout().end_script();
+        let script = match keyspace.layout() {
+            Layout::Hash => &END,
+            Layout::BuiltIn => &BUILT_IN_END,
+        };
         let reply = script.run(&redis, &redis_keys, add_arguments).await?;
-        Ended::understand(reply, keyspace, seal)
+        Ended::parse(reply, keyspace, seal)
     }
 }
 
 impl Ended {
     /// From what `end.lua` returns, or `built_in_end.lua`.
-    pub(super) fn understand(
+    pub(super) fn parse(
         reply: Value,
         keyspace: &Keyspace,
         seal: &Seal<'_>,
     ) -> Result<Self, Failure> {
         let last_state = match reply {
             Value::BulkString(successor) => {
-                return Ok(Self::BySomebodyElse(keyspace.told(successor)));
+                return Ok(Self::BySomebodyElse(keyspace.decode_successor(successor)));
             }
             Value::Int(2) => return Ok(Self::NotTheirs),
             Value::Int(_) => return Ok(Self::ByUs(None)),
-            last_state => keyspace.layout().last_state(last_state, seal),
+            last_state => match keyspace.layout() {
+                Layout::Hash => {
+                    fields::parse(last_state, seal).map(|snapshot| snapshot.map(|it| it.state))
+                }
+                Layout::BuiltIn => built_in::parse(last_state),
+            },
         };
         match last_state {
             Err(Failure::Permanent(error)) => Ok(Self::ByUsUnread(error)),
@@ -129,5 +149,5 @@ pub(crate) async fn successor(
         ended => ended?,
     };
     let successor = ended.and_then(|ended| Some(ended.get(TOKEN_LENGTH..)?.to_vec()));
-    Ok(successor.and_then(|successor| keyspace.told(successor)))
+    Ok(successor.and_then(|successor| keyspace.decode_successor(successor)))
 }

@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Mutex,
-        atomic::{AtomicU16, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -146,13 +146,6 @@ pub(crate) fn unreadable(session: &dyn fmt::Display, reason: &str) {
     tracing::warn!(target: TARGET, %session, reason, "a session is unreadable, and left alone");
 }
 
-pub(crate) fn nested() {
-    tracing::warn!(
-        target: TARGET,
-        "there is a session middleware around another one: sessions lose their fields; remove one"
-    );
-}
-
 pub(crate) fn cookie_keys_unused() {
     tracing::warn!(
         target: TARGET,
@@ -173,10 +166,11 @@ pub(crate) fn late_changes_lost(error: &Error) {
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     lost_connections: Mutex<Repeated>,
-    /// One bit for each operation that is refused: all that a successful one looks at.
-    refused: AtomicU16,
+    /// Whether any operation is refused: all that a successful one looks at.
+    refused: AtomicBool,
     failing: Mutex<BTreeMap<(&'static str, &'static str), Failing>>,
     mistaken_logins: Mutex<Repeated>,
+    nested: AtomicBool,
 }
 
 /// The same message, told at most once in a while.
@@ -242,7 +236,7 @@ impl Log {
             failing.ends_with_success = matches!(error, Error::Refused { .. });
         }
         if failing.ends_with_success {
-            self.refused.fetch_or(bit(operation), Relaxed);
+            self.refused.store(true, Relaxed);
         }
     }
 
@@ -259,40 +253,31 @@ impl Log {
         }
     }
 
+    /// Of two session middlewares around one handler, the outer one takes what the inner one has
+    /// left of the session: nothing.
+    pub(crate) fn there_is_another_middleware(&self) {
+        if !self.nested.swap(true, Relaxed) {
+            tracing::warn!(
+                target: TARGET,
+                "there is a session middleware around another one: sessions lose their fields; remove one"
+            );
+        }
+    }
+
     pub(crate) fn succeeded(&self, operation: &'static str) {
-        if self.refused.load(Relaxed) & bit(operation) == 0 {
+        if !self.refused.load(Relaxed) {
             return;
         }
         let mut failing = lock(&self.failing);
-        self.refused.fetch_and(!bit(operation), Relaxed);
         for ((failed, _), failing) in failing.iter_mut() {
             if *failed == operation && std::mem::take(&mut failing.ends_with_success) {
                 let others = std::mem::take(&mut failing.message.untold);
                 tracing::info!(target: TARGET, operation, others, "Redis no longer refuses it");
             }
         }
+        let is_any = failing.values().any(|failing| failing.ends_with_success);
+        self.refused.store(is_any, Relaxed);
     }
-}
-
-fn bit(operation: &str) -> u16 {
-    let all = [
-        "load",
-        "save",
-        "update",
-        "update_ttl",
-        "delete",
-        "ping",
-        "check",
-        "modify",
-        "expires_in",
-        "begin_login",
-        "list_of_user",
-        "end_of_user",
-        "end_all_of_user",
-    ];
-    all.iter()
-        .position(|it| *it == operation)
-        .map_or(1 << 15, |position| 1 << position)
 }
 
 #[cfg(feature = "metrics")]

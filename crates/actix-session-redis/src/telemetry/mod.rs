@@ -2,5 +2,5 @@
 //! name. Nothing in here takes a session key, a state or a password.
 
 pub(crate) mod events;
-pub(crate) mod operation;
+pub(crate) mod observation;
 pub(crate) mod outcome;

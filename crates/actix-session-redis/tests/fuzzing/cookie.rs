@@ -38,12 +38,10 @@ pub(super) fn session_key(data: &[u8]) {
                 keyspace.tombstone(&names.id),
                 format!("session:ended:{{{ours}}}")
             );
-            let told = keyspace.told(keyspace.tell(&names).into());
+            let told = keyspace.decode_successor(keyspace.encode_successor(&names).into());
             // No session of ours has another kind of key.
             let expected = (is_one || !is_used).then_some(&names.id);
             assert_eq!(told.map(|told| told.id).as_ref(), expected);
-            let shown = format!("{names:?} {keyspace:?}");
-            assert!(!is_one || !shown.contains(text), "{shown}");
         }
     }
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::session::{
     Seals, User,
     entry::{Entries, Owner, Reply},
-    index::{add_entries, understand},
+    index::{add_entries, parse},
 };
 
 /// What `entries.lua` and `end_all.lua` return, of each of a user's names, and what `enter.lua` does.
@@ -29,14 +29,14 @@ pub(super) fn index_entries(data: &[u8]) {
             _ => reply(&mut input, enters && replies.is_empty()),
         };
         let came = wire_bytes(&reply);
-        let understood = within(COPIED, came, || match enters && replies.is_empty() {
-            true => understand(reply).map(|(entered, until, all)| {
+        let parsed = within(COPIED, came, || match enters && replies.is_empty() {
+            true => parse(reply).map(|(entered, until, all)| {
                 look_at_owner(entered, until);
                 (entered, all)
             }),
-            false => understand::<Reply>(reply),
+            false => parse::<Reply>(reply),
         });
-        match understood {
+        match parsed {
             Ok(reply) => replies.push((reply, came)),
             Err(failure) => return check(&failure),
         }

@@ -56,7 +56,7 @@ const CONSTANT_BYTES: usize = 4 * 1024;
 /// For what is no more than copied into fields of the session.
 const COPIED: usize = 16;
 
-/// For what is understood as JSON: `{"":0}` has 6 bytes, and takes more than 600 as a value of `serde_json`.
+/// For what is parsed as JSON: `{"":0}` has 6 bytes, and takes more than 600 as a value of `serde_json`.
 const JSON: usize = 128;
 
 /// Panics when more is allocated than `times` the bytes that have come, all that was freed again counted in.

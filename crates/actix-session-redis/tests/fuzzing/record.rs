@@ -25,7 +25,7 @@ use crate::{
         layout::{
             asked::Written,
             built_in,
-            fields::{OwnFields, Understood, understand},
+            fields::{OwnFields, parse},
         },
         state::{load_field, size, was_cleared},
         tombstone::Ended,
@@ -57,9 +57,9 @@ pub(super) fn hash_fields(data: &[u8]) {
         _ => hash(&mut input, &store),
     };
     let seal = store.seal();
-    let understood = within(COPIED, wire_bytes(&reply), || understand(reply, &seal));
-    if let Some(understood) = expected.compare(understood) {
-        live_on(data, &store, understood);
+    let parsed = within(COPIED, wire_bytes(&reply), || parse(reply, &seal));
+    if let Some(parsed) = expected.compare(parsed) {
+        live_on(data, &store, parsed);
     }
 }
 
@@ -124,7 +124,7 @@ pub(super) fn conflict(data: &[u8]) {
     };
     let came = wire_bytes(&reply);
     let seal = store.seal();
-    let others = match within(COPIED, came, || Written::understand(reply, &seal)) {
+    let others = match within(COPIED, came, || Written::parse(reply, &seal)) {
         Ok(Written::Conflict(others)) => others,
         Ok(Written::Done | Written::Gone) => return,
         Err(failure) => return check(&failure),
@@ -132,7 +132,7 @@ pub(super) fn conflict(data: &[u8]) {
     let rules = rules();
     within(JSON, 3 * (data.len() + came), || {
         let mut changes = rules.changes(&base, &ours);
-        let met = rules.meet(&mut changes, &base, &ours, others);
+        let met = rules.resolve_conflicts(&mut changes, &base, &ours, others);
         met.expect("the rule does not panic");
     });
 }
@@ -169,16 +169,16 @@ pub(super) fn end_reply(data: &[u8]) {
     let times = if is_used { JSON } else { COPIED };
     let seal = store.seal();
     let ended = within(times, wire_bytes(&reply), || {
-        Ended::understand(reply, &keyspace, &seal)
+        Ended::parse(reply, &keyspace, &seal)
     });
     match ended {
         Ok(Ended::BySomebodyElse(Some(names))) => {
-            assert_eq!(keyspace.tell(&names).as_bytes(), told);
+            assert_eq!(keyspace.encode_successor(&names).as_bytes(), told);
             assert_eq!(names.id.as_ref().len(), 43);
         }
         Ok(Ended::ByUs(Some(_))) => assert!(!matches!(expected, Expected::Failure)),
         Ok(Ended::ByUsUnread(error)) => {
-            assert!(!matches!(expected, Expected::State(..)), "{error}");
+            assert!(!matches!(expected, Expected::Session(..)), "{error}");
             check(&Failure::Permanent(error));
         }
         Ok(Ended::ByUs(None) | Ended::BySomebodyElse(None) | Ended::NotTheirs) => {}
@@ -201,22 +201,22 @@ pub(super) fn built_in(data: &[u8]) {
 enum Expected {
     Anything,
     Failure,
-    State(HashMap<String, String>, bool),
+    /// With this state, if there is one.
+    Session(Option<HashMap<String, String>>),
 }
 
 impl Expected {
-    fn compare(self, understood: Result<Understood, Failure>) -> Option<Understood> {
-        match (self, &understood) {
-            (Self::State(state, is_born), Ok(understood)) => {
-                assert_eq!(understood.state, state);
-                assert_eq!(understood.ours.is_born, is_born);
+    fn compare(self, parsed: Result<Option<Snapshot>, Failure>) -> Option<Snapshot> {
+        match (self, &parsed) {
+            (Self::Session(state), Ok(parsed)) => {
+                assert_eq!(parsed.as_ref().map(|it| &it.state), state.as_ref());
             }
-            (Self::State(..), Err(failure)) => panic!("not understood: {failure:?}"),
+            (Self::Session(..), Err(failure)) => panic!("not parsed: {failure:?}"),
             (Self::Failure, Ok(_)) => panic!("nobody can have written that"),
             (_, Err(failure)) => check(failure),
             (Self::Anything, Ok(_)) => {}
         }
-        understood.ok()
+        parsed.ok().flatten()
     }
 }
 
@@ -261,7 +261,7 @@ fn hash(input: &mut Input<'_>, store: &Store) -> (Value, Expected) {
         // It is no session, whatever it holds.
         (_, true) if !is_born => Expected::Anything,
         (_, true) => Expected::Failure,
-        _ => Expected::State(state, is_born),
+        _ => Expected::Session(is_born.then_some(state)),
     };
     let reply = match is_map {
         true => Value::Map(pairs),
@@ -314,23 +314,23 @@ fn rules() -> MergeRules {
 }
 
 /// What a request makes of a session that was read.
-fn live_on(data: &[u8], store: &Store, understood: Understood) {
-    let Understood {
-        state,
-        stored,
-        ours,
-    } = understood;
+fn live_on(data: &[u8], store: &Store, snapshot: Snapshot) {
     let Some(last) = data.last() else { return };
     let number = i64::from(*last);
-    with_details(store, &ours.details, number);
-    let snapshot = Snapshot::now(state, number.try_into().ok());
+    with_details(store, &snapshot.details, number);
+    let snapshot = snapshot.with_ttl(number);
     let _ = snapshot.is_fresh(i64::MAX);
-    let state = &snapshot.state;
+    let Snapshot {
+        state,
+        details,
+        stored,
+        ..
+    } = &snapshot;
     let policy = policy(store);
     within(JSON, 3 * size(state), || {
         let ttl = time::Duration::HOUR;
         let _ = policy.user(state);
-        let details = policy.details(&ours.details, state, Terms::only(&ttl));
+        let details = policy.details(details, state, Terms::only(&ttl));
         if let Some((details, ttl_ms)) = details.expect("an hour is a TTL") {
             assert!(ttl_ms > 0);
             assert!(details.label.is_none_or(|label| label.len() <= 256));
@@ -341,8 +341,10 @@ fn live_on(data: &[u8], store: &Store, understood: Understood) {
     changed.insert("n".to_owned(), "3".to_owned());
     let _ = was_cleared(state, &changed);
     within(JSON, 4 * (size(state) + data.len()), || {
-        Changes::exactly(state, &changed).expect(&stored, state);
-        Changes::between(state, &changed).expect(&stored, state);
+        Changes::exactly(state, &changed).expect(stored, state);
+        MergeRules::default()
+            .changes(state, &changed)
+            .expect(stored, state);
         let merged = rules().merge(&changed, state, &State::new());
         merged.expect("the rule does not panic");
         let others = state.iter().map(|(field, json)| Other {
@@ -351,7 +353,7 @@ fn live_on(data: &[u8], store: &Store, understood: Understood) {
             stored: Some(json.clone().into_bytes()),
         });
         let mut changes = rules().changes(state, &changed);
-        let met = rules().meet(&mut changes, state, &changed, others.collect());
+        let met = rules().resolve_conflicts(&mut changes, state, &changed, others.collect());
         met.expect("the rule does not panic");
     });
 }

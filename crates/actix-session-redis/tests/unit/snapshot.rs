@@ -1,7 +1,10 @@
 use super::*;
 
-fn is_fresh(ttl_left_ms: Option<u64>, ttl_ms: i64) -> bool {
-    Snapshot::now(State::new(), ttl_left_ms).is_fresh(ttl_ms)
+fn is_fresh(ttl_left_ms: Option<i64>, ttl_ms: i64) -> bool {
+    let snapshot = Snapshot::now(State::new());
+    snapshot
+        .with_ttl(ttl_left_ms.unwrap_or(-1))
+        .is_fresh(ttl_ms)
 }
 
 #[test]

@@ -88,7 +88,7 @@ pub(crate) enum Written {
 
 impl Written {
     /// From what `write.lua` returns.
-    pub(crate) fn understand(reply: Value, seal: &Seal<'_>) -> Result<Self, Failure> {
+    pub(crate) fn parse(reply: Value, seal: &Seal<'_>) -> Result<Self, Failure> {
         match reply {
             Value::Int(0) => Ok(Self::Gone),
             Value::Int(_) => Ok(Self::Done),

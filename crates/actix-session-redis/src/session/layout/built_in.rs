@@ -51,7 +51,7 @@ impl BuiltIn<'_> {
             _ => return Err(out_of_step()),
         };
         let state = decode(&bytes).map_err(Failure::Permanent)?;
-        let snapshot = Snapshot::now(state, ttl_left_ms.try_into().ok());
+        let snapshot = Snapshot::now(state).with_ttl(ttl_left_ms);
         Ok(Some((snapshot, bytes)))
     }
 
@@ -83,13 +83,6 @@ impl BuiltIn<'_> {
         }
     }
 
-    /// Whether it is there, as something that the built-in store can read or not.
-    pub(crate) async fn exists(self) -> Result<bool, Failure> {
-        self.redis
-            .query(&cmd("EXISTS").arg(self.redis_key).take())
-            .await
-    }
-
     /// Does all that requests do, under a Redis key that is no session's.
     pub(crate) async fn check(self) -> Result<(), Failure> {
         let Self {
@@ -111,7 +104,7 @@ impl BuiltIn<'_> {
 }
 
 /// What `built_in_end.lua` returns.
-pub(crate) fn understand(last_state: Value) -> Result<Option<State>, Failure> {
+pub(crate) fn parse(last_state: Value) -> Result<Option<State>, Failure> {
     let last_state: (Option<Vec<u8>>,) = from_redis_value(last_state).map_err(|_| out_of_step())?;
     let state = last_state.0.map(|bytes| decode(&bytes)).transpose();
     state.map_err(Failure::Permanent)

@@ -12,6 +12,7 @@ use crate::{
         details::{BORN, Details, LABEL, OwnChanges},
         script::out_of_step,
         seal::{Opened, Seal, Stored},
+        snapshot::{Origin, Snapshot},
         state::{State, load_field},
     },
 };
@@ -95,41 +96,15 @@ fn number(text: &[u8]) -> Option<i64> {
     str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// What is in a session's hash.
-#[derive(Default)]
-pub(crate) struct Understood {
-    pub(crate) state: State,
-    pub(crate) stored: Stored,
-    pub(crate) ours: OwnFields,
-}
-
-impl Understood {
-    fn note(&mut self, field: Vec<u8>, value: Vec<u8>, seal: &Seal<'_>) -> Result<(), Failure> {
-        if field.first() == Some(&OURS) {
-            return self.ours.note(&field, value, seal);
-        }
-        let Opened { text, is_stale } = seal.open_value(&field, &value)?;
-        let (json, stored) = match text {
-            Cow::Owned(text) => (text, Some(value)),
-            Cow::Borrowed(_) if seal.is_on() => (value.clone(), Some(value)),
-            Cow::Borrowed(_) => (value, None),
-        };
-        load_field(&mut self.state, &field, json).map_err(Failure::Permanent)?;
-        if let Some(value) = stored {
-            self.stored.note(field, value, is_stale);
-        }
-        Ok(())
-    }
-}
-
 /// From the reply to [`HGETALL`](https://redis.io/docs/latest/commands/hgetall/).
 ///
 /// # Errors
 ///
 /// [`Error::Unreadable`] when something in a session is not UTF-8. That it is no hash at all says nothing of
 /// the session: the connection is out of step, and what it brings is the reply to something else.
-pub(crate) fn understand(fields: Value, seal: &Seal<'_>) -> Result<Understood, Failure> {
-    let (mut understood, mut noted, mut born) = (Understood::default(), Ok(()), None);
+pub(crate) fn parse(fields: Value, seal: &Seal<'_>) -> Result<Option<Snapshot>, Failure> {
+    let (mut snapshot, mut ours) = (Snapshot::now(State::new()), OwnFields::default());
+    let (mut noted, mut born) = (Ok(()), None);
     for pair in fields.into_map_iter().map_err(|_| out_of_step())? {
         let (Value::BulkString(field), Value::BulkString(value)) = pair else {
             return Err(out_of_step());
@@ -137,23 +112,49 @@ pub(crate) fn understand(fields: Value, seal: &Seal<'_>) -> Result<Understood, F
         if field == BORN {
             born = Some(value);
         } else if noted.is_ok() {
-            noted = understood.note(field, value, seal);
+            noted = match field.first() == Some(&OURS) {
+                true => ours.note(&field, value, seal),
+                false => note(&mut snapshot, field, value, seal),
+            };
         }
     }
     // A hash without our mark is no session, whatever it holds.
     let Some(born) = born else {
-        return Ok(understood);
+        return Ok(None);
     };
     noted?;
     // A value that opens shows that all of the reply is of this session.
-    if seal.born_can_wait() && !understood.state.is_empty() {
+    if seal.born_can_wait() && !snapshot.state.is_empty() {
         seal.envelope(&born)?;
-        understood.ours.is_born = true;
-        understood.stored.unread_born = Some(born);
+        snapshot.stored.unread_born = Some(born);
     } else {
-        understood.ours.note(BORN, born, seal)?;
+        ours.note(BORN, born, seal)?;
     }
-    Ok(understood)
+    snapshot.details = ours.details;
+    if ours.has_copy {
+        snapshot.origin = Origin::Copied;
+    }
+    Ok(Some(snapshot))
+}
+
+/// A field of the state.
+fn note(
+    snapshot: &mut Snapshot,
+    field: Vec<u8>,
+    value: Vec<u8>,
+    seal: &Seal<'_>,
+) -> Result<(), Failure> {
+    let Opened { text, is_stale } = seal.open_value(&field, &value)?;
+    let (json, stored) = match text {
+        Cow::Owned(text) => (text, Some(value)),
+        Cow::Borrowed(_) if seal.is_on() => (value.clone(), Some(value)),
+        Cow::Borrowed(_) => (value, None),
+    };
+    load_field(&mut snapshot.state, &field, json).map_err(Failure::Permanent)?;
+    if let Some(value) = stored {
+        snapshot.stored.note(field, value, is_stale);
+    }
+    Ok(())
 }
 
 pub(super) fn add_fields<'a>(

@@ -13,8 +13,8 @@ use super::{
     asked::{Begun, Birth, Replacement, Source, Written, is_done},
     built_in::encode,
     fields::{
-        COPY, OwnFields, Understood, add_fields, add_guarded, add_own_fields, expected, or_empty,
-        removed_own, understand,
+        COPY, OwnFields, add_fields, add_guarded, add_own_fields, expected, or_empty, parse,
+        removed_own,
     },
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
         idempotency::IdempotencyKey,
         script::{CHECK, CHECK_USERS, CREATE, REPLACE, SWEEP, Script, WRITE, out_of_step},
         seal::Seal,
-        snapshot::{Origin, Snapshot},
+        snapshot::Snapshot,
         state::fields,
     },
 };
@@ -52,19 +52,8 @@ impl Hash<'_> {
         } else {
             (redis.query(&hgetall).await?, -1)
         };
-        let Understood {
-            state,
-            stored,
-            ours,
-        } = understand(fields, seal)?;
-        // Negative: the key is missing, or has no TTL.
-        let mut snapshot = Snapshot::now(state, ttl_left_ms.try_into().ok());
-        snapshot.stored = stored;
-        snapshot.details = ours.details;
-        if ours.has_copy {
-            snapshot.origin = Origin::Copied;
-        }
-        Ok(ours.is_born.then_some(snapshot))
+        let snapshot = parse(fields, seal)?;
+        Ok(snapshot.map(|snapshot| snapshot.with_ttl(ttl_left_ms)))
     }
 
     pub(crate) async fn create(self, birth: &Birth<'_>, seal: &Seal<'_>) -> Result<Begun, Failure> {
@@ -252,18 +241,7 @@ impl Hash<'_> {
                 add_guarded(command, field, guarded, seal);
             }
         };
-        Written::understand(self.run(&WRITE, copy, add_arguments).await?, seal)
-    }
-
-    /// Lets a session live for another TTL; `false` if it is gone.
-    pub(crate) async fn refresh(self, ttl_ms: i64) -> Result<bool, Failure> {
-        self.redis
-            .query(&Cmd::pexpire(self.redis_key, ttl_ms))
-            .await
-    }
-
-    pub(crate) async fn remove(self) -> Result<(), Failure> {
-        self.redis.query(&Cmd::unlink(self.redis_key)).await
+        Written::parse(self.run(&WRITE, copy, add_arguments).await?, seal)
     }
 
     /// Does all that requests do, in one round trip, under a Redis key that is no session's.

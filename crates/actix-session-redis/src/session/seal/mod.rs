@@ -15,7 +15,6 @@ mod stored;
 
 use std::{
     borrow::Cow,
-    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -190,7 +189,7 @@ impl Seal<'_> {
         let cipher = self.cipher(&self.seals.keys()[number], kind);
         let text = cipher.and_then(|cipher| envelope.open(&cipher, self.place(field)));
         Ok(Opened {
-            text: text.ok_or_else(|| self.is_broken())?.into(),
+            text: text.ok_or_else(|| self.broken())?.into(),
             is_stale: number > 0 || !self.seals.seals(),
         })
     }
@@ -206,7 +205,7 @@ impl Seal<'_> {
     ) -> Result<Option<(Envelope<'v>, usize)>, Failure> {
         let envelope = match Envelope::parse(value) {
             Ok(Some(envelope)) => envelope,
-            Err(Truncated) if self.is_on() => return Err(self.is_broken()),
+            Err(Truncated) if self.is_on() => return Err(self.broken()),
             Ok(None) if !self.seals.accepts_unsealed() => {
                 return Err(Failure::Permanent(Error::Unsealed));
             }
@@ -221,13 +220,13 @@ impl Seal<'_> {
     }
 
     /// From another connection: what does not open now stands.
-    pub(crate) fn asks_again(&self) {
+    pub(crate) fn ask_again(&self) {
         self.was_broken.store(true, Relaxed);
     }
 
     /// Replies may have got out of step: what another connection brings stands, and for a while no
     /// connection is replaced for this session again.
-    fn is_broken(&self) -> Failure {
+    fn broken(&self) -> Failure {
         let (broken, id) = (&self.seals.broken, self.session_id);
         if self.was_broken.swap(true, Relaxed) {
             broken.note(id);
@@ -255,11 +254,5 @@ impl Seal<'_> {
             session_id: self.session_id,
             field,
         }
-    }
-}
-
-impl fmt::Debug for Seal<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Seal").finish_non_exhaustive()
     }
 }

@@ -1,17 +1,14 @@
-use std::{
-    fmt,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
 use super::{Cipher, envelope::KeyId};
 use crate::lock::lock;
 
-/// What can be read.
+/// By which of the two secrets of a session a text is sealed.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Kind {
-    /// With the session key.
+    /// By its session key.
     Value,
-    /// With the session id.
+    /// By its id, and the master key alone.
     Note,
 }
 
@@ -45,18 +42,5 @@ impl Secrets {
         let cipher = Arc::new(make());
         made.push((id, kind, Arc::clone(&cipher)));
         cipher
-    }
-}
-
-/// A clone makes its own ciphers.
-impl Clone for Secrets {
-    fn clone(&self) -> Self {
-        Self::of(self.session_key.clone())
-    }
-}
-
-impl fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
     }
 }

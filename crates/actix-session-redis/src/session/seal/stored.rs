@@ -1,8 +1,8 @@
-use std::{collections::HashMap, fmt};
+use std::collections::HashMap;
 
 /// The values of a session as Redis holds them, while they are sealed: which nobody can tell from the
 /// state, but has to, to see whether somebody else has changed one. Without sealing, there are none.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct Stored {
     /// Each request makes them, and few look one up.
     values: Vec<StoredValue>,
@@ -10,7 +10,6 @@ pub(crate) struct Stored {
     pub(crate) unread_born: Option<Vec<u8>>,
 }
 
-#[derive(Clone)]
 pub(crate) struct StoredValue {
     field: Vec<u8>,
     pub(crate) bytes: Vec<u8>,
@@ -36,11 +35,5 @@ impl Stored {
     /// Whether any of them is not sealed with the newest key.
     pub(crate) fn has_stale(&self) -> bool {
         self.values.iter().any(|value| value.is_stale)
-    }
-}
-
-impl fmt::Debug for Stored {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stored").finish_non_exhaustive()
     }
 }
