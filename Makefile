@@ -10,7 +10,8 @@ demo: deps ## the demo on http://127.0.0.1:8080: nginx, three instances, Redis (
 # Tests of the store that sealing cannot touch, or that never seal; and those for which it makes no difference how
 # many servers there are.
 UNSEALED := auto_traits:: black_hole:: built_in:: check:: cookies:: examples:: http:: http2:: \
-	lost_connection:: options:: other_servers:: outage:: pool:: slow_line:: users::model::on_a_cluster::
+	lost_connection:: options:: other_servers:: outage:: pool:: protocol::on_a_cluster:: slow_line:: \
+	users::model::on_a_cluster::
 
 test: deps-test ## every test, documentation examples included; those of the store with sealed sessions, too
 	cargo test --locked --workspace --all-features
@@ -63,11 +64,12 @@ fuzz: ## what Redis or a cookie may bring, made up, FUZZ_SECONDS (60) for each t
 			-max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 || exit; \
 	done
 
+# Alone, TLS is built by `make test`, and all together come first.
 lint: deps-test ## formatting, clippy and rustdoc, with warnings as errors; what the library depends on
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
-	cargo clippy --locked --package actix-session-redis --all-targets -- -D warnings
-	for feature in cluster metrics native-tls rustls seal sentinel; do \
+	cargo clippy --locked --package actix-session-redis --lib --examples -- -D warnings
+	for feature in cluster metrics seal sentinel; do \
 		cargo clippy --locked --package actix-session-redis --features $$feature -- -D warnings || exit; \
 	done
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --all-features --no-deps

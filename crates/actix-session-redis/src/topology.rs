@@ -47,11 +47,20 @@ impl Topology {
         if has_unencoded_credentials(url) {
             return Err(invalid(&UNENCODED));
         }
+        // Of a form, which this is none, a space.
+        let url = &match url.split_once('?') {
+            Some((before, asked)) => [before, "?", &asked.replace('+', "%2B")].concat(),
+            None => url.to_owned(),
+        };
         let (scheme, rest) = url.split_once("://").unwrap_or((url, ""));
         let scheme = scheme.to_ascii_lowercase();
         match scheme.split_once('-') {
             Some((server @ ("redis" | "rediss"), "cluster")) => at_cluster(server, rest),
             Some((server @ ("redis" | "rediss"), "sentinel")) => at_sentinels(server, rest),
+            _ if scheme.ends_with("unix") => {
+                knows_parameters(rest, &["db", "user", "pass", "protocol"])?;
+                at_server(url)
+            }
             _ => at_server(url),
         }
     }
@@ -208,6 +217,7 @@ struct Asked {
 #[cfg(feature = "sentinel")]
 impl Asked {
     fn of(rest: &str) -> Result<Self, Error> {
+        knows_parameters(rest, &["master", "sentinel_user", "sentinel_password"])?;
         let (mut master, mut sentinel_user, mut sentinel_password) = (None, None, None);
         let asked = deadpool_redis::redis::parse_redis_url(&["redis://host", rest].concat());
         for (name, value) in asked.iter().flat_map(|url| url.query_pairs()) {
@@ -215,7 +225,7 @@ impl Asked {
                 "master" => &mut master,
                 "sentinel_user" => &mut sentinel_user,
                 "sentinel_password" => &mut sentinel_password,
-                _ => return Err(invalid(&format!("the parameter {name:?} is unknown"))),
+                _ => continue,
             };
             *known = Some(value.into_owned());
         }
@@ -249,6 +259,21 @@ fn has_unencoded_credentials(url: &str) -> bool {
     let credentials = rest.rsplit_once('@').map(|(credentials, _)| credentials);
     let is_cut = credentials.is_some_and(|it| it.contains(['#', '@', '/', '?']));
     (is_cut && !scheme.to_ascii_lowercase().ends_with("unix")) || url.contains('#')
+}
+
+/// An unknown parameter, which is not quoted: it may be the end of a password that has a `&`.
+fn knows_parameters(rest: &str, known: &[&str]) -> Result<(), Error> {
+    let (_, asked) = rest.split_once('?').unwrap_or_default();
+    let mut names = asked
+        .split('&')
+        .map(|it| it.split('=').next().unwrap_or_default());
+    match names.all(|name| name.is_empty() || known.contains(&name)) {
+        true => Ok(()),
+        false => Err(invalid(&format!(
+            "a parameter is none of `{}`; in a value, `&` and `%` must be percent-encoded (`%26`, `%25`)",
+            known.join("`, `")
+        ))),
+    }
 }
 
 /// Without the URL, which may hold a password.

@@ -125,7 +125,7 @@ impl Connection {
             #[cfg(feature = "cluster")]
             Link::Cluster(cluster) => command.query_async(&mut cluster.ask(command)?).await,
         };
-        self.understand(answer, command)
+        self.classify(answer, command)
     }
 
     /// Sends commands that are carried out together, or not at all, and waits for the reply to `EXEC`:
@@ -145,15 +145,15 @@ impl Connection {
             #[cfg(feature = "cluster")]
             Link::Cluster(_) => unreachable!("redis-rs does not follow a slot that moves with one"),
         };
-        let replies: Vec<Value> = self.understand(replies, &cmd("EXEC"))?;
+        let replies: Vec<Value> = self.classify(replies, &cmd("EXEC"))?;
         let mut last = Value::Nil;
         for (command, reply) in pipeline.cmd_iter().zip(replies) {
-            last = self.understand(reply.extract_error(), command)?;
+            last = self.classify(reply.extract_error(), command)?;
         }
         Ok(last)
     }
 
-    fn understand<T>(&self, answer: RedisResult<T>, command: &Cmd) -> Result<T, Failure> {
+    fn classify<T>(&self, answer: RedisResult<T>, command: &Cmd) -> Result<T, Failure> {
         let in_cluster = self.is_cluster();
         let outcome = answer.map_err(|error| Failure::of_command(error, command, in_cluster));
         if !matches!(&outcome, Err(Failure::Transient(fault)) if fault.reply().is_none()) {
@@ -167,7 +167,7 @@ impl Connection {
         match &self.link {
             Link::Server(_) => self.query(&cmd("PING")).await,
             #[cfg(feature = "cluster")]
-            Link::Cluster(cluster) => match self.understand(cluster.is_up().await, &cmd("PING"))? {
+            Link::Cluster(cluster) => match self.classify(cluster.is_up().await, &cmd("PING"))? {
                 true => Ok(()),
                 false => Err(Failure::Transient(Fault::cluster_down())),
             },

@@ -31,7 +31,7 @@ pub(crate) use self::{
 };
 use crate::{
     error::{Error, Fault},
-    telemetry::{events, operation::Observation},
+    telemetry::{events, observation::Observation},
 };
 
 /// What a store asks Redis with: a connection for each thread, one circuit breaker for all.
@@ -86,9 +86,11 @@ impl Client {
             answers,
         };
         let outcome = self.tries(op, &command).await;
+        let has_waited = permit.has_waited();
         forget(permit);
         outcome.map_err(|failure| match failure {
             Failure::Permanent(error) => error,
+            Failure::Transient(fault) if !has_waited => op.unavailable(fault),
             Failure::Transient(fault) => op.unavailable(self.gave_up(answers, fault)),
         })
     }
@@ -137,7 +139,7 @@ impl Client {
             if let Err(Failure::Transient(fault)) = &outcome {
                 if connection.is_given_up_for(fault) {
                     self.slots.give_up(&connection, fault);
-                } else if fault.is_silence() {
+                } else if fault.is_silence() || connection.is_cluster() && fault.is_outage() {
                     self.slots.begin_succession(&connection);
                 }
             }
@@ -208,12 +210,20 @@ struct Permit<'a> {
     answers: Answers,
 }
 
-/// Whose client hangs up after half of the deadline speaks of an outage, too: clients with less
-/// patience than the deadline would never open the circuit otherwise.
+impl Permit<'_> {
+    /// For so long that it speaks of an outage if nothing was answered. What other steps of the
+    /// operation have spent of its deadline does not: they were answered.
+    fn has_waited(&self) -> bool {
+        let waited = self.left.saturating_sub(self.deadline.left());
+        waited >= self.deadline.total / 2
+    }
+}
+
+/// Whose client hangs up speaks of an outage, too: clients with less patience than the deadline
+/// would never open the circuit otherwise.
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        let waited = self.left.saturating_sub(self.deadline.left());
-        if waited >= self.deadline.total / 2 {
+        if self.has_waited() {
             let fault = self.client.slots.connector.why_no_connection();
             self.client.gave_up(self.answers, fault);
         }
@@ -237,9 +247,11 @@ impl Operation<'_> {
         self.deadline.left() >= self.deadline.total / 4
     }
 
-    /// Waits for something else than Redis, and so long that there is time for some tries.
+    /// Waits for something else than Redis, and so long that there is time for a try.
     pub(crate) async fn wait<T>(&self, what: impl Future<Output = T> + Unpin) -> Option<T> {
-        self.deadline.wait(self.deadline.total / 2, what).await
+        let (total, left) = (self.deadline.total, self.deadline.left());
+        let limit = left.saturating_sub(total / 4).min(total / 2);
+        self.deadline.wait(limit, what).await
     }
 
     pub(crate) fn unavailable(&self, fault: Fault) -> Error {

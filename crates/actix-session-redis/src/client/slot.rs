@@ -185,10 +185,15 @@ impl Slots {
     }
 }
 
+/// How long a succession pauses before it looks again: at first, and after 40 seconds.
+const SOON: Duration = Duration::from_millis(200);
+const SELDOM: Duration = Duration::from_secs(2);
+
 /// Looks at the servers, and tries other connections beside this one, until all servers answer on
 /// one of them. Neither waits for the other: another master may have taken over long ago, and it
 /// takes half of the default deadline to connect while the old one hangs.
 async fn succeed(slots: Weak<Slots>, old: Arc<Connection>) {
+    let begun = Instant::now();
     let until_replaced = async {
         while let Some(slots) = slots.upgrade()
             && slots.holding(&old).is_some()
@@ -205,7 +210,8 @@ async fn succeed(slots: Weak<Slots>, old: Arc<Connection>) {
                 _ => {}
             }
             drop(slots);
-            sleep(Duration::from_millis(200)).await;
+            // It may take for ever: whoever has looked for long looks less often.
+            sleep((begun.elapsed() / 20).clamp(SOON, SELDOM)).await;
         }
     };
     let _ = join(old.look(&old), until_replaced).await;

@@ -317,6 +317,39 @@ async fn a_cluster_that_serves_nobody_is_an_outage() {
     tally.check(store.load(&key).await.unwrap(), Some(state("n", "1")));
 }
 
+/// Another thread shares the connection, learns that the cluster is down, and ends.
+#[actix_web::test]
+async fn a_cluster_that_is_down_is_looked_after_again_if_the_runtime_that_did_so_has_ended() {
+    let tally = Tally::of_this_test();
+    let redis = start();
+    let pool = Config::from_urls(urls(&redis)).builder().unwrap();
+    let pool = pool.max_size(1).runtime(Runtime::Tokio1).build().unwrap();
+    let options = sealing::options(pool);
+    let store = options.deadline(Duration::from_secs(1)).build();
+    let masters = redis.masters();
+    let key = session_on(&store, &redis, masters[0]).await;
+    redis.replica_of(masters[0]).kill();
+    masters[0].pause();
+    eventually("the cluster is down", || is_down(masters[1])).await;
+    let (theirs, their_key) = (store.clone(), copy(&key));
+    let load_until_known = move || async move {
+        eventually_async("the outage is known", async || {
+            let error = theirs.load(&their_key).await.unwrap_err().typed();
+            error.to_string().contains("CLUSTERDOWN")
+        })
+        .await;
+    };
+    on_a_worker(load_until_known).await;
+
+    masters[0].resume();
+    eventually("the cluster is up", || !is_down(masters[1])).await;
+    eventually_async("it is asked again", async || {
+        tally.send(store.load(&key)).await.is_ok()
+    })
+    .await;
+    tally.check(store.load(&key).await.unwrap(), Some(state("n", "1")));
+}
+
 #[actix_web::test]
 async fn the_commands_that_the_remedy_names_are_enough() {
     let redis = Cluster::start();

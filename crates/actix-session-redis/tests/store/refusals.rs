@@ -548,10 +548,10 @@ async fn a_percent_encoded_password_is_the_one_that_redis_is_told() {
 }
 
 #[actix_web::test]
-async fn the_password_of_a_unix_socket_needs_no_encoding() {
+async fn in_the_password_of_a_unix_socket_at_signs_and_pluses_need_no_encoding() {
     let redis = TestRedis::start_on_unix_socket().await;
-    redis.run::<()>("CONFIG SET requirepass p@ss");
-    let url = format!("{}?pass=p@ss", redis.url());
+    redis.run::<()>("CONFIG SET requirepass p@s+s");
+    let url = format!("{}?pass=p@s+s", redis.url());
     RedisSessionStore::from_url(url)
         .unwrap()
         .ping()

@@ -73,7 +73,15 @@ fn a_url_that_does_not_say_it_all_is_an_error_that_quotes_no_password() {
         ("redis-sentinel://:ladder@a/x?master=m", ""),
         (
             "redis-sentinel://a?master=m&password=ladder",
-            "\"password\" is unknown",
+            "none of `master`",
+        ),
+        (
+            "redis-sentinel://a?master=m&sentinel_password=la&ladder",
+            "`&` and `%` must be percent-encoded",
+        ),
+        (
+            "redis+unix:///run/redis.sock?pass=la&ladder",
+            "`&` and `%` must be percent-encoded",
         ),
         ("redis-sentinel://:la#dder@a?master=m", "percent-encoded"),
         ("redis-ring://:ladder@a", ""),

@@ -1,4 +1,12 @@
-use std::{rc::Rc, time::Duration};
+use std::{
+    rc::Rc,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+        mpsc,
+    },
+    time::Duration,
+};
 
 use actix_session::storage::SessionStore;
 use actix_session_redis::Error;
@@ -7,7 +15,7 @@ use futures_util::future::join;
 
 use super::{assert_n, change, count_up, counting_n};
 use crate::support::{
-    eventually,
+    eventually, on_a_worker,
     proxy::{Fate, Proxy},
     redis::TestRedis,
     sessions::{HOUR, State, Typed, copy, hash_of, state},
@@ -147,4 +155,54 @@ async fn a_change_that_others_keep_getting_ahead_of_fails_at_the_deadline() {
     let error = changed.await.unwrap_err().typed();
     assert_matches!(error, Error::Contended { tries: 2.. });
     assert_eq!(redis.keys(), [hash_of(&key)]);
+}
+
+/// Its thread is blocked: by the function of the application, in the middle of a write.
+#[actix_web::test]
+async fn whoever_waits_in_vain_for_another_writer_is_no_outage() {
+    let redis = Rc::new(TestRedis::start().await);
+    let base = [("held", "0"), ("m", "1")].map(|(field, json)| (field.into(), json.into()));
+    let key = redis.store().save(base.into(), &HOUR).await.unwrap();
+    let (server, same, mut n) = (Rc::clone(&redis), hash_of(&key), 1);
+    let proxy = Proxy::before(&redis, move |command| {
+        if command.is_script() {
+            n += 1;
+            server.put_in_session(&same, &[(b"m", n.to_string().as_bytes())]);
+        }
+        Fate::Forward
+    })
+    .await;
+    let is_held = Arc::new(AtomicBool::new(false));
+    let (release, released) = mpsc::channel::<()>();
+    let (holds, released) = (Arc::clone(&is_held), Mutex::new(released));
+    let store = proxy.store_with(|options| {
+        let options = options.merge_field("m", |_, _, ours| ours.clone());
+        let options = options.merge_field("held", move |_, _, ours| {
+            holds.store(true, SeqCst);
+            let _ = released.lock().unwrap().recv();
+            ours.clone()
+        });
+        options.deadline(Duration::from_secs(1))
+    });
+    let (theirs, their_key) = (store.clone(), copy(&key));
+    let holder = on_a_worker(move || async move {
+        let (other, same) = (theirs.clone(), copy(&their_key));
+        let changed = change(&theirs, &their_key, async move |state| {
+            let set = async |state: &mut State| drop(state.insert("held".into(), "1".into()));
+            change(&other, &same, set).await.unwrap();
+            state.insert("held".into(), "2".into());
+        });
+        let _ = changed.await;
+    });
+    let others = async {
+        eventually("it is held", || is_held.load(SeqCst)).await;
+        let changed = change(&store, &key, async |state| {
+            drop(state.insert("m".into(), "0".into()))
+        });
+        let error = changed.await.unwrap_err().typed();
+        assert_matches!(error, Error::Contended { tries: 2.. });
+        assert!(store.load(&key).await.is_ok());
+        drop(release);
+    };
+    join(holder, others).await;
 }
