@@ -153,9 +153,30 @@ impl RedisSessionStore {
     fn request_session<'a>(&'a self, op: &'a Operation<'a>) -> Option<RequestSession<'a>> {
         RequestSession::of_middleware(&self.sessions, op)
     }
+
+    /// Whatever the requests of the session do.
+    async fn replace_by_hand(
+        &self,
+        op: &Operation<'_>,
+        session_key: &SessionKey,
+        state: &State,
+        ttl: &Duration,
+    ) -> Result<(), Error> {
+        let names = self.sessions.names(session_key);
+        let around = RequestScope::session_of(&self.sessions);
+        if around.is_some_and(|around| around.names.id == names.id) {
+            op.observation.log.there_is_another_middleware();
+        }
+        let session = self.sessions.record(op, &names);
+        if session.replace(state, Terms::only(ttl)).await? == Effect::Gone {
+            events::write_dropped();
+            op.observation.turns_out(Outcome::Ended);
+        }
+        Ok(())
+    }
 }
 
-/// Each asks for the session of a request; or for any session, by hand: whatever its requests do.
+/// Each asks for the session of a request, or by hand for any.
 impl SessionStore for RedisSessionStore {
     async fn load(&self, session_key: &SessionKey) -> Result<Option<State>, LoadError> {
         let op = &self.client.operation("load");
@@ -221,18 +242,8 @@ impl SessionStore for RedisSessionStore {
             match self.request_session(op) {
                 Some(session) => session.update(&session_key, &state, ttl).await,
                 None => {
-                    let names = self.sessions.names(&session_key);
-                    if RequestScope::session_of(&self.sessions)
-                        .is_some_and(|it| it.names.id == names.id)
-                    {
-                        op.observation.log.there_is_another_middleware();
-                    }
-                    let session = self.sessions.record(op, &names);
-                    if session.replace(&state, Terms::only(ttl)).await? == Effect::Gone {
-                        events::write_dropped();
-                        op.observation.turns_out(Outcome::Ended);
-                    }
-                    Ok(None)
+                    let replaced = self.replace_by_hand(op, &session_key, &state, ttl);
+                    replaced.await.map(|()| None)
                 }
             }
         };
