@@ -11,15 +11,17 @@ use actix_session::storage::SessionKey;
 
 use super::{
     Sessions,
-    details::{Details, Terms},
+    details::Details,
     entry::Owner,
-    keyspace::{Names, draw_session_key},
+    keyspace::Names,
     layout::{
         asked::{Begun, Source},
         fields::unread_born_ms,
     },
     plan::Of,
+    policy::Terms,
     record::{Record, or_if_unreadable},
+    session_key::draw_session_key,
     snapshot::{Origin, Snapshot},
     state::State,
     turns::Tries,

@@ -6,8 +6,9 @@ use futures_util::future::try_join_all;
 
 use super::{
     Sessions,
-    keyspace::{Names, draw_token},
+    keyspace::Names,
     record::Record,
+    session_key::draw_token,
     snapshot::Snapshot,
     tombstone::{Ended, Ending, Whose},
 };

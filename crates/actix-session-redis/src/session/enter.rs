@@ -3,11 +3,11 @@
 
 use super::{
     Sessions,
-    details::Terms,
     entry::Entries,
     index::{Entered, Enters},
     keyspace::SessionId,
     plan::Plan,
+    policy::Terms,
     record::Record,
     snapshot::Snapshot,
     state::State,

@@ -5,8 +5,9 @@ use std::{collections::HashSet, fmt, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    keyspace::{SessionId, User, UserId},
+    keyspace::SessionId,
     ttl::now_ms,
+    user::{User, UserId},
 };
 
 /// So long an entry may be without its session, which is about to be written. A write that comes later

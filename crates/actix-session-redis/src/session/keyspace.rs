@@ -1,13 +1,16 @@
-//! Names in Redis, and the secrets they are made of.
+//! Names of sessions in Redis, and of what is kept beside them.
 
 use std::{fmt, str::FromStr};
 
 use actix_session::storage::SessionKey;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use rand::{TryRng as _, rngs::SysRng};
 use sha2::{Digest as _, Sha256};
 
-use super::seal::{Seal, Seals, Secrets};
+use super::{
+    seal::{Seal, Seals, Secrets},
+    session_key::is_session_key,
+    user::UserId,
+};
 
 /// The name of a session in Redis and in logs, and the handle by which a user's other sessions are
 /// told apart: the SHA-256 of the session key, in [base64url] without padding, 43 characters.
@@ -56,69 +59,6 @@ impl FromStr for SessionId {
 #[error("a session id is {SESSION_ID_LENGTH} characters of base64url")]
 #[non_exhaustive]
 pub struct InvalidSessionId;
-
-/// A name of a user in Redis: a hash of the JSON text that names the user in the state of a session, in
-/// base64url, so that any value names a user, however long. It is the SHA-256; where sessions are
-/// [sealed](super::seal), that depends on a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct UserId(String);
-
-impl UserId {
-    fn of_hash(hash: [u8; 32]) -> Self {
-        Self(URL_SAFE_NO_PAD.encode(hash))
-    }
-
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        SessionId::from_str(text)
-            .ok()
-            .map(|SessionId(text)| Self(text))
-    }
-}
-
-impl AsRef<str> for UserId {
-    fn as_ref(&self) -> &str {
-        &self.0
-    }
-}
-
-/// Whose sessions those are that are entered under one of these names. They are equal if the current
-/// ones are.
-#[derive(Clone, Debug)]
-pub(crate) struct User {
-    pub(crate) id: UserId,
-    /// By older keys of the ring, the newest first, and by none.
-    pub(crate) former: Vec<UserId>,
-}
-
-impl User {
-    /// `json` is in its [canonical](super::state::canonical) spelling.
-    pub(crate) fn of(json: &str, seals: &Seals) -> Self {
-        let mut ids = seals.hashes(json).into_iter().map(UserId::of_hash);
-        let id = ids.next().expect("there is a key, or clear text");
-        let former = ids.collect();
-        Self { id, former }
-    }
-
-    /// All that is entered under this name.
-    pub(crate) fn only(id: UserId) -> Self {
-        let former = Vec::new();
-        Self { id, former }
-    }
-
-    pub(crate) fn ids(&self) -> impl Iterator<Item = &UserId> {
-        std::iter::once(&self.id).chain(&self.former)
-    }
-
-    pub(crate) fn is(&self, id: &UserId) -> bool {
-        self.ids().any(|ours| ours == id)
-    }
-}
-
-impl PartialEq for User {
-    fn eq(&self, other: &Self) -> bool {
-        self.id == other.id
-    }
-}
 
 /// What a session is called.
 pub(crate) struct Names {
@@ -291,46 +231,6 @@ impl Keyspace {
     fn beside(&self, before: &str, id: &SessionId) -> String {
         [&self.prefix, before, &self.prefix, id.as_ref(), "}"].concat()
     }
-}
-
-const SESSION_KEY_LENGTH: usize = 64;
-
-/// Whether this can be the key of a session, ours or of the store built into actix-session.
-pub(crate) fn is_session_key(session_key: &SessionKey) -> bool {
-    let text = session_key.as_ref().as_bytes();
-    text.len() == SESSION_KEY_LENGTH && text.iter().all(u8::is_ascii_alphanumeric)
-}
-
-/// 381 random bits, where OWASP asks for
-/// [at least 64](https://cheatsheetseries.owasp.org/cheatsheets/Session_Management_Cheat_Sheet.html#session-id-entropy).
-pub(crate) fn draw_session_key() -> SessionKey {
-    let session_key = draw(SESSION_KEY_LENGTH).try_into();
-    session_key.expect("64 characters are within the limits of a session key")
-}
-
-pub(crate) const TOKEN_LENGTH: usize = 16;
-
-/// Tells one operation from all others: 95 random bits.
-pub(crate) fn draw_token() -> String {
-    draw(TOKEN_LENGTH)
-}
-
-/// Alphanumerics from the operating system's CSPRNG.
-fn draw(length: usize) -> String {
-    const ALPHANUMERICS: &[u8; 62] =
-        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    let mut drawn = String::with_capacity(length);
-    while drawn.len() < length {
-        // One system call gives enough for a session key but for one time in many.
-        let mut random = [0; 96];
-        let filled = SysRng.try_fill_bytes(&mut random);
-        filled.expect("every system that has Redis has random numbers");
-        // Of four times 62 values, each alphanumeric has four.
-        let fair = random.iter().filter(|&&byte| byte < 4 * 62);
-        let fair = fair.map(|byte| char::from(ALPHANUMERICS[usize::from(byte % 62)]));
-        drawn.extend(fair.take(length - drawn.len()));
-    }
-    drawn
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //! the trait of actix-session.
 //!
 //! The stories of a session are in `begin`, `read`, `write`, `modify`, `renewal` and `end`; those of all
-//! that a user has, in `enter` and `user_sessions`. They decide by `changes`, `plan`, `details`,
-//! `snapshot` and `state`; and ask Redis through `record`, `layout`, `tombstone`, `index` and `script`,
+//! that a user has, in `enter` and `user_sessions`. They decide by `changes`, `merge_rules`,
+//! `plan`, `details`, `policy`, `snapshot` and `state`; and ask Redis through `record`, `layout`, `tombstone`, `index` and `script`,
 //! under the names in `keyspace`, with writes that `idempotency` tells from each other and values that
 //! `seal` makes unreadable.
 
@@ -22,18 +22,22 @@ mod idempotency;
 mod index;
 mod keyspace;
 mod layout;
+mod merge_rules;
 mod modify;
 mod plan;
+mod policy;
 mod read;
 mod record;
 mod renewal;
 mod script;
 mod seal;
+mod session_key;
 mod snapshot;
 mod state;
 mod tombstone;
 mod ttl;
 mod turns;
+mod user;
 mod user_sessions;
 mod write;
 
@@ -46,15 +50,18 @@ pub(crate) use self::seal::KeyRing;
 #[cfg(feature = "seal")]
 pub use self::seal::KeyRing;
 pub(crate) use self::{
-    changes::MergeRules,
-    details::{Details, Policy, Terms},
+    details::Details,
     index::Limit,
-    keyspace::{BuiltInNames, Keyspace, Names, User, draw_session_key, is_session_key},
+    keyspace::{BuiltInNames, Keyspace, Names},
+    merge_rules::MergeRules,
+    policy::{Policy, Terms},
     read::Found,
     renewal::Renewal,
     seal::Seals,
+    session_key::{draw_session_key, is_session_key},
     snapshot::Snapshot,
     state::State,
+    user::User,
     write::Effect,
 };
 pub use self::{

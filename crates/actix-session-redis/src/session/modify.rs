@@ -4,8 +4,8 @@ use actix_web::cookie::time;
 
 use super::{
     changes::Changes,
-    details::Terms,
     layout::asked::{Replacement, Written},
+    policy::Terms,
     record::Record,
     snapshot::Snapshot,
     state::State,

@@ -3,13 +3,14 @@
 use super::{
     Sessions,
     changes::Changes,
-    details::{Details, OwnChanges, Policy, Terms},
+    details::{Details, OwnChanges},
     entry::Owner,
     index::Enters,
-    keyspace::User,
+    policy::{Policy, Terms},
     record::Record,
     snapshot::Snapshot,
     state::State,
+    user::User,
 };
 use crate::{client::Operation, error::Error};
 

@@ -11,7 +11,7 @@ use super::{
     changes::Changes,
     details::BORN,
     entry::{Entry, Owner},
-    keyspace::{Layout, Names, User},
+    keyspace::{Layout, Names},
     layout::{
         asked::{Begun, Birth, Replacement, Source, Written},
         built_in::BuiltIn,
@@ -22,6 +22,7 @@ use super::{
     snapshot::{Origin, Snapshot},
     state::State,
     tombstone::{self, Ended, Ending},
+    user::User,
 };
 use crate::{
     client::{Connection, Failure, Operation},

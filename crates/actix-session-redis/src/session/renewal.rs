@@ -6,10 +6,10 @@ use actix_session::storage::SessionKey;
 
 use super::{
     begin::Created,
-    changes::MergeRules,
-    details::Terms,
-    keyspace::draw_token,
+    merge_rules::MergeRules,
+    policy::Terms,
     record::Record,
+    session_key::draw_token,
     snapshot::Snapshot,
     state::{State, was_cleared},
     tombstone::{Ended, Ending},

@@ -5,11 +5,13 @@ use std::{sync::Arc, time::Duration};
 use deadpool_redis::redis::{Cmd, Value};
 
 use super::{
-    keyspace::{Keyspace, Layout, Names, SessionId, TOKEN_LENGTH, User},
+    keyspace::{Keyspace, Layout, Names, SessionId},
     layout::{built_in, fields},
     script::{BUILT_IN_END, END},
     seal::Seal,
+    session_key::TOKEN_LENGTH,
     state::State,
+    user::User,
 };
 use crate::{
     client::{Connection, Failure},

@@ -14,10 +14,11 @@ use super::{
     details::Details,
     entry::{Entries, Entry, Login},
     index::Limit,
-    keyspace::{Names, SessionId, User},
+    keyspace::{Names, SessionId},
     layout::hash::Hash,
     seal::Seal,
     tombstone::{self, Whose},
+    user::User,
 };
 use crate::{
     client::{Connection, Failure, Operation},

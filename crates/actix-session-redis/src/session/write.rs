@@ -4,9 +4,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::{
     changes::Changes,
-    details::{Details, Terms},
+    details::Details,
     layout::asked::{Begun, Replacement, Source, Written},
     plan::Plan,
+    policy::Terms,
     record::{Record, or_if_unreadable},
     snapshot::{Origin, Snapshot},
     state::{State, was_cleared},

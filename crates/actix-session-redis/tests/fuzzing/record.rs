@@ -20,13 +20,14 @@ use crate::{
     session::{
         BuiltInNames, MergeRules, Policy, Snapshot, State, Terms,
         changes::{Changes, Other},
-        details::{BORN, Details, LABEL, MOST},
+        details::{BORN, Details, LABEL},
         entry::Owner,
         layout::{
             asked::Written,
             built_in,
             fields::{OwnFields, parse},
         },
+        policy::MOST,
         state::{load_field, size, was_cleared},
         tombstone::Ended,
     },
