@@ -4,8 +4,7 @@ use std::{str, time::Duration};
 
 use super::{
     entry::Owner,
-    policy::MOST,
-    ttl::{milliseconds, now_ms},
+    ttl::{LONGEST, milliseconds, now_ms},
 };
 
 /// When the session has begun, in milliseconds since 1970. Only what begins a session sets it.
@@ -87,7 +86,7 @@ impl Details {
             USER => (self.owner, self.owner_text) = (Owner::parse(text), value.to_owned()),
             TTL => self.ttl_ms = number(),
             // More than that, Redis refuses, and nobody has asked for it.
-            LIFETIME => self.lifetime_ms = number().filter(|&ms| ms <= milliseconds(MOST)),
+            LIFETIME => self.lifetime_ms = number().filter(|&ms| ms <= milliseconds(LONGEST)),
             LABEL => self.label = Some(text.to_owned()),
             _ => {}
         }

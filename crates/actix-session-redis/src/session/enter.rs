@@ -3,14 +3,16 @@
 
 use super::{
     Sessions,
+    details::Details,
     entry::Entries,
     index::{Entered, Enters},
-    keyspace::SessionId,
-    plan::Plan,
+    plan::{Of, Plan},
     policy::Terms,
     record::Record,
+    session_id::SessionId,
     snapshot::Snapshot,
     state::State,
+    user::User,
 };
 use crate::{client::Operation, error::Error};
 
@@ -95,9 +97,57 @@ impl Record<'_> {
         let is_entered = self.enter_or_end(&now, &mut plan).await?;
         Ok(is_entered.then_some(plan))
     }
+
+    /// What becomes of its details; `None` if it has come to its end.
+    pub(super) async fn plan(
+        &self,
+        snapshot: &Snapshot,
+        ours: &State,
+        terms: Terms<'_>,
+    ) -> Result<Option<Plan>, Error> {
+        self.plan_from(&snapshot.state, &snapshot.details, ours, terms)
+            .await
+    }
+
+    async fn plan_from(
+        &self,
+        base: &State,
+        details: &Details,
+        ours: &State,
+        terms: Terms<'_>,
+    ) -> Result<Option<Plan>, Error> {
+        let user = self.sessions.policy.user(base);
+        let plan = self
+            .sessions
+            .plan(self.op, Of::Known(details), user.as_ref(), ours, terms)?;
+        if plan.is_none() {
+            self.expire(details.owner.as_ref()).await?;
+        }
+        Ok(plan)
+    }
 }
 
 impl Sessions {
+    /// That a login is void since the application is wrong is told to its operators.
+    pub(super) fn plan(
+        &self,
+        op: &Operation<'_>,
+        of: Of<'_>,
+        base: Option<&User>,
+        state: &State,
+        terms: Terms<'_>,
+    ) -> Result<Option<Plan>, Error> {
+        let policy = &self.policy;
+        let plan = Plan::new(policy, of, base, state, terms);
+        if let (Err(Error::Overtaken), Some(login), Some(field)) =
+            (&plan, terms.login, &policy.user_field)
+            && let Some(mistake) = policy.mistake(login, state)
+        {
+            op.observation.log.login_is_mistaken(field, mistake);
+        }
+        plan
+    }
+
     /// Ends the oldest.
     async fn make_room(
         &self,

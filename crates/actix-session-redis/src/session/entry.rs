@@ -5,7 +5,7 @@ use std::{collections::HashSet, fmt, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    keyspace::SessionId,
+    session_id::SessionId,
     ttl::now_ms,
     user::{User, UserId},
 };

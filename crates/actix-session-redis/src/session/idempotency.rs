@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-use super::keyspace::SessionId;
+use super::session_id::SessionId;
 use crate::lock::lock;
 
 #[derive(Debug)]

@@ -12,8 +12,9 @@ use deadpool_redis::redis::{Cmd, FromRedisValue, Value, from_redis_value};
 
 use super::{
     entry::{Entries, Entry, GRACE_MS, MEMORY, Owner, Reply},
-    keyspace::{Keyspace, SessionId},
+    keyspace::Keyspace,
     script::{END_ALL, ENTER, ENTRIES, LEAVE, Script, out_of_step},
+    session_id::SessionId,
     user::User,
 };
 use crate::{

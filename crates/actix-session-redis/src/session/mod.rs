@@ -31,6 +31,7 @@ mod record;
 mod renewal;
 mod script;
 mod seal;
+mod session_id;
 mod session_key;
 mod snapshot;
 mod state;
@@ -66,7 +67,7 @@ pub(crate) use self::{
 };
 pub use self::{
     entry::Login,
-    keyspace::{InvalidSessionId, SessionId},
+    session_id::{InvalidSessionId, SessionId},
 };
 use self::{idempotency::IdempotencyKeys, index::Index, record::Record, turns::Turns};
 use crate::{

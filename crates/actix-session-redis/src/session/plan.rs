@@ -1,18 +1,15 @@
 //! What a write makes of a session beside its state.
 
 use super::{
-    Sessions,
     changes::Changes,
     details::{Details, OwnChanges},
     entry::Owner,
     index::Enters,
     policy::{Policy, Terms},
-    record::Record,
-    snapshot::Snapshot,
     state::State,
     user::User,
 };
-use crate::{client::Operation, error::Error};
+use crate::error::Error;
 
 pub(super) struct Plan {
     pub(super) before: Details,
@@ -144,57 +141,5 @@ fn under_way_since(
         (None, Some(entered)) => Ok(Some(entered)),
         // It was theirs already, and nobody knows since when.
         (None, None) => Ok((base == Some(user)).then_some(1)),
-    }
-}
-
-impl Record<'_> {
-    /// What becomes of its details; `None` if it has come to its end.
-    pub(super) async fn plan(
-        &self,
-        snapshot: &Snapshot,
-        ours: &State,
-        terms: Terms<'_>,
-    ) -> Result<Option<Plan>, Error> {
-        self.plan_from(&snapshot.state, &snapshot.details, ours, terms)
-            .await
-    }
-
-    pub(super) async fn plan_from(
-        &self,
-        base: &State,
-        details: &Details,
-        ours: &State,
-        terms: Terms<'_>,
-    ) -> Result<Option<Plan>, Error> {
-        let user = self.sessions.policy.user(base);
-        let plan = self
-            .sessions
-            .plan(self.op, Of::Known(details), user.as_ref(), ours, terms)?;
-        if plan.is_none() {
-            self.expire(details.owner.as_ref()).await?;
-        }
-        Ok(plan)
-    }
-}
-
-impl Sessions {
-    /// That a login is void since the application is wrong is told to its operators.
-    pub(super) fn plan(
-        &self,
-        op: &Operation<'_>,
-        of: Of<'_>,
-        base: Option<&User>,
-        state: &State,
-        terms: Terms<'_>,
-    ) -> Result<Option<Plan>, Error> {
-        let policy = &self.policy;
-        let plan = Plan::new(policy, of, base, state, terms);
-        if let (Err(Error::Overtaken), Some(login), Some(field)) =
-            (&plan, terms.login, &policy.user_field)
-            && let Some(mistake) = policy.mistake(login, state)
-        {
-            op.observation.log.login_is_mistaken(field, mistake);
-        }
-        plan
     }
 }

@@ -10,17 +10,13 @@ use super::{
     index::Limit,
     seal::Seals,
     state::{State, canonical, field},
-    ttl::{milliseconds, now_ms, whole_milliseconds},
+    ttl::{LONGEST, milliseconds, now_ms, whole_milliseconds},
     user::User,
 };
-use crate::error::{Error, MAX_TTL_YEARS};
+use crate::error::Error;
 
 /// So many bytes of a label are kept.
 const MAX_LABEL_BYTES: usize = 256;
-
-/// The longest lifetime that a session may be asked to have.
-pub(crate) const MOST: Duration =
-    Duration::from_secs(MAX_TTL_YEARS.unsigned_abs() * 365 * 24 * 60 * 60);
 
 #[derive(Debug, Default)]
 pub(crate) struct Policy {
@@ -68,7 +64,9 @@ impl Policy {
         if self.absolute_lifetime.is_some_and(is_too_short) {
             Some(("absolute_lifetime", "at least 1 ms is needed"))
         } else if let Some(lifetimes) = &self.lifetimes
-            && (lifetimes.is_empty() || is_too_short(*lifetimes.start()) || *lifetimes.end() > MOST)
+            && (lifetimes.is_empty()
+                || is_too_short(*lifetimes.start())
+                || *lifetimes.end() > LONGEST)
         {
             Some((
                 "lifetimes",

@@ -5,10 +5,11 @@ use std::{sync::Arc, time::Duration};
 use deadpool_redis::redis::{Cmd, Value};
 
 use super::{
-    keyspace::{Keyspace, Layout, Names, SessionId},
+    keyspace::{Keyspace, Layout, Names},
     layout::{built_in, fields},
     script::{BUILT_IN_END, END},
     seal::Seal,
+    session_id::SessionId,
     session_key::TOKEN_LENGTH,
     state::State,
     user::User,

@@ -6,6 +6,10 @@ use actix_web::cookie::time::Duration;
 
 use crate::error::{Error, MAX_TTL_YEARS};
 
+/// The longest lifetime that a session may be asked to have.
+pub(crate) const LONGEST: std::time::Duration =
+    std::time::Duration::from_secs(MAX_TTL_YEARS.unsigned_abs() * 365 * 24 * 60 * 60);
+
 /// Redis takes TTLs in whole milliseconds. Zero or less would delete the session on the spot, and
 /// a number that it cannot add to the time of day is an error there.
 pub(crate) fn whole_milliseconds(ttl: &Duration) -> Result<i64, Error> {

@@ -5,7 +5,7 @@ use std::{array, pin::pin};
 
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::{keyspace::SessionId, record::Record};
+use super::{record::Record, session_id::SessionId};
 use crate::{client::Operation, error::Error, telemetry::events};
 
 /// Sessions share them: two that do wait for each other now and then.

@@ -4,7 +4,7 @@ use std::str::FromStr as _;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::{keyspace::SessionId, seal::Seals};
+use super::{seal::Seals, session_id::SessionId};
 
 /// A name of a user in Redis: a hash of the JSON text that names the user in the state of a session, in
 /// base64url, so that any value names a user, however long. It is the SHA-256; where sessions are

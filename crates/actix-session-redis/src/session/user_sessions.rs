@@ -14,9 +14,10 @@ use super::{
     details::Details,
     entry::{Entries, Entry, Login},
     index::Limit,
-    keyspace::{Names, SessionId},
+    keyspace::Names,
     layout::hash::Hash,
     seal::Seal,
+    session_id::SessionId,
     tombstone::{self, Whose},
     user::User,
 };

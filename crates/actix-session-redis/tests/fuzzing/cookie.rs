@@ -4,7 +4,7 @@ use actix_session::storage::SessionKey;
 
 use super::{COPIED, input::text, stores::keyspace, within};
 use crate::session::{
-    BuiltInNames, SessionId, is_session_key, keyspace::InvalidSessionId, user::UserId,
+    BuiltInNames, SessionId, is_session_key, session_id::InvalidSessionId, user::UserId,
 };
 
 /// Whatever the cookie holds is taken for a session key before anything is known of it.

@@ -27,9 +27,9 @@ use crate::{
             built_in,
             fields::{OwnFields, parse},
         },
-        policy::MOST,
         state::{load_field, size, was_cleared},
         tombstone::Ended,
+        ttl::LONGEST,
     },
     users::UserSession,
 };
@@ -393,8 +393,8 @@ fn with_details(store: &Store, details: &Details, number: i64) {
 
 fn policy(store: &Store) -> Policy {
     Policy {
-        absolute_lifetime: Some(MOST),
-        lifetimes: Some(Duration::from_secs(1)..=MOST),
+        absolute_lifetime: Some(LONGEST),
+        lifetimes: Some(Duration::from_secs(1)..=LONGEST),
         user_field: Some("user".to_owned()),
         label_field: Some("label".to_owned()),
         limit: None,
