@@ -8,7 +8,7 @@ use crate::{
     pool::RedisPool,
     session::{BuiltInNames, KeyRing, Keyspace, Limit, MergeRules, Policy, Seals, Sessions},
     store::RedisSessionStore,
-    telemetry::events::{self, Log},
+    telemetry::{events, log::Log},
     users::AtLimit,
 };
 

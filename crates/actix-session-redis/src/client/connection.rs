@@ -23,7 +23,7 @@ use crate::{
     error::{Fault, Kind},
     lock::lock,
     pool::{Place, Pooled, RedisPool},
-    telemetry::events::Log,
+    telemetry::{events, log::Log},
 };
 
 /// Makes connections: gets them out of the pool and sets them up.
@@ -45,7 +45,7 @@ impl Connector {
             let (pooled, place) = self.pool.get().await?;
             let connection = Connection::new(pooled, place, self);
             connection.set_up(self.client_name.as_deref()).await?;
-            Log::connection_made();
+            events::connection_made();
             Ok(Arc::new(connection))
         });
         let connected = Deadline::new(limit).wait(limit, connected).await;

@@ -2,5 +2,6 @@
 //! name. Nothing in here takes a session key, a state or a password.
 
 pub(crate) mod events;
+pub(crate) mod log;
 pub(crate) mod observation;
 pub(crate) mod outcome;

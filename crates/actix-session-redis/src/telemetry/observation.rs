@@ -17,7 +17,8 @@ use tracing::{Instrument as _, Span, field::Empty};
 use crate::{
     error::Error,
     telemetry::{
-        events::{self, Log, TARGET, milliseconds},
+        events::{self, TARGET, milliseconds},
+        log::Log,
         outcome::Outcome,
     },
 };
