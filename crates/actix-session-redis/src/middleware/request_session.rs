@@ -17,8 +17,9 @@ use crate::{
     telemetry::{events, outcome::Outcome},
 };
 
-/// A browser that sends a request within so long after a session has ended may not know yet.
-const LATE: Duration = Duration::from_secs(10);
+/// A browser that sends a request within so long after a session has ended may not know yet. (Rule 5 of the
+/// promises says so, and `docs/users.md`.)
+const LATE_REQUESTS: Duration = Duration::from_secs(10);
 
 /// The session of one request.
 pub(crate) struct RequestSession<'a> {
@@ -59,7 +60,9 @@ impl<'a> RequestSession<'a> {
             Ok(Found::Nothing) => return Ok(None),
             Ok(Found::Tombstone { age }) => {
                 self.op.observation.turns_out(Outcome::Ended);
-                Loaded::Ended { late: age < LATE }
+                Loaded::Ended {
+                    late: age < LATE_REQUESTS,
+                }
             }
             Err(error) if is_outage(&error) => {
                 self.op.observation.turns_out(Outcome::of(&error));
@@ -127,7 +130,8 @@ impl<'a> RequestSession<'a> {
                 let session = self.sessions.record(self.op, names);
                 session.renew(snapshot, state, terms).await
             }
-            // It has come too late, and brings nothing of its own.
+            // Of a session that has ended, only a renewal comes here, for `load` has found nothing. One that is
+            // late and has written nothing is no login; any other begins a session.
             Loaded::Ended { late: true } if state.is_empty() => Ok(Renewal::Undone),
             _ => self.begin(state, terms).await,
         }

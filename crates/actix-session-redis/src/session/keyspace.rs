@@ -155,7 +155,7 @@ impl Keyspace {
     }
 
     /// The last state of a session that was renewed, until the one who has renewed it has got it.
-    pub(crate) fn late(&self, id: &SessionId) -> String {
+    pub(crate) fn last_state(&self, id: &SessionId) -> String {
         self.beside("late:{", id)
     }
 

@@ -57,7 +57,7 @@ impl Record<'_> {
             self.end_as_there(&ours).await?;
             return Ok(None);
         }
-        // Without a tombstone: the request that finds this out is none of a session that was ended.
+        // Without a tombstone, so no request is late: its time was up, and nobody has ended it.
         if matches!(sessions.policy.left_ms(&ours.details), Some(..=0)) {
             self.expire(ours.details.owner.as_ref()).await?;
             return Ok(None);

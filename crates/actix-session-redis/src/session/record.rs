@@ -156,7 +156,7 @@ impl<'a> Record<'a> {
             .await
     }
 
-    /// Without a tombstone: nobody has known of it.
+    /// Without a tombstone, as if it had never been: no request is late for it.
     pub(super) async fn remove(&self) -> Result<(), Error> {
         let unlink = &Cmd::unlink((&self.redis_key, self.copy_key()));
         self.run(|redis| async move { redis.query(unlink).await })

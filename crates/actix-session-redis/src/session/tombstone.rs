@@ -19,7 +19,8 @@ use crate::{
     error::Error,
 };
 
-/// How long it stays: longer than browsers send cookies that they have been told to replace.
+/// How long it stays: longer than browsers send cookies that they have been told to replace. When the session has
+/// ended is known by what is left of it, so never from longer ago.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(5 * 60);
 
 /// How a session ends.
@@ -72,8 +73,8 @@ impl<'a> Ending<'a> {
         seal: &Seal<'_>,
     ) -> Result<Ended, Failure> {
         let (session, id) = (keyspace.session(names), &names.id);
-        let (tombstone, late) = (&*keyspace.tombstone(id), &*keyspace.late(id));
-        let redis_keys = [&*session, tombstone, late].into_iter();
+        let (tombstone, last_state) = (&*keyspace.tombstone(id), &*keyspace.last_state(id));
+        let redis_keys = [&*session, tombstone, last_state].into_iter();
         let redis_keys: Vec<_> = redis_keys.chain(keyspace.copy(names)).collect();
         let milliseconds = |time: Duration| time.as_millis().to_string();
         let successor = self.successor.map(|it| keyspace.encode_successor(it));

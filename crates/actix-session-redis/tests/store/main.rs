@@ -40,7 +40,8 @@ mod hang_ups;
 mod http;
 /// Requests that share one HTTP/2 connection.
 mod http2;
-/// Gone is gone, a renewal loses nothing, and a logout ends what has taken the place of a session.
+/// Gone is gone, a renewal loses nothing, a logout ends what has taken the place of a session, and a request that comes
+/// right after the end is late: rules 1 to 8 of the promises.
 mod lifecycle;
 /// A request that outlasts its session brings nothing back, and leaves the cookie alone.
 mod logout_race;

@@ -17,5 +17,8 @@ fn names_start_with_the_prefix_and_what_is_beside_a_session_is_in_its_slot() {
         keyspace.tombstone(id),
         format!("app:ended:{{app:{ID_OF_ABC}}}")
     );
-    assert_eq!(keyspace.late(id), format!("app:late:{{app:{ID_OF_ABC}}}"));
+    assert_eq!(
+        keyspace.last_state(id),
+        format!("app:late:{{app:{ID_OF_ABC}}}")
+    );
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use actix_session::storage::SessionStore;
+use actix_session::storage::{SessionKey, SessionStore};
 use actix_session_redis::Error;
 
 use futures_util::future::join;
@@ -16,7 +16,7 @@ use futures_util::future::join;
 use super::{assert_n, change, count_up, counting_n};
 use crate::support::{
     eventually, on_a_worker,
-    proxy::{Fate, Proxy},
+    proxy::{Command, Fate, Proxy},
     redis::TestRedis,
     sessions::{HOUR, State, Typed, copy, hash_of, state},
 };
@@ -132,19 +132,23 @@ async fn a_counted_write_that_redis_refuses_for_now_waits() {
     assert_n(&store, &key, "2").await;
 }
 
+async fn others_change_m_before_each_script(redis: &Rc<TestRedis>, key: &SessionKey) -> Proxy {
+    let (server, session, mut n) = (Rc::clone(redis), hash_of(key), 1);
+    let change = move |command: &Command| {
+        if command.is_script() {
+            n += 1;
+            server.put_in_session(&session, &[(b"m", n.to_string().as_bytes())]);
+        }
+        Fate::Forward
+    };
+    Proxy::before(redis, change).await
+}
+
 #[actix_web::test]
 async fn a_change_that_others_keep_getting_ahead_of_fails_at_the_deadline() {
     let redis = Rc::new(TestRedis::start().await);
     let key = redis.store().save(state("m", "1"), &HOUR).await.unwrap();
-    let (server, same, mut n) = (Rc::clone(&redis), hash_of(&key), 1);
-    let proxy = Proxy::before(&redis, move |command| {
-        if command.is_script() {
-            n += 1;
-            server.put_in_session(&same, &[(b"m", n.to_string().as_bytes())]);
-        }
-        Fate::Forward
-    })
-    .await;
+    let proxy = others_change_m_before_each_script(&redis, &key).await;
     let store = proxy.store_with(|options| {
         let options = options.merge_field("m", |_, _, ours| ours.clone());
         options.deadline(Duration::from_millis(200))
@@ -163,15 +167,7 @@ async fn whoever_waits_in_vain_for_another_writer_is_no_outage() {
     let redis = Rc::new(TestRedis::start().await);
     let base = [("held", "0"), ("m", "1")].map(|(field, json)| (field.into(), json.into()));
     let key = redis.store().save(base.into(), &HOUR).await.unwrap();
-    let (server, same, mut n) = (Rc::clone(&redis), hash_of(&key), 1);
-    let proxy = Proxy::before(&redis, move |command| {
-        if command.is_script() {
-            n += 1;
-            server.put_in_session(&same, &[(b"m", n.to_string().as_bytes())]);
-        }
-        Fate::Forward
-    })
-    .await;
+    let proxy = others_change_m_before_each_script(&redis, &key).await;
     let is_held = Arc::new(AtomicBool::new(false));
     let (release, released) = mpsc::channel::<()>();
     let (holds, released) = (Arc::clone(&is_held), Mutex::new(released));
