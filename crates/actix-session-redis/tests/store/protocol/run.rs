@@ -105,7 +105,7 @@ impl Run {
 
     /// Of both sessions, the first one and the new one.
     fn check_loss(&self, renewal: &Record) -> Result<(), String> {
-        let mut purges = self.purges_after(renewal.times.ended_at.unwrap_or_default());
+        let mut purges = self.purges_until_after(renewal.times.ended_at.unwrap_or_default());
         let is_ended = purges.next().is_some() || self.removals().next().is_some();
         ensure!(
             is_ended || self.is_forgotten(renewal),
@@ -148,6 +148,12 @@ impl Run {
         records.filter(move |r| r.end == End::Purge && r.times.ended_at > Some(ended_at))
     }
 
+    /// Also those that have asked again after that, because a reply was lost.
+    fn purges_until_after(&self, ended_at: usize) -> impl Iterator<Item = &Record> {
+        let purges = self.of(|r| r.end == End::Purge).into_iter();
+        purges.filter(move |r| r.times.ended_at.max(r.times.told_at) > Some(ended_at))
+    }
+
     /// In which turns all sessions but the first one were removed.
     fn removals(&self) -> impl Iterator<Item = usize> {
         self.when(Event::removes_other_sessions)
@@ -188,7 +194,7 @@ impl Run {
         let mut purges = times
             .ended_at
             .into_iter()
-            .flat_map(|at| self.purges_after(at));
+            .flat_map(|at| self.purges_until_after(at));
         ensure!(
             is_removed || purges.next().is_some(),
             "a newcomer lost his session"
