@@ -5,6 +5,9 @@
 //! cargo run --example devices
 //! ```
 //!
+//! In a project of your own it also needs `cargo add serde --features derive`, `cargo add rand`, and the folder
+//! `devices` beside it.
+//!
 //! Open it in two browsers, or in a private window too, and log in with the same name.
 
 #[path = "devices/page.rs"]
@@ -78,8 +81,8 @@ async fn login(
         "" => browser(&request),
         device => device.to_owned(),
     };
-    let login = store.sessions_of(name).begin_login().await;
-    let login = login.map_err(failed)?;
+    let begun = store.sessions_of(name).begin_login().await;
+    let begun = begun.map_err(failed)?;
     // Here you look at the password. If it is changed meanwhile, and all sessions of the user are
     // ended for that, this login is void.
     session.renew();
@@ -87,7 +90,7 @@ async fn login(
     session.insert("device", device)?;
     // Nobody who knew the session before the login knows the token after it.
     session.insert("csrf", new_token())?;
-    current.complete_login(login);
+    current.complete_login(begun);
     Ok(back_home())
 }
 

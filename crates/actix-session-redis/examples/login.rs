@@ -7,6 +7,8 @@
 //! curl -c jar -b jar http://127.0.0.1:8080/
 //! curl -c jar -b jar -X POST http://127.0.0.1:8080/logout
 //! ```
+//!
+//! In a project of your own it also needs `cargo add serde --features derive`.
 
 use std::env;
 

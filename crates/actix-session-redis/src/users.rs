@@ -139,21 +139,27 @@ impl UserSessions<'_> {
     /// use actix_session_redis::{CurrentSession, Error, RedisSessionStore};
     /// use actix_web::{HttpResponse, web};
     ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Credentials {
+    ///     user: String,
+    ///     password: String,
+    /// }
+    ///
     /// # async fn is_right(password: &str) -> bool { true }
     /// async fn log_in(
     ///     session: Session,
     ///     current: CurrentSession,
     ///     store: web::Data<RedisSessionStore>,
-    ///     form: web::Form<(String, String)>,
+    ///     form: web::Form<Credentials>,
     /// ) -> actix_web::Result<HttpResponse> {
-    ///     let (user, password) = form.into_inner();
-    ///     let login = store.sessions_of(&user).begin_login().await;
+    ///     let Credentials { user, password } = form.into_inner();
+    ///     let begun = store.sessions_of(&user).begin_login().await;
     ///     if !is_right(&password).await {
     ///         return Ok(HttpResponse::Unauthorized().finish());
     ///     }
     ///     // Only now: how many sessions somebody has concerns nobody else.
-    ///     let login = match login {
-    ///         Ok(login) => login,
+    ///     let begun = match begun {
+    ///         Ok(begun) => begun,
     ///         Err(error @ Error::SessionLimit { .. }) => {
     ///             return Ok(HttpResponse::Conflict().body(error.to_string()));
     ///         }
@@ -161,7 +167,7 @@ impl UserSessions<'_> {
     ///     };
     ///     session.renew();
     ///     session.insert("user_id", user)?;
-    ///     current.complete_login(login);
+    ///     current.complete_login(begun);
     ///     Ok(HttpResponse::Ok().body("welcome"))
     /// }
     /// ```

@@ -67,9 +67,12 @@ impl Log {
     }
 
     /// `SessionMiddleware` turns every error into an empty 500 and tells nobody which. (An outage is
-    /// told by the circuit breaker, and what is unreadable by the store.)
+    /// told by the circuit breaker, what is unreadable by the store. A login that may not
+    /// begin is no fault, and its handler knows.)
     pub(crate) fn failed(&self, operation: &'static str, error: &Error, session: Option<&String>) {
-        if matches!(error, Error::Unavailable { .. } | Error::Unreadable { .. }) {
+        let is_told = matches!(error, Error::Unavailable { .. } | Error::Unreadable { .. });
+        let is_no_fault = operation == "begin_login" && error.is_refused_login();
+        if is_told || is_no_fault {
             return;
         }
         let mut failing = lock(&self.failing);
