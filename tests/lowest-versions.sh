@@ -8,7 +8,7 @@
 # one, or that the library does not compile.
 #
 # It does the same with the lowest Rust that the manifest admits, and once more with the newest
-# dependencies that this Rust can use, if rustup has that Rust.
+# dependencies that this Rust can use, if rustup has that Rust or can get it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -70,8 +70,14 @@ check
 
 rust="$(cargo metadata --locked --no-deps --format-version 1 | jq --raw-output --arg library "$library" \
     '.packages[] | select(.name == $library) | .rust_version')"
-if ! RUSTUP_AUTO_INSTALL=0 rustup run "$rust.0" rustc --version 2>/dev/null; then
-    echo "lowest: skipped Rust $rust, which is not installed: rustup toolchain install $rust.0 --profile minimal" >&2
+has_rust() {
+    RUSTUP_AUTO_INSTALL=0 rustup run "$rust.0" rustc --version 2>/dev/null
+}
+if ! has_rust; then
+    rustup toolchain install "$rust.0" --profile minimal --no-self-update || true
+fi
+if ! has_rust; then
+    echo "lowest: skipped Rust $rust, which rustup neither has nor gets" >&2
     exit
 fi
 # Cargo chooses by rust-version what our own Cargo.lock, which is for a newer one, does not say.

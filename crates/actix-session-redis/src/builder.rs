@@ -309,8 +309,8 @@ impl RedisSessionStoreBuilder {
     /// logged out, or renewed, on one side, is on the other as well.
     ///
     /// It costs one look-up more for every request with a session, and one command more for every
-    /// write, but no round trip more. The option can go when no instance has used the built-in store for as long as sessions
-    /// live. [How to switch over](crate::migration) is a chapter of its own.
+    /// write, but no round trip more. The option can go when no instance has used the built-in store for
+    /// as long as sessions live. [How to switch over](crate::migration) is a chapter of its own.
     ///
     /// [built-in]: https://docs.rs/actix-session/0.11/actix_session/storage/struct.RedisSessionStore.html
     ///

@@ -248,8 +248,9 @@ impl Error {
             "NOPERM" => {
                 "give the Redis user access to the key prefix and to the commands \
              HGETALL, HGET, HMGET, HEXISTS, HLEN, HKEYS, HSET, HDEL, HINCRBY, GET, SET, EXISTS, \
-             UNLINK, RENAME, PTTL, PEXPIRE, MULTI, EXEC, EVALSHA, EVAL, PING, ZADD, ZREM, ZSCORE, ZCARD, ZRANGE and TIME for sessions of users, SELECT if the URL names a database, ROLE with Sentinel, and CLUSTER SLOTS, \
-             CLUSTER INFO, CLUSTER MYID and ASKING in a cluster"
+             UNLINK, RENAME, PTTL, PEXPIRE, MULTI, EXEC, EVALSHA, EVAL, PING, ZADD, ZREM, ZSCORE, \
+             ZCARD, ZRANGE and TIME for sessions of users, SELECT if the URL names a database, \
+             ROLE with Sentinel, and CLUSTER SLOTS, CLUSTER INFO, CLUSTER MYID and ASKING in a cluster"
             }
             "OOM" => "Redis is full; raise its maxmemory",
             "MISCONF" => "Redis cannot write to its disk; its log says why",

@@ -40,7 +40,8 @@ impl RedisPool {
     /// | `redis-sentinel://[user][:password@]host[:port][,host[:port]…][/db]?master=NAME` | the master that these Sentinels know by this name (feature `sentinel`). User, password and database are the master's; those of the Sentinels are `&sentinel_user=U&sentinel_password=P` |
     ///
     /// With `rediss` in the place of `redis`, by TLS (feature `rustls` or `native-tls`). A port that is not
-    /// named is 6379, that of a Sentinel 26379. The rest is as the [`redis`](deadpool_redis::redis#connection-parameters) crate reads it. Does no I/O.
+    /// named is 6379, that of a Sentinel 26379. The rest is as the
+    /// [`redis`](deadpool_redis::redis#connection-parameters) crate reads it. Does no I/O.
     ///
     /// # Errors
     ///

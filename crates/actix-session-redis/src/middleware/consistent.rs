@@ -34,8 +34,8 @@ use super::{
 /// # }
 /// ```
 ///
-/// [What it guarantees](crate::consistency), and what it does not, is a chapter of its own. Rules for fields that are changed by two requests at once belong to
-/// the [store](crate::RedisSessionStoreBuilder::counter).
+/// [What it guarantees](crate::consistency), and what it does not, is a chapter of its own. Rules for
+/// fields that are changed by two requests at once belong to the [store](crate::RedisSessionStoreBuilder::counter).
 ///
 /// An application with several session middlewares wraps each of them.
 #[derive(Clone, Debug)]

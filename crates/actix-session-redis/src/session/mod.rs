@@ -2,10 +2,10 @@
 //! the trait of actix-session.
 //!
 //! The stories of a session are in `begin`, `read`, `write`, `modify`, `renewal` and `end`; those of all
-//! that a user has, in `enter` and `user_sessions`. They decide by `changes`, `merge_rules`,
-//! `plan`, `details`, `policy`, `snapshot` and `state`; and ask Redis through `record`, `layout`, `tombstone`, `index` and `script`,
-//! under the names in `keyspace`, with writes that `idempotency` tells from each other and values that
-//! `seal` makes unreadable.
+//! that a user has, in `enter` and `user_sessions`. They decide by `changes`, `merge_rules`, `plan`,
+//! `details`, `policy`, `snapshot` and `state`; and ask Redis through `record`, `layout`, `tombstone`,
+//! `index` and `script`, under the names in `keyspace`, with writes that `idempotency` tells from each
+//! other and values that `seal` makes unreadable.
 
 mod begin;
 mod changes;

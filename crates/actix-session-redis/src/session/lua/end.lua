@@ -3,7 +3,8 @@
 -- layout of the store built into actix-session, if that is known.
 -- ARGV: who ends it; the id of the session that takes its place, or ''; how long the tombstone
 -- stays; how long the last state stays, or '' if nobody asks for it; '1' while sessions are adopted; and, if it
--- matters whose it is (after '', if none are adopted): '1' if it may become theirs, or begin, at any moment; and their names.
+-- matters whose it is (after '', if none are adopted): '1' if it may become theirs, or begin, at any moment; and
+-- their names.
 -- Returns the successor that somebody else has ended it for, or '', if somebody else has. If we have,
 -- now or in an earlier try: the fields of its last state, or 1 if nobody asks. 2 if it is somebody
 -- else's.

@@ -19,8 +19,9 @@ local function own_fields(key)
     return held[1], count
 end
 
--- Whether a session says of its owner what is expected ('=' and what USER holds; or '' if that does not matter), or what
--- these arguments, fields and their values, make of it: then this very write was carried out, and its reply lost.
+-- Whether a session says of its owner what is expected ('=' and what USER holds; or '' if that does not matter),
+-- or what these arguments, fields and their values, make of it: then this very write was carried out, and its reply
+-- lost.
 local function has_owner(key, expected, arguments, first, last)
     if expected == '' then
         return true

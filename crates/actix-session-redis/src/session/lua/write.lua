@@ -1,18 +1,18 @@
 -- Writes changes of which some depend on what the session holds: all of them, or none.
 -- KEYS: the session; and, while sessions are adopted, its copy.
 -- ARGV: its TTL, or '' if that stays, or '<' and what it may be at most to stay; until when it may be
--- written, or ''; what it must say of its owner ('=' and what USER holds), or '' if that does not matter; lane and number of this write, or '' twice if it may be carried
--- out again; how many arguments are fields to set, and their values; how many are fields to remove;
--- how many depend on what is there; how many fields there must be, or '' if that does not matter; all
--- of those; and then for each that depends on what is there:
+-- written, or ''; what it must say of its owner ('=' and what USER holds), or '' if that does not matter; lane and
+-- number of this write, or '' twice if it may be carried out again; how many arguments are fields to set, and their
+-- values; how many are fields to remove; how many depend on what is there; how many fields there must be, or '' if
+-- that does not matter; all of those; and then for each that depends on what is there:
 --   'add', difference, ''          added to an integer, or to nothing
 --   'set', value, expected         set if it holds that
 --   'remove', '', expected         the same
 --   'keep', '', expected           not written, but has to hold that
 --   'reseal', value, expected      set if it holds that; if not, no matter
 -- (What is expected has a '=' before it, or is '' if the field has to be missing.)
--- Returns 1 when they are written, 0 when there is no such session or it has ended there, else the fields that do not hold
--- what is expected, each with what they hold; none if it is their number that is another one, or USER, or
+-- Returns 1 when they are written, 0 when there is no such session or it has ended there, else the fields that do
+-- not hold what is expected, each with what they hold; none if it is their number that is another one, or USER, or
 -- the TTL that is to stay.
 local key, ttl, lane, number = KEYS[1], ARGV[1], ARGV[4], tonumber(ARGV[5])
 local at_most = tonumber(string.match(ttl, '^<(%d+)$'))
