@@ -305,6 +305,10 @@ impl Fault {
         Self(Kind::Reply("CLUSTERDOWN".to_owned()))
     }
 
+    pub(crate) fn is_cluster_down(&self) -> bool {
+        self.reply() == Some("CLUSTERDOWN")
+    }
+
     /// What was delivered is not what was asked for, or Redis holds it like that.
     pub(crate) fn broken_seal() -> Self {
         Self(Kind::BrokenSeal)

@@ -45,7 +45,8 @@ impl RedisPool {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidUrl`] when the URL cannot be understood, or needs a feature that is off.
+    /// [`Error::InvalidUrl`] when the URL cannot be understood, has a parameter that is none of those in the
+    /// table (of a Unix socket, a Cluster or Sentinels), or needs a feature that is off.
     pub fn from_url(url: impl AsRef<str>) -> Result<Self, Error> {
         Topology::from_url(url.as_ref()).map(Self)
     }

@@ -54,12 +54,6 @@ impl Topology {
         };
         let (scheme, rest) = url.split_once("://").unwrap_or((url, ""));
         let scheme = scheme.to_ascii_lowercase();
-        let has_tls = cfg!(any(feature = "rustls", feature = "native-tls"));
-        if scheme.starts_with("rediss") && !has_tls {
-            return Err(invalid(
-                &"the Cargo features `rustls` and `native-tls` are off",
-            ));
-        }
         match scheme.split_once('-') {
             Some((server @ ("redis" | "rediss"), "cluster")) => at_cluster(server, rest),
             Some((server @ ("redis" | "rediss"), "sentinel")) => at_sentinels(server, rest),

@@ -86,11 +86,12 @@ impl Client {
             answers,
         };
         let outcome = self.tries(op, &command).await;
-        let has_waited = permit.has_waited();
+        // What other steps of the operation have spent of its deadline was answered.
+        let had_time = permit.left >= op.deadline.total / 2;
         forget(permit);
         outcome.map_err(|failure| match failure {
             Failure::Permanent(error) => error,
-            Failure::Transient(fault) if !has_waited => op.unavailable(fault),
+            Failure::Transient(fault) if !had_time => op.unavailable(fault),
             Failure::Transient(fault) => op.unavailable(self.gave_up(answers, fault)),
         })
     }
@@ -139,7 +140,7 @@ impl Client {
             if let Err(Failure::Transient(fault)) = &outcome {
                 if connection.is_given_up_for(fault) {
                     self.slots.give_up(&connection, fault);
-                } else if fault.is_silence() || connection.is_cluster() && fault.is_outage() {
+                } else if fault.is_silence() || connection.is_cluster() && fault.is_cluster_down() {
                     self.slots.begin_succession(&connection);
                 }
             }
@@ -210,20 +211,12 @@ struct Permit<'a> {
     answers: Answers,
 }
 
-impl Permit<'_> {
-    /// For so long that it speaks of an outage if nothing was answered. What other steps of the
-    /// operation have spent of its deadline does not: they were answered.
-    fn has_waited(&self) -> bool {
-        let waited = self.left.saturating_sub(self.deadline.left());
-        waited >= self.deadline.total / 2
-    }
-}
-
-/// Whose client hangs up speaks of an outage, too: clients with less patience than the deadline
-/// would never open the circuit otherwise.
+/// Whose client hangs up after half of the deadline speaks of an outage, too: clients with less
+/// patience than the deadline would never open the circuit otherwise.
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        if self.has_waited() {
+        let waited = self.left.saturating_sub(self.deadline.left());
+        if waited >= self.deadline.total / 2 {
             let fault = self.client.slots.connector.why_no_connection();
             self.client.gave_up(self.answers, fault);
         }

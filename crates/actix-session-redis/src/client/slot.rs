@@ -185,7 +185,8 @@ impl Slots {
     }
 }
 
-/// How long a succession pauses before it looks again: at first, and after 40 seconds.
+/// How long a succession pauses before it looks again: at first, and after 40 seconds (less, if requests
+/// that wait meanwhile would not have the time).
 const SOON: Duration = Duration::from_millis(200);
 const SELDOM: Duration = Duration::from_secs(2);
 
@@ -209,9 +210,10 @@ async fn succeed(slots: Weak<Slots>, old: Arc<Connection>) {
                 (Err(fault), None) => return slots.give_up(&old, &fault),
                 _ => {}
             }
+            let seldom = SELDOM.min(slots.connector.deadline / 4).max(SOON);
             drop(slots);
             // It may take for ever: whoever has looked for long looks less often.
-            sleep((begun.elapsed() / 20).clamp(SOON, SELDOM)).await;
+            sleep((begun.elapsed() / 20).clamp(SOON, seldom)).await;
         }
     };
     let _ = join(old.look(&old), until_replaced).await;

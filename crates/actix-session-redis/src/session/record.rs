@@ -169,6 +169,9 @@ impl<'a> Record<'a> {
     ///
     /// [`Error::Unreadable`] when it is none of that store's.
     pub(super) async fn read_copy(&self) -> Result<Option<Snapshot>, Error> {
+        if self.copy_key().is_none() {
+            return Ok(None);
+        }
         self.run(|redis| self.copy_on(redis)).await
     }
 
