@@ -11,7 +11,7 @@ demo: deps ## the demo on http://127.0.0.1:8080: nginx, three instances, Redis (
 # many servers there are.
 UNSEALED := auto_traits:: black_hole:: built_in:: check:: cookies:: examples:: http:: http2:: \
 	lost_connection:: options:: other_servers:: outage:: pool:: protocol::on_a_cluster:: slow_line:: \
-	users::model::on_a_cluster::
+	users::model::a_session_that_is_being_renewed users::model::on_a_cluster::
 
 test: deps-test ## every test, documentation examples included; those of the store with sealed sessions, too
 	cargo test --locked --workspace --all-features
@@ -68,7 +68,7 @@ fuzz: ## what Redis or a cookie may bring, made up, FUZZ_SECONDS (60) for each t
 lint: deps-test ## formatting, clippy and rustdoc, with warnings as errors; what the library depends on
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
-	cargo clippy --locked --package actix-session-redis --lib --examples -- -D warnings
+	cargo clippy --locked --package actix-session-redis -- -D warnings
 	for feature in cluster metrics seal sentinel; do \
 		cargo clippy --locked --package actix-session-redis --features $$feature -- -D warnings || exit; \
 	done
