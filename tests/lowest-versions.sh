@@ -74,7 +74,7 @@ has_rust() {
     RUSTUP_AUTO_INSTALL=0 rustup run "$rust.0" rustc --version 2>/dev/null
 }
 if ! has_rust; then
-    rustup toolchain install "$rust.0" --profile minimal --no-self-update || true
+    timeout 120 rustup toolchain install "$rust.0" --profile minimal --no-self-update || true
 fi
 if ! has_rust; then
     echo "lowest: skipped Rust $rust, which rustup neither has nor gets" >&2
