@@ -155,7 +155,7 @@ impl<'a> RequestSession<'a> {
         let terms = wishes.terms(ttl);
         let written = match self.scope.loaded_as(&names.id) {
             Loaded::Session(loaded) => {
-                // The same names, with what reading has made of them.
+                // The same names, with the ciphers that reading has made.
                 let LoadedSession {
                     names, snapshot, ..
                 } = &*loaded;
