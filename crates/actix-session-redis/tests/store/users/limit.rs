@@ -77,6 +77,13 @@ async fn whoever_has_too_many_is_refused_and_told_and_loses_nothing() {
     let first = log_in(&app, "Ada").await;
     let second = app.browser();
     second.get("/set/cart/1").await.text();
+    let log = Log::of_operators();
+    assert_matches!(
+        store.sessions_of("Ada").begin_login().await,
+        Err(Error::SessionLimit { limit: 1 })
+    );
+    // Whoever logs in is told, and nobody else has to do anything.
+    assert_eq!(log.lines(), Vec::<String>::new());
     for path in [
         "/login/Ada",
         "/set/user/Ada",
@@ -89,13 +96,6 @@ async fn whoever_has_too_many_is_refused_and_told_and_loses_nothing() {
         assert!(!refused.touches_session_cookie(), "{path}");
         assert_eq!(second.get("/read").await.text(), "cart=\"1\"", "{path}");
     }
-    let log = Log::of_operators();
-    assert_matches!(
-        store.sessions_of("Ada").begin_login().await,
-        Err(Error::SessionLimit { limit: 1 })
-    );
-    // Its handler knows, and nobody has to do anything.
-    assert_eq!(log.lines(), Vec::<String>::new());
     // Renewals and writes of the one that there is are no logins.
     first.get("/renew").await.text();
     first.get("/set/n/1").await.text();
